@@ -1,0 +1,48 @@
+# Everything here sets itself up: it takes Python 3.11 or later, pip and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PLUGINS := $(wildcard plugins/*)
+EDITABLE := $(foreach plugin,$(PLUGINS),-e ./$(plugin))
+PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
+
+.PHONY: demo test test-large lint format bench docs clean
+
+demo: $(VENV)/.ready  ## Fine-tune, evaluate, export and ask, on real text
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.ready-test lint  ## The fast tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-large: $(VENV)/.ready-bench  ## The tests that take minutes or peers
+	$(BIN)/python -m pytest -m large
+
+lint: $(VENV)/.ready-test  ## Style, with ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.ready-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.ready-bench  ## The tables of README.md
+	$(BIN)/python benchmarks/tokenizer.py
+	$(BIN)/python benchmarks/quality.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready: $(PROJECTS) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e . $(EDITABLE)
+	touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet -e ".[test]"
+	touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready-test
+	$(BIN)/python -m pip install --quiet -e ".[bench]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

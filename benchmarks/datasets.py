@@ -1,0 +1,87 @@
+"""Readers of the real data sets that benchmarks use.
+
+They are looked for in `$KBERT_DATA`, else in `../shared/data` beside the
+repository. Every reader returns `(texts, labels)`; the texts of BBC news are
+a dict of titles and bodies.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+from kbert.files import read_table
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def data_root() -> Path:
+    """The folder of the data sets."""
+    default = ROOT.parent / "shared" / "data"
+    root = Path(os.environ.get("KBERT_DATA", default))
+    if not root.is_dir():
+        raise SystemExit(
+            f"Expected data sets in {root}. Set KBERT_DATA to their folder."
+        )
+    return root
+
+
+def sms_spam() -> tuple[list, list]:
+    """SMS Spam Collection (UCI 228): 5,574 messages, ham or spam."""
+    path = data_root() / "sms_spam" / "SMSSpamCollection"
+    x, y = read_table(path, ("text",), "label", ["label", "text"])
+    return x["text"], y
+
+
+def sst2(part: str) -> tuple[list, list]:
+    """GLUE SST-2: film reviews, `part` is `"train"` or `"dev"`."""
+    path = data_root() / "sst2" / f"{part}.tsv"
+    x, y = read_table(path, ("sentence",), "label")
+    return x["sentence"], ["positive" if v == "1" else "negative" for v in y]
+
+
+def bbc_news() -> tuple[dict, list]:
+    """BBC news 2004-05: 2,225 articles of 5 topics, title and body."""
+    texts, topics = {"title": [], "body": []}, []
+    with tarfile.open(data_root() / "bbc_news" / "bbc.tar.xz") as archive:
+        members = {m.name: m for m in archive if m.name.endswith(".txt")}
+        content = {
+            name: archive.extractfile(member).read()
+            for name, member in members.items()
+        }
+    for name in sorted(content):
+        text = content[name].decode("utf-8", "ignore")
+        title, _, body = text.partition("\n")
+        texts["title"].append(title.strip())
+        texts["body"].append(body.strip())
+        topics.append(name.split("/")[1])
+    return texts, topics
+
+
+def thucnews(part: str) -> tuple[list, list]:
+    """Chinese news titles of 10 topics, `part` is `"train"` or `"dev"`.
+
+    Titles of the dev part are taken out of the train part.
+    """
+    folder = data_root() / "thucnews_title"
+    x, y = read_table(
+        folder / "dev.txt", ("title",), "topic", ["title", "topic"]
+    )
+    if part == "dev":
+        topics = (folder / "class.txt").read_text().split()
+        return x["title"], [topics[int(v)] for v in y]
+    dev = set(x["title"])
+    x, y = read_table(
+        folder / "thucnews_train_10w.txt",
+        ("title",),
+        "topic",
+        ["topic", "title"],
+    )
+    kept = [i for i, title in enumerate(x["title"]) if title not in dev]
+    return [x["title"][i] for i in kept], [y[i] for i in kept]
+
+
+def vocabulary(name: str) -> Path:
+    """A published vocabulary, such as `"bert-base-chinese"`."""
+    return data_root().parent / "vocab" / f"{name}.txt"

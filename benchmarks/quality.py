@@ -1,0 +1,250 @@
+"""What kbert is worth on real data, beside a linear SVM.
+
+    python benchmarks/quality.py                 # every row, 3 seeds
+    python benchmarks/quality.py sms bbc --seeds 1
+    python benchmarks/quality.py sst2            # the full training set, long
+
+Each row trains kbert and a TF-IDF + linear SVM on the same texts and prints
+the mean and the standard deviation over the seeds. A seed decides the split
+(where the data has none), the sample, the initialization and the shuffling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from kbert.quiet import import_tensorflow
+
+import_tensorflow()  # Without its start-up messages.
+
+import datasets
+import keras
+import numpy as np
+import sklearn
+from rich.console import Console
+from rich.table import Table
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.metrics import accuracy_score
+from sklearn.metrics import f1_score
+from sklearn.metrics import roc_curve
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
+
+import kbert
+
+Scores = dict[str, float]
+
+
+def recall_at(rate: float, positive: np.ndarray, score: np.ndarray) -> float:
+    """Recall where at most `rate` of the negatives are flagged."""
+    flagged, recall, _ = roc_curve(positive, score)
+    return float(recall[flagged <= rate].max())
+
+
+def scores_of(y: list, predicted: list) -> Scores:
+    return {
+        "accuracy": accuracy_score(y, predicted),
+        "macro_f1": f1_score(y, predicted, average="macro"),
+    }
+
+
+def split(x, y: list, seed: int) -> tuple:
+    """80/20, each class in proportion; `x` may be a dict of columns."""
+    train, test = train_test_split(
+        np.arange(len(y)), test_size=0.2, stratify=y, random_state=seed
+    )
+
+    def take(rows):
+        if isinstance(x, dict):
+            return {k: [v[i] for i in rows] for k, v in x.items()}
+        return [x[i] for i in rows]
+
+    labels = np.array(y)
+    return (
+        take(train),
+        labels[train].tolist(),
+        take(test),
+        labels[test].tolist(),
+    )
+
+
+def svm(x, y: list, x_test, characters: bool = False):
+    """TF-IDF of words and pairs of words (of characters in Chinese)."""
+    if isinstance(x, dict):
+        x, x_test = (
+            [" ".join(texts) for texts in zip(*columns.values(), strict=True)]
+            for columns in (x, x_test)
+        )
+    model = make_pipeline(
+        TfidfVectorizer(
+            analyzer="char" if characters else "word",
+            ngram_range=(1, 2),
+            sublinear_tf=True,
+        ),
+        LinearSVC(),
+    )
+    model.fit(x, y)
+    return model.predict(x_test).tolist(), model.decision_function(x_test)
+
+
+# === Rows: seed -> (scores of kbert, scores of the SVM) ===
+
+
+def sms(seed: int) -> tuple[Scores, Scores]:
+    """SMS Spam, stratified 80/20, head `spam`."""
+    x, y, x_test, y_test = split(*datasets.sms_spam(), seed)
+    clf = kbert.Classifier(head="spam", seed=seed)
+    clf.fit(x, y, epochs=3, learning_rate=1e-4)
+    answers = clf.answers(x_test)
+    spam = np.array(y_test) == "spam"
+    ours = scores_of(y_test, clf.predict(x_test))
+    ours["recall at 0.5% FPR"] = recall_at(0.005, spam, answers["score"])
+    predicted, decision = svm(x, y, x_test)
+    peer = scores_of(y_test, predicted)
+    peer["recall at 0.5% FPR"] = recall_at(0.005, spam, decision)
+    return ours, peer
+
+
+def sst2(seed: int, rows: int | None = None) -> tuple[Scores, Scores]:
+    """SST-2 dev, trained on the full training set."""
+    x, y = datasets.sst2("train")
+    if rows is not None:
+        x, _, y, _ = train_test_split(
+            x, y, train_size=rows, stratify=y, random_state=seed
+        )
+    x_test, y_test = datasets.sst2("dev")
+    clf = kbert.Classifier(seed=seed)
+    clf.fit(x, y, epochs=3, learning_rate=1e-4)
+    return (
+        scores_of(y_test, clf.predict(x_test)),
+        scores_of(y_test, svm(x, y, x_test)[0]),
+    )
+
+
+def sst2_10k(seed: int) -> tuple[Scores, Scores]:
+    """SST-2 dev, trained on 10,000 sentences."""
+    return sst2(seed, 10_000)
+
+
+def bbc(seed: int) -> tuple[Scores, Scores]:
+    """BBC news, 5 topics, stratified 80/20, head `news`."""
+    x, y, x_test, y_test = split(*datasets.bbc_news(), seed)
+    clf = kbert.Classifier(head="news", max_length=128, seed=seed)
+    clf.fit(x, y, epochs=2, learning_rate=1e-4)
+    return (
+        scores_of(y_test, clf.predict(x_test)),
+        scores_of(y_test, svm(x, y, x_test)[0]),
+    )
+
+
+def thucnews(seed: int) -> tuple[Scores, Scores]:
+    """THUCNews titles, dev: Chinese, a random 4x256 backbone, 20,000 titles."""
+    x, y = datasets.thucnews("train")
+    x, _, y, _ = train_test_split(
+        x, y, train_size=20_000, stratify=y, random_state=seed
+    )
+    x_test, y_test = datasets.thucnews("dev")
+    clf = kbert.Classifier(
+        preset="random:mini",
+        vocabulary=datasets.vocabulary("bert-base-chinese"),
+        max_length=48,
+        seed=seed,
+    )
+    clf.fit(x, y, epochs=4, learning_rate=5e-4)
+    return (
+        scores_of(y_test, clf.predict(x_test)),
+        scores_of(y_test, svm(x, y, x_test, characters=True)[0]),
+    )
+
+
+ROWS: dict[str, Callable[[int], tuple[Scores, Scores]]] = {
+    "sms": sms,
+    "sst2-10k": sst2_10k,
+    "bbc": bbc,
+    "thucnews": thucnews,
+    "sst2": sst2,
+}
+
+
+def machine() -> str:
+    cores = len(os.sched_getaffinity(0))
+    return (
+        f"{time.strftime('%Y-%m-%d')}, {cores} cores {platform.machine()}, "
+        f"Python {platform.python_version()}, kbert {kbert.__version__}, "
+        f"keras {keras.__version__} on {keras.backend.backend()} in "
+        f"{keras.config.dtype_policy().name}, "
+        f"scikit-learn {sklearn.__version__}"
+    )
+
+
+def mean_sd(values: list[float]) -> str:
+    mean = f"{100 * statistics.mean(values):.2f}"
+    if len(values) < 2:
+        return mean
+    return f"{mean} ± {100 * statistics.stdev(values):.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}"
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--policy",
+        default="float32",
+        help="Keras dtype policy; mixed_bfloat16 is faster where the "
+        "processor has it",
+    )
+    parser.add_argument("--log", type=Path, help="JSON Lines, a run a line")
+    arguments = parser.parse_args()
+    keras.config.set_dtype_policy(arguments.policy)
+    # The long row runs only when it is asked for.
+    rows = arguments.rows or [name for name in ROWS if name != "sst2"]
+    if unknown := [name for name in rows if name not in ROWS]:
+        parser.error(f"unknown row {unknown[0]}; known: {', '.join(ROWS)}")
+
+    table = Table(title=machine())
+    for title in ("row", "metric", "kbert", "TF-IDF + SVM", "minutes a seed"):
+        table.add_column(title, justify="left" if title == "row" else "right")
+    for name in rows:
+        runs, minutes = [], []
+        for seed in range(arguments.seeds):
+            started = time.perf_counter()
+            ours, peer = ROWS[name](seed)
+            minutes.append((time.perf_counter() - started) / 60)
+            runs.append((ours, peer))
+            record = {
+                "row": name,
+                "seed": seed,
+                "kbert": ours,
+                "svm": peer,
+                "minutes": round(minutes[-1], 2),
+                "machine": machine(),
+            }
+            print(json.dumps(record), file=sys.stderr, flush=True)
+            if arguments.log:
+                with arguments.log.open("a") as file:
+                    file.write(json.dumps(record) + "\n")
+        for i, metric in enumerate(runs[0][0]):
+            table.add_row(
+                "" if i else ROWS[name].__doc__.rstrip("."),
+                metric,
+                mean_sd([ours[metric] for ours, _ in runs]),
+                mean_sd([peer[metric] for _, peer in runs]),
+                "" if i else f"{statistics.mean(minutes):.1f}",
+            )
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

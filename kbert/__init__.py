@@ -1,0 +1,40 @@
+"""kbert: fine-tune BERT in three lines, serve raw strings.
+
+>>> clf = kbert.Classifier()
+>>> clf.fit(texts, labels)
+>>> clf.export("saved_models/spam")
+
+Names are imported when they are first used: `import kbert` imports neither
+TensorFlow nor Keras.
+"""
+
+import importlib
+
+from kbert.hookspecs import hookimpl
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "Backbone": "kbert.backbone",
+    "Classifier": "kbert.classifier",
+    "Head": "kbert.heads.base",
+    "KbertError": "kbert.errors",
+    "Preset": "kbert.checkpoints.presets",
+    "Tokenizer": "kbert.tokenizer",
+    "load": "kbert.classifier",
+    "load_backbone": "kbert.checkpoints.loading",
+}
+
+__all__ = ["__version__", "hookimpl", *_EXPORTS]
+
+
+def __getattr__(name: str):
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'kbert' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

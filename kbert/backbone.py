@@ -1,0 +1,256 @@
+"""BERT as a functional Keras model.
+
+References:
+    Devlin et al. 2018, BERT: Pre-training of Deep Bidirectional
+    Transformers for Language Understanding, arXiv:1810.04805.
+    Turc et al. 2019, Well-Read Students Learn Better, arXiv:1908.08962
+    (the sizes tiny to medium).
+
+Shapes: B batch, T tokens in a row, H hidden size, nh attention heads.
+"""
+
+import keras
+from keras import ops
+
+from kbert.errors import ConfigError
+from kbert.layers import ACTIVATIONS
+from kbert.layers import Embeddings
+from kbert.layers import EncoderLayer
+from kbert.layers import kernel_initializer
+
+# (layers, H); nh = H / 64 and F = 4 H, as in the papers.
+SIZES = {
+    "tiny": (2, 128),
+    "mini": (4, 256),
+    "small": (4, 512),
+    "medium": (8, 512),
+    "base": (12, 768),
+    "large": (24, 1024),
+}
+
+
+class Backbone(keras.Model):
+    """A BERT encoder without a head.
+
+    Args:
+        vocabulary_size: number of token ids.
+        num_layers: number of encoder layers.
+        num_heads: nh, attention heads in a layer; must divide `hidden_dim`.
+        hidden_dim: H, size of a token's features.
+        intermediate_dim: F, size of the feed-forward layer.
+        activation: `"gelu"` (the erf form), `"gelu_new"` or
+            `"gelu_pytorch_tanh"` (the tanh form), or `"relu"`.
+        dropout: rate on embeddings and layer outputs, 0 to 1.
+        attention_dropout: rate on the attention probabilities, 0 to 1.
+        max_sequence_length: number of position embeddings.
+        num_segments: number of segment ids.
+        layer_norm_epsilon: epsilon of every layer normalization.
+        initializer_range: standard deviation of the initial weights.
+        output_hidden_states: also return every layer's output.
+        output_attentions: also return every layer's attention.
+
+    Input shape:
+        A dict of `(B, T)` tensors: `token_ids` int32, `segment_ids` int32,
+        and `padding_mask` bool, true for real tokens.
+
+    Output shape:
+        A dict: `sequence_output` `(B, T, H)`; `pooled_output` `(B, H)`, the
+        [CLS] token through a tanh layer; if asked, `hidden_states`, a list
+        of `num_layers + 1` tensors `(B, T, H)` that begins with the
+        embeddings, and `attentions`, a list of `num_layers` tensors
+        `(B, nh, T, T)`.
+
+    Raises:
+        ConfigError: a size is not a positive integer, `hidden_dim` is not a
+            multiple of `num_heads`, or the activation is unknown.
+
+    Departures: "gelu" follows the checkpoint, so Hugging Face's BERTs get
+    the erf form and not the tanh form of Google's code. Dropout is also
+    applied to the embeddings, as in Google's code (the paper does not say).
+
+    Example:
+
+    >>> backbone = kbert.Backbone.from_size("tiny", vocabulary_size=1000)
+    >>> token_ids = np.array([[2, 17, 5, 3], [2, 9, 3, 0]], "int32")
+    >>> outputs = backbone({
+    ...     "token_ids": token_ids,
+    ...     "segment_ids": np.zeros_like(token_ids),
+    ...     "padding_mask": token_ids != 0,
+    ... })
+    >>> outputs["sequence_output"].shape
+    TensorShape([2, 4, 128])
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        num_layers,
+        num_heads,
+        hidden_dim,
+        intermediate_dim,
+        activation="gelu",
+        dropout=0.1,
+        attention_dropout=0.1,
+        max_sequence_length=512,
+        num_segments=2,
+        layer_norm_epsilon=1e-12,
+        initializer_range=0.02,
+        output_hidden_states=False,
+        output_attentions=False,
+        dtype=None,
+        name="backbone",
+        **kwargs,
+    ):
+        # === Config ===
+        config = {
+            "vocabulary_size": vocabulary_size,
+            "num_layers": num_layers,
+            "num_heads": num_heads,
+            "hidden_dim": hidden_dim,
+            "intermediate_dim": intermediate_dim,
+            "activation": activation,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+            "max_sequence_length": max_sequence_length,
+            "num_segments": num_segments,
+            "layer_norm_epsilon": layer_norm_epsilon,
+            "initializer_range": initializer_range,
+            "output_hidden_states": output_hidden_states,
+            "output_attentions": output_attentions,
+        }
+        _check_config(config)
+
+        # === Layers ===
+        embeddings = Embeddings(
+            vocabulary_size,
+            hidden_dim,
+            max_sequence_length=max_sequence_length,
+            num_segments=num_segments,
+            dropout=dropout,
+            layer_norm_epsilon=layer_norm_epsilon,
+            initializer_range=initializer_range,
+            dtype=dtype,
+            name="embeddings",
+        )
+        encoder = [
+            EncoderLayer(
+                num_heads,
+                intermediate_dim,
+                activation=activation,
+                dropout=dropout,
+                attention_dropout=attention_dropout,
+                layer_norm_epsilon=layer_norm_epsilon,
+                initializer_range=initializer_range,
+                dtype=dtype,
+                name=f"layer_{i}",
+            )
+            for i in range(num_layers)
+        ]
+        pooler = keras.layers.Dense(
+            hidden_dim,
+            activation="tanh",
+            kernel_initializer=kernel_initializer(initializer_range),
+            dtype=dtype,
+            name="pooler",
+        )
+
+        # === Functional Model ===
+        inputs = {
+            "token_ids": keras.Input((None,), dtype="int32", name="token_ids"),
+            "segment_ids": keras.Input(
+                (None,), dtype="int32", name="segment_ids"
+            ),
+            "padding_mask": keras.Input(
+                (None,), dtype="bool", name="padding_mask"
+            ),
+        }
+        x = embeddings(inputs["token_ids"], inputs["segment_ids"])  # (B, T, H)
+        # Added to the scores: 0 for real tokens, very negative for padding.
+        mask = ops.cast(inputs["padding_mask"], x.dtype)  # (B, T)
+        bias = (mask[:, None, None, :] - 1.0) * 1e9  # (B, 1, 1, T)
+        hidden_states, attentions = [x], []
+        for layer in encoder:
+            x, probs = layer(x, bias)  # (B, T, H), (B, nh, T, T)
+            hidden_states.append(x)
+            attentions.append(probs)
+        outputs = {
+            "sequence_output": x,
+            "pooled_output": pooler(x[:, 0]),  # (B, H)
+        }
+        if output_hidden_states:
+            outputs["hidden_states"] = hidden_states
+        if output_attentions:
+            outputs["attentions"] = attentions
+        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
+
+        self.config = config
+        self.embeddings = embeddings
+        self.encoder = encoder
+        self.pooler = pooler
+
+    @classmethod
+    def from_size(cls, size, vocabulary_size, **kwargs):
+        """A randomly initialized backbone of a size known from the papers.
+
+        Args:
+            size: `"tiny"`, `"mini"`, `"small"`, `"medium"`, `"base"` or
+                `"large"`.
+            vocabulary_size: number of token ids.
+            **kwargs: further arguments of `Backbone`.
+
+        Raises:
+            ConfigError: the size is unknown.
+        """
+        return cls(vocabulary_size, **(cls.size_config(size) | kwargs))
+
+    @staticmethod
+    def size_config(size):
+        """The arguments that make a size, a dict; see `from_size`."""
+        if size not in SIZES:
+            raise ConfigError(
+                f"`size` must be one of {', '.join(SIZES)}. Received: "
+                f"size={size!r}"
+            )
+        num_layers, hidden_dim = SIZES[size]
+        return {
+            "num_layers": num_layers,
+            "hidden_dim": hidden_dim,
+            "num_heads": hidden_dim // 64,
+            "intermediate_dim": 4 * hidden_dim,
+        }
+
+    def get_config(self):
+        return self.config | {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+
+def _check_config(config):
+    for name in (
+        "vocabulary_size",
+        "num_layers",
+        "num_heads",
+        "hidden_dim",
+        "intermediate_dim",
+        "max_sequence_length",
+        "num_segments",
+    ):
+        value = config[name]
+        if type(value) is not int or value < 1:
+            raise ConfigError(
+                f"`{name}` must be a positive integer. Received: "
+                f"{name}={value!r}"
+            )
+    if config["hidden_dim"] % config["num_heads"]:
+        raise ConfigError(
+            "`hidden_dim` must be a multiple of `num_heads`. Received: "
+            f"hidden_dim={config['hidden_dim']}, "
+            f"num_heads={config['num_heads']}"
+        )
+    if config["activation"] not in ACTIVATIONS:
+        raise ConfigError(
+            f"`activation` must be one of {', '.join(ACTIVATIONS)}. Received: "
+            f"activation={config['activation']!r}"
+        )

@@ -1,0 +1,227 @@
+"""Tokenized texts in one table, and batches of rows of like length.
+
+A batch is padded to its longest row only, and rows of like length come
+together, so that little is computed on padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+# Where XLA compiles for every new shape, rows are padded to one of these.
+BUCKETS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+# Rows are sorted by length within this many batches, and shuffled besides.
+WINDOW = 50
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Token ids of many texts, end to end.
+
+    Attributes:
+        token_ids: int32 `(N,)`, all rows one after the other.
+        segment_ids: uint8 `(N,)`.
+        offsets: int64 `(rows + 1,)`; row i is `offsets[i]:offsets[i + 1]`.
+        pad_id: what `take` fills up with.
+    """
+
+    token_ids: np.ndarray
+    segment_ids: np.ndarray
+    offsets: np.ndarray
+    pad_id: int = 0
+
+    @classmethod
+    def from_rows(
+        cls, token_ids: Iterable, segment_ids: Iterable, pad_id: int = 0
+    ) -> TokenTable:
+        """Build a table from one sequence of ids a row."""
+        token_ids = [np.asarray(row, "int32") for row in token_ids]
+        lengths = [len(row) for row in token_ids]
+        return cls(
+            np.concatenate([np.empty(0, "int32"), *token_ids]),
+            np.concatenate(
+                [np.empty(0, "uint8")]
+                + [np.asarray(row, "uint8") for row in segment_ids]
+            ),
+            np.concatenate([[0], np.cumsum(lengths, dtype="int64")]),
+            pad_id,
+        )
+
+    @classmethod
+    def concatenate(cls, tables: list[TokenTable]) -> TokenTable:
+        """Join tables, rows in order."""
+        lengths = np.concatenate([table.lengths for table in tables])
+        return cls(
+            np.concatenate([table.token_ids for table in tables]),
+            np.concatenate([table.segment_ids for table in tables]),
+            np.concatenate([[0], np.cumsum(lengths, dtype="int64")]),
+            tables[0].pad_id,
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens in each row, int64 `(rows,)`."""
+        return np.diff(self.offsets)
+
+    def select(self, rows: np.ndarray) -> TokenTable:
+        """The table of some rows, int `(B,)`."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
+        # Each token's place: its row's start, plus its place in the row.
+        flat = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        flat += np.arange(offsets[-1])
+        return TokenTable(
+            self.token_ids[flat], self.segment_ids[flat], offsets, self.pad_id
+        )
+
+    def take(self, rows: np.ndarray, static: bool = False) -> dict:
+        """Some rows, padded, as the backbone takes them.
+
+        Args:
+            rows: int `(B,)`, row numbers.
+            static: pad to the next of `BUCKETS`, for few static shapes.
+
+        Returns:
+            A dict of `(B, T)` arrays: `token_ids` and `segment_ids` int32,
+            `padding_mask` bool.
+        """
+        part = self.select(rows)
+        longest = int(part.lengths.max(initial=1))
+        if static:
+            longest = next((b for b in BUCKETS if b >= longest), longest)
+        mask = np.arange(longest) < part.lengths[:, None]  # (B, T)
+        token_ids = np.full(mask.shape, self.pad_id, "int32")
+        segment_ids = np.zeros(mask.shape, "int32")
+        token_ids[mask] = part.token_ids
+        segment_ids[mask] = part.segment_ids
+        return {
+            "token_ids": token_ids,
+            "segment_ids": segment_ids,
+            "padding_mask": mask,
+        }
+
+
+def static_shapes() -> bool:
+    """Whether the backend compiles anew for each shape."""
+    return keras.backend.backend() == "jax"
+
+
+def length_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Row numbers of batches of like length, longest first.
+
+    The longest first, so that a batch that does not fit into memory fails at
+    once and not after an hour.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+class LengthBatches(keras.utils.PyDataset):
+    """Batches for `model.fit`: rows of like length, shuffled every epoch.
+
+    The order of an epoch is a function of the seed and the epoch's number
+    alone.
+
+    Args:
+        table: `TokenTable`.
+        targets: array `(rows, ...)` or a dict of such arrays.
+        sample_weight: float `(rows,)`, or None.
+        batch_size: rows in a batch.
+        shuffle: false for rows sorted by length, the same every epoch.
+        seed: int.
+
+    Example:
+
+    >>> batches = LengthBatches(table, targets, batch_size=32)
+    >>> clf.model.fit(batches.for_fit(), epochs=3)
+    """
+
+    def __init__(
+        self,
+        table: TokenTable,
+        targets,
+        sample_weight: np.ndarray | None = None,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.table = table
+        self.targets = targets
+        self.sample_weight = sample_weight
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+        self._batches = self._order()
+
+    def _order(self) -> list[np.ndarray]:
+        if not self.shuffle:
+            return length_batches(self.table.lengths, self.batch_size)
+        random = np.random.default_rng((self.seed, self.epoch))
+        rows = random.permutation(len(self.table))
+        window = WINDOW * self.batch_size
+        batches = []
+        for start in range(0, len(rows), window):
+            part = rows[start : start + window]
+            batches += [
+                part[batch]
+                for batch in length_batches(
+                    self.table.lengths[part], self.batch_size
+                )
+            ]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def __len__(self) -> int:
+        return -(-len(self.table) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple:
+        rows = self._batches[index]
+        batch = (
+            self.table.take(rows, static_shapes()),
+            keras.tree.map_structure(lambda t: t[rows], self.targets),
+        )
+        if self.sample_weight is not None:
+            batch += (self.sample_weight[rows],)
+        return batch
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+        self._batches = self._order()
+
+    def __iter__(self) -> Iterator[tuple]:
+        return (self[i] for i in range(len(self)))
+
+    def for_fit(self):
+        """What to give to `model.fit` on this backend.
+
+        On TensorFlow a `tf.data.Dataset` that says that lengths vary: Keras
+        would guess the length from the first two batches.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return self
+        import tensorflow as tf
+
+        def spec(array):
+            dims = (None,) * min(array.ndim, 2) + array.shape[2:]
+            return tf.TensorSpec(dims, array.dtype)
+
+        def epoch():
+            yield from self
+            self.on_epoch_end()
+
+        dataset = tf.data.Dataset.from_generator(
+            epoch, output_signature=keras.tree.map_structure(spec, self[0])
+        )
+        return dataset.apply(
+            tf.data.experimental.assert_cardinality(len(self))
+        ).prefetch(2)

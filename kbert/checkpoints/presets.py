@@ -1,0 +1,339 @@
+"""Pretrained checkpoints by name: fetched once, verified, kept in a cache."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+
+from kbert.checkpoints.mirrors import Mirror
+from kbert.errors import CheckpointError
+from kbert.errors import ConfigError
+from kbert.errors import DownloadError
+from kbert.errors import UnknownNameError
+from kbert.folders import flush
+from kbert.plugins import get_plugins
+
+DEFAULT_PRESET = "all-minilm-l6-v2"
+
+REQUIRED_FILES = ("config.json", "model.safetensors", "vocab.txt")
+
+# Digests of a fetched folder, in the form `sha256sum --check` reads.
+_SUMS = "SHA256SUMS"
+
+_STAGING = ".fetch-"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A pretrained BERT that can be fetched by name.
+
+    Args:
+        name: what `Classifier(preset=...)` takes; lower case, digits and
+            `.`, `_`, `-`.
+        description: one line about it.
+        parameters: number of weights.
+        languages: ISO 639 codes, such as `("en",)`.
+        lowercase: whether its vocabulary is uncased.
+        mirrors: where its files come from, tried in order.
+        files: file name to SHA-256, for every file that is kept; at least
+            config.json, model.safetensors and vocab.txt.
+
+    Example:
+
+    >>> preset = kbert.Preset(
+    ...     name="legal-bert",
+    ...     description="BERT for contracts",
+    ...     parameters=109_482_240,
+    ...     languages=("en",),
+    ...     lowercase=True,
+    ...     mirrors=(HubMirror("owner/legal-bert", revision=commit),),
+    ...     files={"config.json": digest, ...},
+    ... )
+    """
+
+    name: str
+    description: str
+    parameters: int
+    languages: tuple[str, ...]
+    lowercase: bool
+    mirrors: tuple[Mirror, ...]
+    files: Mapping[str, str] = field(hash=False)
+
+    def __post_init__(self):
+        # The names become paths: nothing may point out of the cache.
+        for value in (self.name, *self.files):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+                raise ConfigError(
+                    "Expected preset and file names of letters, digits, '.', "
+                    f"'_' and '-'. Received: {value!r} in preset "
+                    f"{self.name!r}."
+                )
+        for name, digest in self.files.items():
+            if not re.fullmatch(r"[0-9a-f]{64}", digest):
+                raise ConfigError(
+                    "Expected a SHA-256 of 64 lower-case hexadecimal digits "
+                    f"for {name}. Received: {digest!r} in preset "
+                    f"{self.name!r}."
+                )
+        missing = set(REQUIRED_FILES) - set(self.files)
+        if missing or not self.mirrors:
+            raise ConfigError(
+                f"Expected at least one mirror and the files "
+                f"{', '.join(REQUIRED_FILES)}. Received: {len(self.mirrors)} "
+                f"mirrors, files={sorted(self.files)} in preset "
+                f"{self.name!r}."
+            )
+
+
+def resolve(preset: str | os.PathLike) -> Path:
+    """The folder of a checkpoint, fetched first if it is a preset's name.
+
+    A folder that exists goes before a preset of the same name. Presets are
+    kept in `$KBERT_HOME/presets`, by default `~/.cache/kbert/presets`.
+
+    Args:
+        preset: a registered preset's name, or a folder that holds
+            config.json, model.safetensors and vocab.txt.
+
+    Raises:
+        CheckpointError: the folder does not exist or lacks a file, or the
+            cache cannot be written.
+        DownloadError: no mirror gave the expected files.
+        UnknownNameError: nothing is registered under the name.
+
+    Example:
+
+    >>> kbert.checkpoints.presets.resolve("all-minilm-l6-v2")
+    PosixPath('/home/me/.cache/kbert/presets/all-minilm-l6-v2')
+    """
+    name = os.fspath(preset)
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return _check_folder(folder)
+    known = dict(get_plugins().presets.items())
+    if name in known:
+        return _cached(known[name].value)
+    if not isinstance(preset, str) or name[:1] in (".", "~") or "/" in name:
+        raise CheckpointError(
+            "Expected a folder that holds a checkpoint, or a preset's name. "
+            f"Received {name!r}: this folder does not exist. Correct the "
+            f"path, or use one of the presets: {', '.join(sorted(known))}."
+        )
+    raise UnknownNameError(
+        "preset", name, known, f"No folder {name!r} exists either."
+    )
+
+
+def _check_folder(folder: Path) -> Path:
+    missing = [n for n in REQUIRED_FILES if not (folder / n).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"Expected {', '.join(REQUIRED_FILES)} in the folder {folder}. "
+            f"Received a folder without {', '.join(missing)}. Complete it or "
+            "give another folder."
+        )
+    return folder
+
+
+# === Cache ===
+
+
+def _cached(preset: Preset) -> Path:
+    home = os.environ.get("KBERT_HOME") or "~/.cache/kbert"
+    presets = Path(home).expanduser().absolute() / "presets"
+    target = presets / preset.name
+    if _is_current(preset, target):
+        return target
+    try:
+        presets.mkdir(parents=True, exist_ok=True)
+        _sweep(presets)
+        with _staging(presets) as staging:
+            files = _fetch(preset, staging)
+            _install(preset, files, target)
+    except OSError as error:
+        raise CheckpointError(
+            f"Expected to write preset {preset.name!r} to {presets}. "
+            f"Received: {error}. Set KBERT_HOME to a folder that can be "
+            "written and has room."
+        ) from error
+    return target
+
+
+def _sums(preset: Preset) -> str:
+    return "".join(f"{v}  {k}\n" for k, v in sorted(preset.files.items()))
+
+
+def _is_current(preset: Preset, target: Path) -> bool:
+    # A folder is put in place only after its digests were checked; a look at
+    # them says that they are those of this version of the preset.
+    try:
+        recorded = (target / _SUMS).read_text()
+    except OSError:
+        return False
+    return recorded == _sums(preset) and all(
+        (target / name).is_file() for name in preset.files
+    )
+
+
+@contextlib.contextmanager
+def _staging(presets: Path) -> Iterator[Path]:
+    """A locked folder beside the target, removed at the end."""
+    new = Path(tempfile.mkdtemp(prefix=".new-", dir=presets))
+    handle = os.open(new, os.O_RDONLY)
+    try:
+        # The kernel drops the lock with the process, however that ends. Some
+        # network file systems have no locks: nothing is swept there.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # It gets the name that `_sweep` looks for once it is locked.
+        staging = new.rename(presets / new.name.replace(".new-", _STAGING))
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def _sweep(presets: Path) -> None:
+    """Remove what dead processes left behind."""
+    for folder in presets.glob(f"{_STAGING}*"):
+        # An error means: in use, swept by another process, or no locks here.
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(handle)
+
+
+def _install(preset: Preset, files: Path, target: Path) -> None:
+    try:
+        os.rename(files, target)
+    except OSError:
+        if _is_current(preset, target):
+            return  # Another process was first.
+        # Files of another version of the preset, or an incomplete folder.
+        os.rename(target, files.with_name("replaced"))
+        os.rename(files, target)
+    flush(target.parent)
+
+
+# === Fetch ===
+
+
+def _fetch(preset: Preset, staging: Path) -> Path:
+    """The first mirror's files that verify, in a folder of `staging`."""
+    progress = _Progress(preset)
+    failures = []
+    for number, mirror in enumerate(preset.mirrors):
+        received = staging / f"mirror-{number}"
+        received.mkdir()
+        progress.line(f"Fetching {preset.name} from {mirror}")
+        # Mirrors are plugins' code too; the next one must still be tried.
+        try:
+            with progress:
+                mirror.fetch(tuple(preset.files), received, progress)
+            _verify(preset, received)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            if not isinstance(error, DownloadError):
+                reason = f"{type(error).__name__}: {reason}"
+            progress.line(f"Failed: {reason}")
+            failures.append(f"\n  {mirror}: {reason}")
+            continue
+        progress.line(f"Fetched {preset.name}, digests verified")
+        return _keep(preset, received, staging / "files")
+    raise DownloadError(
+        f"Expected the files of preset {preset.name!r} from one of its "
+        f"mirrors. Received:{''.join(failures)}\nCheck the network, proxy and "
+        "index settings, or give the path of a folder that holds "
+        f"{', '.join(REQUIRED_FILES)}."
+    )
+
+
+def _verify(preset: Preset, folder: Path) -> None:
+    for name, expected in preset.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise DownloadError(f"expected {name}, received no such file")
+        with path.open("rb") as file:
+            received = hashlib.file_digest(file, "sha256").hexdigest()
+        if received != expected:
+            raise DownloadError(
+                f"{name} is not the expected file: expected SHA-256 "
+                f"{expected}, received {received} "
+                f"({path.stat().st_size:,} bytes)"
+            )
+
+
+def _keep(preset: Preset, received: Path, files: Path) -> Path:
+    files.mkdir()
+    for name in preset.files:
+        os.rename(received / name, files / name)
+    (files / _SUMS).write_text(_sums(preset))
+    for path in (*files.iterdir(), files):
+        flush(path)
+    return files
+
+
+class _Progress:
+    """Shows a fetch on stderr: a live bar, plain lines without a terminal."""
+
+    _LINE_SECONDS = 10
+
+    def __init__(self, preset: Preset):
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False, emoji=False)
+        self._name = preset.name
+        self._bar = None
+        self._printed = time.monotonic()
+
+    def line(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if self._console.is_terminal:
+            self._draw(done, total)
+        elif time.monotonic() - self._printed > self._LINE_SECONDS:
+            self._printed = time.monotonic()
+            of = f" of {total / 1e6:.0f}" if total else ""
+            self.line(f"  {done / 1e6:.0f}{of} MB")
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _draw(self, done: int, total: int | None) -> None:
+        from rich import progress
+
+        # Started here, so that it does not mix with a mirror's own bars.
+        if self._bar is None:
+            self._bar = progress.Progress(
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(),
+                progress.DownloadColumn(),
+                progress.TransferSpeedColumn(),
+                progress.TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._name, total=total)
+        self._bar.update(self._task, completed=done)

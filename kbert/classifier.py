@@ -1,0 +1,203 @@
+"""`Classifier`, the front door: texts in, labels out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kbert.checkpoints.loading import open_checkpoint
+from kbert.checkpoints.presets import DEFAULT_PRESET
+from kbert.data import as_texts
+from kbert.errors import ConfigError
+from kbert.plugins import get_plugins
+from kbert.task import Task
+
+
+class Classifier(Task):
+    """A BERT that is fine-tuned on labelled texts.
+
+    Args:
+        preset: a pretrained checkpoint: a preset's name, a folder in Hugging
+            Face form, or `"random:SIZE"`; see
+            `kbert.checkpoints.loading.open_checkpoint`.
+        head: name of the task head, see `kbert heads`.
+        labels: the labels in order; learned by `fit` if None.
+        max_length: tokens a row is truncated to, special ones included.
+        inputs: names of the texts of a row, which become the names of the
+            SavedModel's inputs. By default the head's; two texts a row make
+            them `("text", "text_pair")`.
+        vocabulary: vocab.txt of a random preset.
+        lowercase: whether that vocabulary is uncased.
+        seed: int; makes initialization, dropout and shuffling repeatable
+            (it sets the seeds of Python, NumPy and the backend).
+        **head_options: further arguments of the head.
+
+    Attributes:
+        model: a plain functional `keras.Model`; None before the labels are
+            known.
+        labels: the labels, in the order of `predict_proba`'s columns.
+
+    Raises:
+        UnknownNameError: no such head or preset.
+        CheckpointError: the checkpoint is missing or corrupt.
+        ConfigError: an argument is not valid.
+
+    Example:
+
+    >>> clf = kbert.Classifier()
+    >>> clf.fit(["I loved it", "Never again"], ["good", "bad"])
+    >>> clf.predict(["What a day"])
+    ['good']
+    """
+
+    # What a loaded model has; `__init__` sets its own.
+    seed: int | None = None
+    _fixed_inputs = True
+
+    def __init__(
+        self,
+        preset: str | os.PathLike = DEFAULT_PRESET,
+        head: str = "classification",
+        *,
+        labels: list | None = None,
+        max_length: int = 128,
+        inputs: tuple[str, ...] | None = None,
+        vocabulary: str | os.PathLike | None = None,
+        lowercase: bool = True,
+        seed: int | None = None,
+        **head_options: Any,
+    ):
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
+        registered = get_plugins().heads.get(head)
+        try:
+            made = registered.value(labels=labels, **head_options)
+        except TypeError as error:
+            raise ConfigError(f"Head {head!r}: {error}.") from error
+        checkpoint = open_checkpoint(preset, vocabulary, lowercase)
+        self.seed = seed
+        self._fixed_inputs = inputs is not None
+        super().__init__(
+            head=made,
+            backbone=checkpoint.build(),
+            tokenizer=checkpoint.tokenizer,
+            registered=registered,
+            inputs=tuple(inputs or made.inputs),
+            max_length=max_length,
+        )
+
+    @property
+    def labels(self) -> list | None:
+        return self.head.labels
+
+    def fit(self, x: Any, y: Any = None, **options: Any) -> Any:
+        """Fine-tune on labelled texts.
+
+        Args:
+            x: texts as a list, NumPy array, pandas column or a
+                `tf.data.Dataset` of `(texts, labels)`; pairs of texts as a
+                list of pairs, or a dict or data frame that has the columns
+                `inputs`.
+            y: one label a text, strings or integers; None if `x` is a
+                dataset.
+            validation_data: `(x, y)` in the same forms, or a one-element
+                tuple with a dataset.
+            validation_split: fraction of the rows to set aside for
+                validation, each class in proportion.
+            epochs: passes over the data. Default 3.
+            batch_size: rows in a step. Default 32.
+            learning_rate: the highest rate. Default 5e-5.
+            warmup: fraction of the steps that the rate rises in; it then
+                falls linearly to 0. Default 0.1.
+            weight_decay: AdamW's; biases and layer normalizations are left
+                out. Default 0.01.
+            layer_decay: factor on the rate from one layer to the next below
+                it. Default 1.0, the same rate for all.
+            class_weight: `"balanced"`, or a dict of label to weight.
+            sample_weight: one weight a row.
+            early_stopping: epochs without a better validation metric after
+                which to stop. The best epoch's weights are kept whenever
+                there is validation data.
+            callbacks: list of `keras.callbacks.Callback`.
+            verbose: `"auto"` for kbert's display, else as Keras: 0 silent,
+                1 a bar, 2 a line an epoch.
+
+        Returns:
+            Keras's `History`.
+
+        Raises:
+            InputError: texts or labels are not as expected.
+            ConfigError: an argument is not valid.
+        """
+        # Imported here: answering texts needs none of it.
+        from kbert.training.fit import fit
+
+        seed = 0 if self.seed is None else self.seed
+        return fit(self, x, y, **({"seed": seed} | options))
+
+    def predict(self, x: Any, batch_size: int = 32) -> list:
+        """The label of each text.
+
+        Args:
+            x: texts in any form that `fit` takes.
+            batch_size: rows computed at once.
+
+        Returns:
+            A list of labels, strings or integers as they were trained.
+        """
+        answers = self.answers(x, batch_size)
+        return [self.labels[i] for i in answers["label"]]
+
+    def predict_proba(self, x: Any, batch_size: int = 32) -> np.ndarray:
+        """The probability of each label for each text.
+
+        Returns:
+            float32 `(rows, labels)`; the columns are `clf.labels`.
+        """
+        return self.answers(x, batch_size)["probabilities"]
+
+    def evaluate(self, x: Any, y: Any = None, batch_size: int = 32) -> dict:
+        """Compare answers with labels.
+
+        Returns:
+            The head's report, as JSON can hold it; for `classification`
+            `accuracy`, `macro_f1`, `per_class` (precision, recall, F1 and
+            support of each label) and `confusion_matrix` (rows are the true
+            labels, columns the predicted ones).
+        """
+        from kbert.training.fit import read_examples
+
+        self.require_model()
+        columns, labels = read_examples(self, x, y)
+        answers = self.answer_table(self.tokenize(columns), batch_size)
+        return self.head.report(answers, self.head.encode(labels))
+
+    def columns(self, x: Any) -> list:
+        # Until the model is built, two texts a row say that it takes pairs.
+        if self.model is None and not self._fixed_inputs:
+            pair = (self.inputs[0], f"{self.inputs[0]}_pair")
+            if len(self.inputs) == 1 and len(as_texts(x, self.inputs)) == 2:
+                self.inputs = pair
+        return super().columns(x)
+
+
+def load(path: str | Path) -> Classifier:
+    """Load a classifier that was saved by `Classifier.save`.
+
+    Nothing in the folder is run or unpickled.
+
+    Raises:
+        CheckpointError: the folder is missing, incomplete or corrupt.
+        PluginError: the plugin of its head is not installed.
+
+    Example:
+
+    >>> clf.save("saved_models/spam")
+    >>> kbert.load("saved_models/spam").predict(["Win a prize!"])
+    ['spam']
+    """
+    return Classifier.load(path)

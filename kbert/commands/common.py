@@ -1,0 +1,128 @@
+"""Options and helpers that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Annotated
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.files import FORMATS
+
+if TYPE_CHECKING:
+    from kbert.classifier import Classifier
+
+Format = StrEnum("Format", {name: name for name in FORMATS})
+
+# === Options ===
+
+ModelPath = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Folder that train saved.")
+]
+TextColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text",
+        metavar="COLUMN",
+        help="Column of the text; twice (or A,B) for pairs of texts.",
+    ),
+]
+LabelColumn = Annotated[
+    str, typer.Option("--label", metavar="COLUMN", help="Column of the label.")
+]
+AllColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="A,B,...",
+        help="Names of the columns, for a file whose first line has none.",
+    ),
+]
+FileFormat = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        metavar="|".join(FORMATS),
+        help="What the file is; by default as its name ends, else TSV.",
+    ),
+]
+BatchSize = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Rows computed at once.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Write JSON to standard output.")
+]
+
+# === Helpers ===
+
+
+def split(values: str | Iterable[str] | None) -> list[str]:
+    """Names given by commas, by repeating an option, or both."""
+    if values is None:
+        return []
+    if isinstance(values, str):
+        values = [values]
+    return [name.strip() for value in values for name in value.split(",")]
+
+
+def format_name(format: Format | None) -> str | None:
+    """What `kbert.files` takes for an option."""
+    return None if format is None else format.value
+
+
+def notes(quiet: bool = False) -> Console:
+    """Where progress and remarks go: standard error."""
+    return Console(stderr=True, highlight=False, quiet=quiet)
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON document to standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def check_readable(path: str | Path) -> None:
+    """Raise `InputError` now rather than after TensorFlow's import."""
+    if str(path) == "-":
+        return
+    try:
+        open(path, "rb").close()
+    except OSError as error:
+        raise InputError(
+            f"Expected a readable file. Received: {path}: {error.strerror}."
+        ) from error
+
+
+def load(model: Path) -> Classifier:
+    """A saved classifier."""
+    from kbert.quiet import import_tensorflow
+
+    import_tensorflow()
+    from kbert import classifier
+
+    return classifier.load(model)
+
+
+def text_columns(clf: Classifier, text: list[str] | None) -> tuple[str, ...]:
+    """The columns to read, one for each text that the model takes."""
+    names = tuple(split(text)) or clf.inputs
+    if len(names) != len(clf.inputs):
+        raise ConfigError(
+            f"Expected {len(clf.inputs)} text column(s), as the model was "
+            f"trained on {', '.join(clf.inputs)}. Received: "
+            f"--text {','.join(names)}."
+        )
+    return names
+
+
+def match_labels(y: list, known: list) -> list:
+    """Labels as the model has them: 1 in JSON is "1" in TSV."""
+    names = {str(label): label for label in known}
+    return [names.get(str(label), label) for label in y]

@@ -1,0 +1,75 @@
+"""`kbert evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from kbert.commands import common
+from kbert.errors import ConfigError
+from kbert.files import read_table
+
+
+def evaluate(
+    model: common.ModelPath,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Labelled texts: TSV, CSV or JSON Lines."
+        ),
+    ],
+    text: common.TextColumns = None,
+    label: common.LabelColumn = "label",
+    columns: common.AllColumns = None,
+    format: common.FileFormat = None,
+    batch_size: common.BatchSize = 32,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the confusion matrix: .png, .svg or .pdf.",
+        ),
+    ] = None,
+    as_json: common.AsJson = False,
+) -> None:
+    """Compare a model's answers with the labels of a file.
+
+    The text columns are by default those the model was trained on.
+
+    [bold]Examples[/bold]
+
+      kbert evaluate saved_models/reviews test.tsv
+      kbert evaluate saved_models/spam new.tsv --columns label,text
+      kbert evaluate saved_models/reviews test.tsv --plot confusion.png
+    """
+    common.check_readable(file)
+    clf = common.load(model)
+    names = common.text_columns(clf, text)
+    where = (common.split(columns) or None, common.format_name(format))
+    x, y = read_table(file, names, label, *where)
+    report = clf.evaluate(
+        dict(zip(clf.inputs, x.values(), strict=True)),
+        common.match_labels(y, clf.labels),
+        batch_size=batch_size,
+    )
+    if as_json:
+        common.print_json(report)
+    else:
+        from kbert.report.tables import print_report
+
+        print_report(report, Console())
+    if plot is not None:
+        from kbert.report.plots import plot_confusion
+
+        if "confusion_matrix" not in report:
+            raise ConfigError(
+                f"Expected a head with a confusion matrix for --plot. "
+                f"Received: {clf.head.name!r}, which has none."
+            )
+        plot_confusion(
+            report["confusion_matrix"], list(report["per_class"]), plot
+        )
+        common.notes().print(f"Drawn: {plot}", markup=False, soft_wrap=True)

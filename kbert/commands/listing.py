@@ -1,0 +1,118 @@
+"""`kbert heads`, `kbert presets` and `kbert version`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import os
+import platform
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+import kbert
+from kbert.commands import common
+
+
+def heads(as_json: common.AsJson = False) -> None:
+    """List the task heads and the plugins they come from.
+
+    [bold]Examples[/bold]
+
+      kbert heads
+      kbert heads --json
+    """
+    found = [
+        {
+            "name": name,
+            "plugin": entry.plugin,
+            "version": entry.version,
+            "description": _first_line(entry.value),
+        }
+        for name, entry in _plugins().heads.items()
+    ]
+    _show(found, as_json)
+
+
+def presets(as_json: common.AsJson = False) -> None:
+    """List the pretrained checkpoints, and which are here already.
+
+    [bold]Examples[/bold]
+
+      kbert presets
+      kbert train reviews.tsv -o saved_models/reviews --preset NAME
+    """
+    found = [
+        {
+            "name": name,
+            "parameters": entry.value.parameters,
+            "languages": list(entry.value.languages),
+            "description": entry.value.description,
+            "fetched": _is_fetched(entry.value),
+        }
+        for name, entry in _plugins().presets.items()
+    ]
+    _show(found, as_json)
+
+
+def version(as_json: common.AsJson = False) -> None:
+    """Show the versions of kbert and of what it runs on.
+
+    [bold]Examples[/bold]
+
+      kbert version --json
+    """
+    names = ("keras", "tensorflow", "tensorflow-text")
+    found = {"kbert": kbert.__version__, "python": platform.python_version()}
+    found |= {name: importlib.metadata.version(name) for name in names}
+    if as_json:
+        common.print_json(found)
+        return
+    for name, value in found.items():
+        print(f"{name} {value}")
+
+
+def _plugins():
+    from kbert.quiet import import_tensorflow
+
+    import_tensorflow()
+    from kbert.plugins import get_plugins
+
+    return get_plugins()
+
+
+def _first_line(value: type) -> str:
+    return (inspect.getdoc(value) or "").partition("\n")[0]
+
+
+def _is_fetched(preset) -> bool:
+    home = os.environ.get("KBERT_HOME") or "~/.cache/kbert"
+    folder = Path(home).expanduser() / "presets" / preset.name
+    return all((folder / name).is_file() for name in preset.files)
+
+
+def _show(rows: list[dict], as_json: bool) -> None:
+    if as_json:
+        common.print_json(rows)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0] if rows else ():
+        right = isinstance(rows[0][name], int)
+        table.add_column(
+            name,
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=name == "name",
+        )
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    Console(highlight=False).print(table)
+
+
+def _cell(value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,157 @@
+"""`kbert predict`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from typing import Annotated
+from typing import Any
+
+import typer
+
+from kbert.commands import common
+from kbert.files import read_texts
+
+if TYPE_CHECKING:
+    from kbert.classifier import Classifier
+
+PROBABILITIES = "probabilities"
+
+
+def predict(
+    model: common.ModelPath,
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Texts; - for standard input, a text a line.",
+            show_default="-",
+        ),
+    ] = None,
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="TEXT",
+            help="A text to answer instead of a file; repeatable.",
+        ),
+    ] = None,
+    text: common.TextColumns = None,
+    columns: common.AllColumns = None,
+    format: common.FileFormat = None,
+    proba: Annotated[
+        bool,
+        typer.Option("--proba", help="Add the probability of every label."),
+    ] = False,
+    window: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Rows read before they are answered."
+        ),
+    ] = 256,
+    batch_size: common.BatchSize = 32,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write JSON Lines, one a row.")
+    ] = False,
+) -> None:
+    """Answer texts: a line each with label, score and text.
+
+    Answers come while the input is still being read. Standard input and
+    .txt files have one text a line (texts of a pair with a tab between),
+    unless --text, --columns or --format say otherwise.
+
+    [bold]Examples[/bold]
+
+      kbert predict saved_models/spam --input "Win a prize!"
+      kbert predict saved_models/spam new.csv --text body --json
+      tail -f mail.log | kbert predict saved_models/spam -
+    """
+    if file is not None and input:
+        raise typer.BadParameter("Give a file or --input, not both.")
+    path = file or "-"
+    if not input:
+        common.check_readable(path)
+    clf = common.load(model)
+    if input:
+        rows = _rows_of(input, len(clf.inputs), window)
+    else:
+        if path == "-" and sys.stdin.isatty():
+            common.notes().print("One text a line; Ctrl-D ends.")
+        plain = path == "-" or path.endswith(".txt")
+        if plain and not (text or columns or format):
+            names = list(clf.inputs)
+            form = "text" if len(names) == 1 else "tsv"
+            rows = read_texts(path, clf.inputs, window, names, form)
+        else:
+            rows = read_texts(
+                path,
+                common.text_columns(clf, text),
+                window,
+                common.split(columns) or None,
+                common.format_name(format),
+            )
+    for part in rows:
+        for line in _answer(clf, part, batch_size, proba, as_json):
+            print(line)
+        sys.stdout.flush()
+
+
+def _rows_of(texts: list[str], width: int, size: int) -> Iterator[list]:
+    if len(texts) % width:
+        raise typer.BadParameter(
+            f"The model takes {width} texts a row. Received: {len(texts)}.",
+            param_hint="--input",
+        )
+    rows = [tuple(texts[i : i + width]) for i in range(0, len(texts), width)]
+    yield from (rows[i : i + size] for i in range(0, len(rows), size))
+
+
+def _answer(
+    clf: Classifier, rows: list, batch_size: int, proba: bool, as_json: bool
+) -> Iterator[str]:
+    texts = [row[0] for row in rows] if len(clf.inputs) == 1 else rows
+    answers = clf.stream(texts, batch_size, window=len(rows))
+    first = clf.head.label_outputs
+    for row, answer in zip(rows, answers, strict=True):
+        chances = answer.pop(PROBABILITIES, None)
+        # Labels first, then the rest by name.
+        keys = sorted(answer, key=lambda key: (key not in first, key))
+        values = {key: _plain(answer[key]) for key in keys}
+        if proba and chances is not None:
+            values[PROBABILITIES] = {
+                str(label): _plain(chance)
+                for label, chance in zip(clf.labels, chances, strict=True)
+            }
+        if as_json:
+            texts = dict(zip(clf.inputs, row, strict=True))
+            yield json.dumps(texts | values, ensure_ascii=False)
+        else:
+            yield "\t".join([*_cells(values), *map(_one_line, row)])
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's value as JSON can hold it, to the digits that mean something."""
+    # Imported here: the help has no use for it.
+    import numpy as np
+
+    value = np.asarray(value)
+    if value.dtype.kind == "f":
+        value = value.astype("float64").round(6)
+    return value.tolist()
+
+
+def _cells(values: dict[str, Any]) -> Iterator[str]:
+    for value in values.values():
+        if isinstance(value, dict):
+            yield from (f"{key}={part:.4f}" for key, part in value.items())
+        elif isinstance(value, list):
+            yield " ".join(map(str, value))
+        else:
+            yield f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines()).replace("\t", " ")

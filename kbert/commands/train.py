@@ -1,0 +1,306 @@
+"""`kbert train`."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import shlex
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from kbert.commands import common
+from kbert.errors import CheckpointError
+from kbert.files import read_table
+
+
+def train(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Labelled texts: TSV, CSV or JSON Lines."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Where to save; a model saved there before gives way.",
+        ),
+    ],
+    text: common.TextColumns = None,
+    label: common.LabelColumn = "label",
+    columns: common.AllColumns = None,
+    format: common.FileFormat = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Labelled texts to validate on."),
+    ] = None,
+    validation_split: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PART",
+            min=0,
+            max=0.9,
+            help="Part of the rows to validate on instead.",
+            show_default="0.1",
+        ),
+    ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Pretrained checkpoint: a name from 'kbert presets', a "
+            "folder in Hugging Face form, or random:SIZE.",
+        ),
+    ] = "all-minilm-l6-v2",
+    head: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Task head: a name from 'kbert heads'."
+        ),
+    ] = "classification",
+    head_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Argument of the head, its value in JSON; repeatable.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Passes over the data.")
+    ] = 3,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Rows in a step.")
+    ] = 32,
+    learning_rate: Annotated[
+        float, typer.Option(metavar="X", min=0, help="Highest learning rate.")
+    ] = 5e-5,
+    max_length: Annotated[
+        int, typer.Option(metavar="N", min=3, help="Tokens a text is cut to.")
+    ] = 128,
+    class_weight: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="'balanced', or a JSON object of label to weight.",
+        ),
+    ] = None,
+    layer_decay: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            min=0.01,
+            max=1,
+            help="Factor on the learning rate from a layer to the one below.",
+        ),
+    ] = 1.0,
+    early_stopping: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="EPOCHS",
+            help="Stop after so many epochs without a better result.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Makes a run repeatable.")
+    ] = 0,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Draw training.png and confusion.png into this folder.",
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show errors only.")
+    ] = False,
+    as_json: common.AsJson = False,
+) -> None:
+    """Fine-tune BERT on labelled texts and save it.
+
+    [bold]Examples[/bold]
+
+      kbert train reviews.tsv -o saved_models/reviews --text sentence
+      kbert train SMSSpamCollection -o saved_models/spam --columns label,text
+      kbert train pairs.csv -o saved_models/pairs --text question,answer
+      kbert train mail.jsonl -o saved_models/mail --class-weight balanced
+    """
+    if validation is not None and validation_split is not None:
+        raise typer.BadParameter(
+            "Give --validation or --validation-split, not both."
+        )
+    names = tuple(common.split(text)) or ("text",)
+    options = _head_options(head_option)
+    weights = _class_weight(class_weight)
+    _check_output(output)
+    where = (common.split(columns) or None, common.format_name(format))
+    x, y = read_table(file, names, label, *where)
+    held_out = None
+    if validation is not None:
+        xv, yv = read_table(validation, names, label, *where)
+        held_out = (xv, common.match_labels(yv, list(dict.fromkeys(y))))
+    elif validation_split is None:
+        validation_split = 0.1
+
+    notes = common.notes(quiet)
+    clf = _classifier(
+        preset=preset,
+        head=head,
+        # The SavedModel's inputs are named like the columns, if they can be.
+        inputs=names if all(map(_is_name, names)) else None,
+        max_length=max_length,
+        seed=seed,
+        **options,
+    )
+    x = dict(zip(clf.inputs, x.values(), strict=True))
+    if held_out is not None:
+        xv = dict(zip(clf.inputs, held_out[0].values(), strict=True))
+        held_out = (xv, held_out[1])
+    _say(notes, _describe(y))
+    history = clf.fit(
+        x,
+        y,
+        validation_data=held_out,
+        validation_split=validation_split or 0.0,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        layer_decay=layer_decay,
+        class_weight=weights,
+        early_stopping=early_stopping,
+        verbose=0 if quiet else "auto",
+    )
+    clf.save(output)
+    report = clf.training.get("validation")
+    plots = _draw(plot, history, report)
+    if as_json:
+        common.print_json(
+            {
+                "model": str(output),
+                "training": clf.training,
+                "history": history.history,
+                "plots": plots,
+            }
+        )
+    elif report and not quiet:
+        from kbert.report.tables import print_report
+
+        print_report(report, Console())
+    saved = shlex.quote(str(output))
+    inputs = " ".join('--input "..."' for _ in clf.inputs)
+    for path in plots:
+        _say(notes, f"Drawn: {path}")
+    _say(notes, f"Saved: {output}")
+    _say(notes, f"Try it:   kbert predict {saved} {inputs}")
+    _say(notes, f"Serve it: kbert export {saved} exports/{output.name}")
+
+
+def _say(notes: Console, line: str) -> None:
+    notes.print(line, markup=False, soft_wrap=True)
+
+
+def _is_name(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _head_options(pairs: list[str] | None) -> dict[str, Any]:
+    options = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not equals or not _is_name(key):
+            raise typer.BadParameter(
+                f"Expected KEY=VALUE. Received: {pair!r}.",
+                param_hint="--head-option",
+            )
+        if key in ("preset", "head", "inputs", "max_length", "seed"):
+            raise typer.BadParameter(
+                f"{key!r} is no option of a head.", param_hint="--head-option"
+            )
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = value
+    return options
+
+
+def _class_weight(value: str | None) -> str | dict | None:
+    if value in (None, "balanced"):
+        return value
+    try:
+        weights = json.loads(value)
+    except ValueError:
+        weights = None
+    if not isinstance(weights, dict):
+        raise typer.BadParameter(
+            "Expected 'balanced' or a JSON object such as "
+            f"'{{\"spam\": 5}}'. Received: {value!r}.",
+            param_hint="--class-weight",
+        )
+    return weights
+
+
+def _check_output(path: Path) -> None:
+    """Refuse before training what `save` would refuse after it."""
+    if path.exists() and not (path / "kbert.json").is_file():
+        if not path.is_dir() or any(path.iterdir()):
+            raise CheckpointError(
+                f"Expected a new folder, or one that kbert saved before. "
+                f"Received: --output {path}, which holds something else."
+            )
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        # Rights, quotas and read-only mounts: trying is the only test.
+        with tempfile.TemporaryDirectory(dir=path.absolute().parent):
+            pass
+    except OSError as error:
+        raise CheckpointError(
+            f"Expected a folder that can be written. Received: --output "
+            f"{path}: {error.strerror}."
+        ) from error
+
+
+def _classifier(**arguments):
+    from kbert.quiet import import_tensorflow
+
+    import_tensorflow()
+    from kbert.classifier import Classifier
+
+    return Classifier(**arguments)
+
+
+def _describe(labels: list) -> str:
+    import keras
+
+    counts = Counter(labels).most_common()
+    shown = ", ".join(f"{label} {count:,}" for label, count in counts[:6])
+    more = f" and {len(counts) - 6} more" if len(counts) > 6 else ""
+    devices = keras.distribution.list_devices("gpu")
+    device = f"{len(devices)} GPU" if devices else "CPU"
+    return f"{len(labels):,} rows: {shown}{more}. Training on {device}."
+
+
+def _draw(folder: Path | None, history: Any, report: dict | None) -> list:
+    if folder is None:
+        return []
+    from kbert.report.plots import plot_confusion
+    from kbert.report.plots import plot_history
+
+    drawn = [plot_history(history.history, folder / "training.png")]
+    if report and "confusion_matrix" in report:
+        drawn.append(
+            plot_confusion(
+                report["confusion_matrix"],
+                list(report["per_class"]),
+                folder / "confusion.png",
+            )
+        )
+    return [str(path) for path in drawn]

@@ -1,0 +1,71 @@
+"""The exceptions kbert raises, and "did you mean".
+
+    KbertError
+     x InputError (ValueError)        texts, labels or a data file are wrong
+     x ConfigError (ValueError)       an argument or a configuration is wrong
+     x UnknownNameError (LookupError) no such head, preset, column ...
+     x PluginError                    a plugin is broken, missing or clashes
+     x CheckpointError                weights or a saved folder are unreadable
+        + DownloadError               no mirror gave the expected file
+     x ExportError                    a SavedModel cannot be written as asked
+
+Every message says what was expected, what was received and what to do.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class KbertError(Exception):
+    """Base of everything kbert raises on purpose."""
+
+
+class InputError(KbertError, ValueError):
+    """Texts, labels or a data file are not what was expected."""
+
+
+class ConfigError(KbertError, ValueError):
+    """An argument or a configuration value is not valid."""
+
+
+class PluginError(KbertError):
+    """A plugin is broken, is not installed, or takes a name twice."""
+
+
+class CheckpointError(KbertError):
+    """Weights, a preset or a saved folder cannot be read or written."""
+
+
+class DownloadError(CheckpointError):
+    """No mirror of a preset answered with the expected file."""
+
+
+class ExportError(KbertError):
+    """A SavedModel cannot be written as asked."""
+
+
+class UnknownNameError(KbertError, LookupError):
+    """A name that nothing is registered under.
+
+    Args:
+        kind: what was looked for, such as `"head"`.
+        name: the name that was given.
+        known: the names that exist.
+        hint: what to do about it, a sentence.
+
+    Example:
+
+    >>> str(UnknownNameError("head", "spma", ["classification", "spam"]))
+    "Unknown head 'spma'. Did you mean 'spam'? Known: classification, spam."
+    """
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], hint: str = ""
+    ):
+        known = sorted(known)
+        message = f"Unknown {kind} {name!r}."
+        if close := get_close_matches(name, known, n=1, cutoff=0.5):
+            message += f" Did you mean {close[0]!r}?"
+        message += f" Known: {', '.join(known) or 'none'}."
+        super().__init__(f"{message} {hint}".rstrip())
+        self.kind, self.name, self.known = kind, name, known

@@ -1,0 +1,1 @@
+"""Export: one SavedModel that takes raw strings, checked and warmed up."""

@@ -1,0 +1,129 @@
+"""Warm-up requests: the first user of a new version does not wait.
+
+TF Serving replays `assets.extra/tf_serving_warmup_requests` before it makes
+a version available, so that the graph is instantiated and its lazy parts
+are set up. Give texts like those that will be served: short, long and, when
+batches are served, in batches.
+
+Reference: [SavedModel Warmup](
+https://www.tensorflow.org/tfx/serving/saved_model_warmup).
+"""
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+
+from kbert.errors import ConfigError
+
+PATH = Path("assets.extra") / "tf_serving_warmup_requests"
+
+# TF Serving refuses to load a version that has more.
+MAX_RECORDS = 1000
+
+# The signature that is asked with tf.Examples; the others get tensors.
+CLASSIFY = "classify"
+
+
+def write_warmup(
+    version_dir: str | Path,
+    inputs: Sequence[Mapping[str, Sequence[str]]],
+    model_name: str,
+    signatures: Iterable[str] = ("serving_default",),
+) -> Path:
+    """Writes the requests TF Serving replays when it loads a version.
+
+    A request that fails keeps the version from loading, so the input names
+    have to be those of the signatures: replay new requests once in Python.
+
+    Args:
+        version_dir: folder of the exported version, with `saved_model.pb`.
+        inputs: one dict per request, from input names to the texts of the
+            batch. All inputs of a request have as many texts.
+        model_name: name the model is served under.
+        signatures: signatures to ask, each with every request. `"classify"`
+            is asked with `tf.Example`s, whose features bear the input names,
+            and any other with string tensors.
+
+    Returns:
+        The path of the file; one from before is replaced.
+
+    Example:
+
+    >>> write_warmup(
+    ...     "saved_models/spam/1",
+    ...     [{"text": ["hi"]}, {"text": ["win a prize", "see you at six"]}],
+    ...     model_name="spam",
+    ...     signatures=["serving_default", "classify"],
+    ... )
+    """
+    signatures = tuple(signatures)
+    _check(inputs, signatures)
+    # Here, because both imports load TensorFlow.
+    import tensorflow as tf
+
+    logs = [
+        (_classify_log if signature == CLASSIFY else _predict_log)(
+            request, model_name, signature
+        )
+        for signature in signatures
+        for request in inputs
+    ]
+    path = Path(version_dir) / PATH
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for log in logs:
+            # Tensors stand in a map: without this, files differ by run.
+            writer.write(log.SerializeToString(deterministic=True))
+    return path
+
+
+def _check(inputs, signatures) -> None:
+    records = len(inputs) * len(signatures)
+    if not 1 <= records <= MAX_RECORDS:
+        raise ConfigError(
+            f"Expected 1 to {MAX_RECORDS} warm-up records, one per request "
+            f"and signature. Received {len(inputs)} requests for "
+            f"{len(signatures)} signatures, {records} records. "
+            "Give at least one and not more than TF Serving reads."
+        )
+    for i, request in enumerate(inputs):
+        # A string is a sequence of strings too: one text per letter.
+        bare = any(isinstance(texts, str) for texts in request.values())
+        lengths = {name: len(texts) for name, texts in request.items()}
+        if bare or len(set(lengths.values())) != 1 or 0 in lengths.values():
+            raise ConfigError(
+                f"Expected request {i} of inputs to be a dict from input "
+                "names to lists of texts, as many texts for each input. "
+                f"Received {request!r}. "
+                "Write a request for one text as {'text': ['...']}."
+            )
+
+
+def _predict_log(request, model_name: str, signature: str):
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    log = prediction_log_pb2.PredictionLog()
+    predict = log.predict_log.request
+    predict.model_spec.name = model_name
+    predict.model_spec.signature_name = signature
+    for name, texts in request.items():
+        tensor = tf.make_tensor_proto(list(texts), dtype=tf.string)  # (B,)
+        predict.inputs[name].CopyFrom(tensor)
+    return log
+
+
+def _classify_log(request, model_name: str, signature: str):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    log = prediction_log_pb2.PredictionLog()
+    classify = log.classify_log.request
+    classify.model_spec.name = model_name
+    classify.model_spec.signature_name = signature
+    for row in zip(*request.values(), strict=True):
+        example = classify.input.example_list.examples.add()
+        for name, text in zip(request, row, strict=True):
+            feature = example.features.feature[name]
+            feature.bytes_list.value.append(text.encode())
+    return log

@@ -1,0 +1,350 @@
+"""Files of texts and labels: TSV, CSV, JSON Lines, or a text a line."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import reprlib
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from typing import BinaryIO
+from typing import NamedTuple
+
+from kbert.errors import InputError
+from kbert.errors import UnknownNameError
+
+FORMATS = ("tsv", "csv", "jsonl", "text")
+
+# Bytes read at once; a pipe gives what it has.
+CHUNK = 1 << 20
+
+# What is taken for a text file by mistake, by its first bytes.
+NOT_UTF8 = {
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"PK\x03\x04": "a workbook or a zip archive",
+    b"\x1f\x8b": "compressed by gzip",
+    b"PAR1": "Parquet",
+}
+
+
+class Row(NamedTuple):
+    """A row of a file.
+
+    Attributes:
+        line: number of the line that it ends in.
+        cells: column name to cell; None for an empty line.
+        ready: whether more lines have arrived already.
+    """
+
+    line: int
+    cells: dict[str, Any] | None
+    ready: bool
+
+
+def read_rows(
+    path: str | Path,
+    columns: list[str] | None = None,
+    format: str | None = None,
+) -> Iterator[Row]:
+    """Rows of a TSV, CSV, JSON Lines or text file, as they arrive.
+
+    Bytes that are not UTF-8 are left out, and so is a byte order mark.
+
+    Args:
+        path: the file, or `"-"` for standard input.
+        columns: names of the columns, if the first line does not have them.
+        format: one of `FORMATS`. `"tsv"` has tabs between its columns and
+            knows no quotes; `"text"` has one text a line, in the column
+            `text`. By default as the file's name ends: `.csv`, `.jsonl` or
+            `.json`; anything else is TSV.
+
+    Raises:
+        InputError: the file cannot be read, or a row is not as expected.
+    """
+    path = Path(path)
+    if format is None:
+        ending = path.suffix.lower()
+        format = {".csv": "csv", ".json": "jsonl", ".jsonl": "jsonl"}.get(
+            ending, "tsv"
+        )
+    read = {
+        "tsv": _read_tsv,
+        "csv": _read_csv,
+        "jsonl": _read_json,
+        "text": _read_text,
+    }[format]
+    try:
+        with ExitStack() as stack:
+            if str(path) == "-":
+                file = sys.stdin.buffer
+            else:
+                file = stack.enter_context(open(path, "rb"))
+            lines = _Lines(file, path)
+            for line, cells in read(lines, path, columns):
+                yield Row(line, cells, lines.ready)
+    except OSError as error:
+        raise InputError(
+            f"Expected a readable file. Received: {path}: {error.strerror}."
+        ) from error
+
+
+class _Lines:
+    """Lines of a binary file; `ready` says if the next one is here already.
+
+    A line ends at a line feed only, for texts may hold other separators.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path):
+        self._file = file
+        self._path = path
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")("ignore")
+        self._lines: deque[str] = deque()
+        self._parts: list[str] = []
+        self._begun = self._ended = False
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._lines)
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        while not self._lines:
+            if self._ended:
+                raise StopIteration
+            self._read()
+        return self._lines.popleft()
+
+    def _read(self) -> None:
+        chunk = self._file.read1(CHUNK)
+        if not self._begun:
+            self._begun = True
+            _refuse(chunk, self._path)
+        self._ended = not chunk
+        text = self._decode.decode(chunk, self._ended)
+        # `str.splitlines` would split at form feeds and U+2028 too.
+        *whole, rest = text.split("\n")
+        for part in whole:
+            self._parts.append(part)
+            self._lines.append("".join(self._parts) + "\n")
+            self._parts = []
+        self._parts.append(rest)
+        if self._ended and (last := "".join(self._parts)):
+            self._lines.append(last)
+
+
+def _refuse(start: bytes, path: Path) -> None:
+    for magic, kind in NOT_UTF8.items():
+        if start.startswith(magic):
+            raise InputError(
+                f"Expected text in UTF-8. Received: {path}, which is {kind}. "
+                "Save it as TSV, CSV or JSON Lines in UTF-8."
+            )
+
+
+def _read_tsv(lines, path, columns):
+    texts = map(_strip, lines)
+    return _name_cells(
+        enumerate((text.split("\t") if text else [] for text in texts), 1),
+        path,
+        columns,
+        "A text with tabs in it needs a CSV or JSON Lines file.",
+    )
+
+
+def _read_csv(lines, path, columns):
+    csv.field_size_limit(2**31 - 1)  # The default refuses texts over 128 KB.
+    # Not strict, an open quote would swallow the rest of the file.
+    reader = csv.reader(lines, strict=True)
+    try:
+        yield from _name_cells(
+            ((reader.line_num, cells) for cells in reader),
+            path,
+            columns,
+            "A text with commas in it needs quotes around it.",
+        )
+    except csv.Error as error:
+        raise InputError(
+            f"Expected CSV. Received: {error}, in line {reader.line_num} of "
+            f"{path}. A quote inside of quotes is written twice."
+        ) from error
+
+
+def _read_text(lines, path, columns):
+    # An empty line is an empty text, so that answers stay line by line.
+    name, *more = columns or ["text"]
+    if more:
+        raise InputError(
+            f"Expected one column in a file of texts. Received: "
+            f"{len(more) + 1} for {path}."
+        )
+    for number, line in enumerate(lines, start=1):
+        yield number, {name: _strip(line)}
+
+
+def _strip(line: str) -> str:
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def _name_cells(rows, path, columns, hint):
+    names = columns
+    if names is None:
+        names = next((cells for _, cells in rows if cells), None)
+        if names is None:
+            raise InputError(f"Expected rows in {path}. Received: none.")
+        names = [name.strip() for name in names]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"Expected columns of different names. Received: "
+            f"{reprlib.repr(names)} for {path}."
+        )
+    for number, cells in rows:
+        if not cells:
+            yield number, None
+        elif len(cells) != len(names):
+            shown = ", ".join(map(_shorten, names))
+            raise InputError(
+                f"Expected {len(names)} columns ({shown}). Received: "
+                f"{len(cells)} in line {number} of {path}. {hint}"
+            )
+        else:
+            yield number, dict(zip(names, cells, strict=True))
+
+
+def _read_json(lines, path, columns):
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            yield number, None
+            continue
+        try:
+            row = json.loads(line)
+        # Too many brackets end in a RecursionError.
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"Expected a JSON object in line {number} of {path}. "
+                f"Received: {_shorten(line.strip())!r}: {error}."
+            ) from error
+        if not isinstance(row, dict):
+            raise InputError(
+                f"Expected a JSON object in line {number} of {path}. "
+                f"Received: {type(row).__name__}."
+            )
+        yield number, row
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def _pick(row: Row, column: str, path: str | Path) -> Any:
+    try:
+        return row.cells[column]
+    except KeyError:
+        raise UnknownNameError(
+            "column",
+            column,
+            map(_shorten, row.cells),
+            f"Those are in line {row.line} of {path}."
+            if Path(path).suffix in (".json", ".jsonl")
+            else f"The file is {path}.",
+        ) from None
+
+
+def _pick_text(row: Row, column: str, path: str | Path) -> str:
+    text = _pick(row, column, path)
+    if not isinstance(text, str):
+        raise InputError(
+            f"Expected a text in the column {column!r}. Received: "
+            f"{reprlib.repr(text)} in line {row.line} of {path}."
+        )
+    return text
+
+
+def read_table(
+    path: str | Path,
+    texts: tuple[str, ...],
+    label: str,
+    columns: list[str] | None = None,
+    format: str | None = None,
+) -> tuple[dict[str, list], list]:
+    """Texts and labels of a whole file.
+
+    Args:
+        path: the file, or `"-"` for standard input.
+        texts: names of the text columns.
+        label: name of the label column.
+        columns: see `read_rows`.
+        format: see `read_rows`.
+
+    Raises:
+        InputError: the file cannot be read, has no rows, or a row has no
+            text or no label.
+        UnknownNameError: the file has no such column.
+
+    Example:
+
+    >>> x, y = read_table("train.tsv", ("sentence",), "label")
+    """
+    x = {name: [] for name in texts}
+    y = []
+    if label in x:
+        raise InputError(
+            f"Expected different columns for text and label. Received: "
+            f"{label!r} for both."
+        )
+    for row in read_rows(path, columns, format):
+        if row.cells is None:
+            continue
+        for name in texts:
+            x[name].append(_pick_text(row, name, path))
+        y.append(_pick(row, label, path))
+        if y[-1] is None or y[-1] == "":
+            raise InputError(
+                f"Expected a label in every row. Received: none in line "
+                f"{row.line} of {path}. Remove the row or label it."
+            )
+    if not y:
+        raise InputError(f"Expected rows in {path}. Received: none.")
+    return x, y
+
+
+def read_texts(
+    path: str | Path,
+    texts: tuple[str, ...],
+    size: int,
+    columns: list[str] | None = None,
+    format: str | None = None,
+) -> Iterator[list[tuple[str, ...]]]:
+    """The texts of a file in lists of up to `size` rows, as they arrive.
+
+    A list ends early where the next row has not arrived yet, so that a slow
+    pipe is answered at once.
+
+    Args:
+        path: the file, or `"-"` for standard input.
+        texts: names of the text columns.
+        size: rows in a list.
+        columns: see `read_rows`.
+        format: see `read_rows`.
+
+    Example:
+
+    >>> for window in read_texts("-", ("text",), 256, format="text"):
+    ...     print(clf.predict([text for text, in window]))
+    """
+    window = []
+    for row in read_rows(path, columns, format):
+        if row.cells is not None:
+            window.append(tuple(_pick_text(row, n, path) for n in texts))
+        if window and (len(window) == size or not row.ready):
+            yield window
+            window = []
+    if window:
+        yield window

@@ -1,0 +1,110 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kbert.errors import CheckpointError
+
+# Of fcntl.h and linux/fs.h.
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+
+
+@contextmanager
+def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `target` that becomes `target` at the end.
+
+    Everything in it is flushed to the disk before it is renamed. If the
+    block fails, `target` is as it was and the temporary folder is gone.
+
+    Args:
+        target: the folder to make.
+        replace: whether an existing `target` gives way; it is removed only
+            after the new one stands in its place.
+
+    Raises:
+        CheckpointError: the folder cannot be written (no room, no right), or
+            exists and `replace` is false.
+
+    Example:
+
+    >>> with new_folder(Path("out")) as folder:
+    ...     (folder / "labels.txt").write_text("ham\\nspam\\n")
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(
+            tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)
+        )
+        temporary.chmod(0o755)  # mkdtemp's 0700 would hide it from a server.
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    try:
+        yield temporary
+        flush_tree(temporary)
+        _move(temporary, target, replace)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _cannot_write(target: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"Expected to write {target}. Received: {error}. Nothing that was "
+        f"there has changed; make room or choose another folder."
+    )
+
+
+def _move(temporary: Path, target: Path, replace: bool) -> None:
+    if not target.exists():
+        temporary.rename(target)
+    elif replace:
+        _exchange(temporary, target)
+    else:
+        raise FileExistsError(f"{target} exists already")
+    flush(target.parent)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two folders; on Linux in one step, which no kill can halve."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2"):
+        names = os.fsencode(one), os.fsencode(other)
+        if not libc.renameat2(
+            AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE
+        ):
+            return
+        # Some file systems cannot; what else is wrong shows below too.
+    old = one.with_name(f"{one.name}.old")
+    other.rename(old)
+    try:
+        one.rename(other)
+    except OSError:
+        old.rename(other)
+        raise
+    old.rename(one)
+
+
+def flush_tree(folder: Path) -> None:
+    """Flush every file and folder under `folder` to the disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            flush(Path(parent, name))
+        flush(Path(parent))
+
+
+def flush(path: Path) -> None:
+    """Flush one file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,331 @@
+"""What `kbert.testing.check_head` asks of a head that has a model."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kbert.classifier import Classifier
+from kbert.classifier import load
+from kbert.heads.base import Head
+
+ROWS_PER_LABEL = 16
+MAX_LENGTH = 32
+
+
+def expect(true: Any, expected: str, received: Any, advice: str) -> None:
+    if not true:
+        raise AssertionError(
+            f"Expected {expected}. Received: {received}. {advice}"
+        )
+
+
+@contextlib.contextmanager
+def stage(what: str, advice: str) -> Iterator[None]:
+    """An error in here is the head's, in the part that `what` names."""
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(
+            f"Expected {what} to work. Received: {type(error).__name__}: "
+            f"{error}. {advice}"
+        ) from error
+
+
+def check_round_trip(head: Head, when: str) -> None:
+    """`type(head)(**head.get_config())` is the same head, through JSON."""
+    config = head.get_config()
+    with stage(
+        f"get_config{when}, written as JSON,",
+        "Turn NumPy values into Python's own: float(x), x.tolist().",
+    ):
+        read = json.loads(json.dumps(config, allow_nan=False))
+    with stage(
+        f"the constructor with what get_config{when} gave",
+        "Its keys are the constructor's arguments.",
+    ):
+        copy = type(head)(**read)
+    for name, value in vars(head).items():
+        if name.startswith("_"):
+            continue
+        received = getattr(copy, name, None)
+        expect(
+            _as_json(received) == _as_json(value),
+            f"`{name}`{when} to be {value!r} in a head made from get_config",
+            repr(received),
+            "Keep what the head learns in constructor arguments that "
+            "get_config returns, or it is lost when a model is saved.",
+        )
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, default=repr)
+
+
+def toy_data(labels: list, inputs: int = 1) -> tuple[list, list]:
+    """Texts whose letters tell the label, and their labels.
+
+    Args:
+        labels: what to tell apart, at most 26.
+        inputs: texts a row, one or two.
+    """
+    x, y = [], []
+    for row in range(ROWS_PER_LABEL):
+        for i, label in enumerate(labels):
+            # Of one length: each new shape costs a compilation.
+            text = f"{chr(97 + i)} {row:02} {chr(97 + i)}"
+            x.append(text if inputs == 1 else (text, text))
+            y.append(label)
+    return x, y
+
+
+def check_model(head_class, labels: list, options: dict) -> None:
+    clf = Classifier(
+        "random:tiny",
+        head_class.name,
+        max_length=MAX_LENGTH,
+        seed=0,
+        **options,
+    )
+    head = clf.head
+    x, y = toy_data(labels, len(clf.inputs))
+    head.adapt(y)
+    targets = head.encode(y)
+    with stage(
+        "build and serve", "They take and give Keras tensors: use keras.ops."
+    ):
+        clf.build()
+    _check_answers(clf, x)
+    before = _loss(clf, x, targets)
+    answers = clf.answers(x)
+    _check_report(head, answers, targets)
+
+    with stage("fit", "The head fails while it trains."):
+        history = clf.fit(
+            x,
+            y,
+            validation_data=(x, y),
+            epochs=4,
+            batch_size=8,
+            learning_rate=1e-3,
+            verbose=0,
+        )
+    monitor = head.monitor[0]
+    expect(
+        monitor in history.history,
+        "`monitor` to name a metric of the training",
+        f"monitor={monitor!r}; there are {', '.join(history.history)}",
+        "Name one of metrics(), with 'val_' before it, or 'val_loss'.",
+    )
+    after = _loss(clf, x, targets)
+    expect(
+        after < before,
+        "the loss to fall on toy data",
+        f"{before:.4g} before and {after:.4g} after {len(y)} rows, 4 epochs",
+        "Do the outputs depend on the features and the loss on the outputs?",
+    )
+    _check_answers(clf, x)
+    _check_saved(clf, x)
+
+
+def _loss(clf: Classifier, x: list, targets: np.ndarray) -> float:
+    table = clf.tokenize(clf.columns(x))
+    batch = table.take(np.arange(len(table)))
+    with stage(
+        "the loss", "loss() takes encode's targets and build's outputs."
+    ):
+        clf.model.compile(loss=clf.head.loss(), metrics=clf.head.metrics())
+        loss = clf.model.test_on_batch(batch, targets, return_dict=True)["loss"]
+    expect(
+        np.isfinite(loss),
+        "a finite loss",
+        loss,
+        "Compute it from logits (from_logits=True) or add an epsilon.",
+    )
+    return float(loss)
+
+
+def _serve(clf: Classifier, x: list) -> dict[str, np.ndarray]:
+    """Answers of one batch as it comes, outside a compiled function."""
+    table = clf.tokenize(clf.columns(x))
+    batch = table.take(np.arange(len(table)))
+    with stage("serve", "It takes build's outputs: use keras.ops."):
+        answers = clf.serving_model(batch, training=False)
+        return {
+            key: keras.ops.convert_to_numpy(value)
+            for key, value in answers.items()
+        }
+
+
+def _check_answers(clf: Classifier, x: list) -> None:
+    head, pair = clf.head, len(clf.inputs) == 2
+    hard = ["", "word " * MAX_LENGTH]
+    x = [*x, *(zip(hard, hard, strict=True) if pair else hard)]
+    answers = _serve(clf, x)
+    for key, value in answers.items():
+        expect(
+            re.fullmatch(r"[a-z][a-z0-9_]*", key),
+            "outputs of serve to have lower-case names",
+            repr(key),
+            "Clients of the exported model type them.",
+        )
+        expect(
+            value.ndim > 0 and len(value) == len(x),
+            f"{key!r} of serve to have the batch, {len(x)}, as its first "
+            f"dimension",
+            f"shape {value.shape}",
+            "Reduce over axis=-1, not over the batch.",
+        )
+        expect(
+            np.isfinite(value).all(),
+            f"{key!r} of serve to be finite",
+            value[~np.isfinite(value)][:3],
+            "Compute it so that extreme outputs stay in range.",
+        )
+    expect(
+        {"label", *head.label_outputs} <= set(answers),
+        f"serve to give 'label' and {head.label_outputs}, its `label_outputs`",
+        f"{', '.join(answers)}",
+        "Classifier.predict gives 'label'; set `label_outputs`.",
+    )
+    for key in {"label", *head.label_outputs}:
+        value = answers[key]
+        expect(
+            value.dtype.kind in "iu"
+            and value.min() >= 0
+            and value.max() < len(head.labels),
+            f"{key!r} of serve to be indices into {len(head.labels)} labels",
+            f"{value.dtype} from {value.min()} to {value.max()}",
+            "keras.ops.argmax(..., axis=-1) gives such.",
+        )
+    if "probabilities" in answers:
+        _check_probabilities(answers["probabilities"], len(head.labels))
+    _check_same(
+        answers,
+        _serve(clf, x),
+        1e-6,
+        "the same answers when asked twice",
+        "Leave chance out of serve.",
+    )
+    # A row alone, and the same row between longer ones.
+    alone = _serve(clf, x[:1])
+    _check_same(
+        {key: value[:1] for key, value in answers.items()},
+        alone,
+        1e-4,
+        "the same answers for a row alone and in a batch with longer ones",
+        "Leave padding out by features['padding_mask'] (see "
+        "kbert.heads.base.mean_pool), and do not mix rows.",
+    )
+
+
+def _check_probabilities(value: np.ndarray, labels: int) -> None:
+    expect(
+        value.shape[1:] == (labels,),
+        f"'probabilities' of serve to have shape (batch, {labels}), a column "
+        f"a label",
+        value.shape,
+        "Give them in the order of `labels`.",
+    )
+    expect(
+        value.min() >= 0 and np.abs(value.sum(axis=-1) - 1).max() < 1e-5,
+        "'probabilities' of serve to be 0 or more and to sum to 1",
+        f"a least one of {value.min():.4g} and sums of "
+        f"{value.sum(axis=-1).min():.4g} to {value.sum(axis=-1).max():.4g}",
+        "keras.ops.softmax(..., axis=-1) gives such; name others otherwise.",
+    )
+
+
+def _check_report(head: Head, answers: dict, targets: np.ndarray) -> None:
+    with stage("calibrate", "It takes serve's answers and encode's targets."):
+        head.calibrate(answers, targets)
+    check_round_trip(head, " after calibrate")
+    with stage(
+        "report, written as JSON,",
+        "It is a dict of Python's own values: float(x), x.tolist(), and None "
+        "where a figure is undefined.",
+    ):
+        json.dumps(head.report(answers, targets), allow_nan=False)
+
+
+def _check_saved(clf: Classifier, x: list) -> None:
+    answers = clf.answers(x)
+    with tempfile.TemporaryDirectory() as folder:
+        saved, exported = Path(folder, "saved"), Path(folder, "exported")
+        with stage("saving and loading", "Is all of it in get_config?"):
+            clf.save(saved)
+            loaded = load(saved)
+        _check_same(
+            answers,
+            loaded.answers(x),
+            1e-6,
+            "the same answers from a model that was saved and loaded",
+            "Make weights in Keras layers, and keep the rest in get_config.",
+        )
+        if keras.backend.backend() == "tensorflow":
+            with stage(
+                "the exported model",
+                "serve runs in a TensorFlow graph: use keras.ops.",
+            ):
+                clf.export(exported)
+                received = _call_exported(exported, clf, x)
+            named = clf.name_labels(answers)
+            for key in clf.head.label_outputs:
+                named[key] = named[key].astype(str)
+            _check_same(
+                named,
+                received,
+                1e-5,
+                "the same answers from the exported model",
+                "Let serve depend on build's outputs and get_config only.",
+            )
+
+
+def _call_exported(path: Path, clf: Classifier, x: list) -> dict:
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(path / "1"))
+    texts = {
+        name: tf.constant(column)
+        for name, column in zip(clf.inputs, clf.columns(x), strict=True)
+    }
+    answers = model.signatures["serving_default"](**texts)
+    return {
+        key: np.char.decode(value.numpy().astype(bytes), "utf-8")
+        if value.dtype == tf.string
+        else value.numpy()
+        for key, value in answers.items()
+    }
+
+
+def _check_same(
+    a: dict, b: dict, tolerance: float, expected: str, advice: str
+) -> None:
+    expect(
+        set(a) == set(b),
+        expected,
+        f"{', '.join(sorted(a))} and {', '.join(sorted(b))}",
+        advice,
+    )
+    for key, value in a.items():
+        other = b[key]
+        if value.dtype.kind == "f":
+            same = np.allclose(value, other, rtol=0, atol=tolerance)
+        else:
+            same = np.array_equal(value, other)
+        expect(
+            same,
+            f"{expected}; {key!r} differs",
+            f"{value[:3].tolist()} ... and {other[:3].tolist()} ...",
+            advice,
+        )

@@ -1,0 +1,9 @@
+"""Task heads: the base class, and those that come with kbert."""
+
+from kbert.heads.classification import ClassificationHead
+from kbert.hookspecs import hookimpl
+
+
+@hookimpl
+def register_heads(register):
+    register(ClassificationHead)

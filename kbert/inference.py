@@ -1,0 +1,42 @@
+"""A model as a function of batches, for answers outside `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+
+def compile_model(model: keras.Model) -> Callable[[dict], dict]:
+    """A functional model as a function of NumPy batches.
+
+    Keras's `predict_on_batch` traces anew for every shape on TensorFlow;
+    here one trace serves all. On JAX, which compiles by shape whoever calls
+    it, batches come in few shapes (`kbert.batching.BUCKETS`).
+
+    Args:
+        model: from a dict of `(B, T)` tensors to a dict of outputs.
+
+    Returns:
+        A function from a dict of arrays to a dict of arrays. It reads the
+        model's weights when it is called.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return model.predict_on_batch
+    import tensorflow as tf
+
+    spec = {
+        name: tf.TensorSpec((None, None), tensor.dtype)
+        for name, tensor in model.input.items()
+    }
+
+    @tf.function(input_signature=[spec], autograph=False)
+    def graph(batch):
+        return model(batch, training=False)
+
+    def compute(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        answers = graph({name: batch[name] for name in spec})
+        return {key: value.numpy() for key, value in answers.items()}
+
+    return compute

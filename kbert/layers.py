@@ -1,0 +1,321 @@
+"""What the backbone is built of: embeddings, attention, encoder layer.
+
+Shapes: B batch, T tokens in a row, H hidden size, nh attention heads,
+hs = H / nh size of one head, F size of the feed-forward layer.
+"""
+
+import functools
+
+import keras
+from keras import ops
+
+from kbert.errors import ConfigError
+
+# Hugging Face's `hidden_act`; "gelu" is the erf form there, the tanh form is
+# what Google's original code computes.
+ACTIVATIONS = {
+    "gelu": functools.partial(keras.activations.gelu, approximate=False),
+    "gelu_new": functools.partial(keras.activations.gelu, approximate=True),
+    "gelu_pytorch_tanh": functools.partial(
+        keras.activations.gelu, approximate=True
+    ),
+    "relu": keras.activations.relu,
+}
+
+
+def kernel_initializer(stddev: float = 0.02) -> keras.Initializer:
+    """A fresh truncated normal, as in BERT (Devlin et al. 2018, A.2)."""
+    return keras.initializers.TruncatedNormal(stddev=stddev)
+
+
+class Embeddings(keras.layers.Layer):
+    """Sum of token, position and segment embeddings, normalized.
+
+    Reference: Devlin et al. 2018, figure 2.
+
+    Args:
+        vocabulary_size: number of token ids.
+        hidden_dim: H.
+        max_sequence_length: number of positions.
+        num_segments: number of segment ids.
+        dropout: rate, 0 to 1.
+        layer_norm_epsilon: float.
+        initializer_range: standard deviation of the initial weights.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        hidden_dim,
+        max_sequence_length=512,
+        num_segments=2,
+        dropout=0.1,
+        layer_norm_epsilon=1e-12,
+        initializer_range=0.02,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.hidden_dim = hidden_dim
+        self.max_sequence_length = max_sequence_length
+        self.num_segments = num_segments
+        self.dropout = dropout
+        self.layer_norm_epsilon = layer_norm_epsilon
+        self.initializer_range = initializer_range
+
+        def table(rows, name):
+            return keras.layers.Embedding(
+                rows,
+                hidden_dim,
+                embeddings_initializer=kernel_initializer(initializer_range),
+                dtype=self.dtype_policy,
+                name=name,
+            )
+
+        self.token_embedding = table(vocabulary_size, "token_embedding")
+        self.position_embedding = table(
+            max_sequence_length, "position_embedding"
+        )
+        self.segment_embedding = table(num_segments, "segment_embedding")
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="norm"
+        )
+        self.dropout_layer = keras.layers.Dropout(
+            dropout, dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape):
+        self.token_embedding.build()
+        self.position_embedding.build()
+        self.segment_embedding.build()
+        self.norm.build((None, None, self.hidden_dim))
+        self.built = True
+
+    def call(self, token_ids, segment_ids, training=None):
+        positions = ops.arange(ops.shape(token_ids)[1], dtype="int32")
+        x = (
+            self.token_embedding(token_ids)  # (B, T, H)
+            + self.segment_embedding(segment_ids)  # (B, T, H)
+            + self.position_embedding(positions)  # (T, H)
+        )
+        return self.dropout_layer(self.norm(x), training=training)
+
+    def compute_output_spec(self, token_ids, segment_ids, training=None):
+        return keras.KerasTensor(
+            (*token_ids.shape, self.hidden_dim), dtype=self.compute_dtype
+        )
+
+    def get_config(self):
+        return super().get_config() | {
+            "vocabulary_size": self.vocabulary_size,
+            "hidden_dim": self.hidden_dim,
+            "max_sequence_length": self.max_sequence_length,
+            "num_segments": self.num_segments,
+            "dropout": self.dropout,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
+            "initializer_range": self.initializer_range,
+        }
+
+
+class SelfAttention(keras.layers.Layer):
+    """Multi-head scaled dot-product self-attention.
+
+    Reference: Vaswani et al. 2017, section 3.2.
+
+    Args:
+        num_heads: nh; it must divide the hidden size.
+        dropout: rate on the attention probabilities, 0 to 1.
+        initializer_range: standard deviation of the initial weights.
+
+    Raises:
+        ConfigError: the hidden size is not a multiple of `num_heads`.
+    """
+
+    def __init__(
+        self, num_heads, dropout=0.1, initializer_range=0.02, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.initializer_range = initializer_range
+
+    def build(self, input_shape):
+        hidden_dim = input_shape[-1]
+        if hidden_dim % self.num_heads:
+            raise ConfigError(
+                "`hidden_dim` must be a multiple of `num_heads`. Received: "
+                f"hidden_dim={hidden_dim}, num_heads={self.num_heads}"
+            )
+        self.head_dim = hidden_dim // self.num_heads
+
+        def dense(name):
+            layer = keras.layers.Dense(
+                hidden_dim,
+                kernel_initializer=kernel_initializer(self.initializer_range),
+                dtype=self.dtype_policy,
+                name=name,
+            )
+            layer.build(input_shape)
+            return layer
+
+        self.query = dense("query")
+        self.key = dense("key")
+        self.value = dense("value")
+        self.output_dense = dense("output")
+        self.dropout_layer = keras.layers.Dropout(
+            self.dropout, dtype=self.dtype_policy
+        )
+        self.built = True
+
+    def call(self, x, bias, training=None):
+        def split(x):  # (B, T, H) -> (B, nh, T, hs)
+            x = ops.reshape(
+                x, (-1, ops.shape(x)[1], self.num_heads, self.head_dim)
+            )
+            return ops.transpose(x, (0, 2, 1, 3))
+
+        # Scaling q and not the scores touches T / hs times fewer numbers.
+        q = split(self.query(x) * self.head_dim**-0.5)
+        k = split(self.key(x))
+        v = split(self.value(x))
+
+        # (B, nh, T, hs) x (B, nh, hs, T) -> (B, nh, T, T)
+        scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) + bias
+        probs = ops.cast(
+            ops.softmax(ops.cast(scores, "float32"), axis=-1), v.dtype
+        )
+        # (B, nh, T, T) x (B, nh, T, hs) -> (B, nh, T, hs)
+        y = ops.matmul(self.dropout_layer(probs, training=training), v)
+        y = ops.reshape(ops.transpose(y, (0, 2, 1, 3)), ops.shape(x))
+        return self.output_dense(y), probs
+
+    def compute_output_spec(self, x, bias, training=None):
+        batch, length, _ = x.shape
+        return (
+            keras.KerasTensor(x.shape, dtype=self.compute_dtype),
+            keras.KerasTensor(
+                (batch, self.num_heads, length, length),
+                dtype=self.compute_dtype,
+            ),
+        )
+
+    def get_config(self):
+        return super().get_config() | {
+            "num_heads": self.num_heads,
+            "dropout": self.dropout,
+            "initializer_range": self.initializer_range,
+        }
+
+
+class EncoderLayer(keras.layers.Layer):
+    """Attention and feed-forward, each with a residual and a norm after it.
+
+    Reference: Vaswani et al. 2017, section 3.1 (post-norm).
+
+    Args:
+        num_heads: nh.
+        intermediate_dim: F.
+        activation: a key of `ACTIVATIONS`.
+        dropout: rate after attention and after the feed-forward, 0 to 1.
+        attention_dropout: rate on the attention probabilities, 0 to 1.
+        layer_norm_epsilon: float.
+        initializer_range: standard deviation of the initial weights.
+
+    Call arguments:
+        x: float `(B, T, H)`.
+        bias: float, added to the scores, broadcast to `(B, nh, T, T)`: 0
+            where attention may look, very negative where it may not.
+
+    Returns:
+        `(y, probs)`: `(B, T, H)` and the attention `(B, nh, T, T)`.
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        intermediate_dim,
+        activation="gelu",
+        dropout=0.1,
+        attention_dropout=0.1,
+        layer_norm_epsilon=1e-12,
+        initializer_range=0.02,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.intermediate_dim = intermediate_dim
+        self.activation = activation
+        self.dropout = dropout
+        self.attention_dropout = attention_dropout
+        self.layer_norm_epsilon = layer_norm_epsilon
+        self.initializer_range = initializer_range
+
+    def build(self, input_shape):
+        hidden_dim = input_shape[-1]
+        policy = self.dtype_policy
+
+        def dense(units, name, activation=None):
+            return keras.layers.Dense(
+                units,
+                activation=activation,
+                kernel_initializer=kernel_initializer(self.initializer_range),
+                dtype=policy,
+                name=name,
+            )
+
+        def norm(name):
+            return keras.layers.LayerNormalization(
+                epsilon=self.layer_norm_epsilon, dtype=policy, name=name
+            )
+
+        self.attention = SelfAttention(
+            self.num_heads,
+            self.attention_dropout,
+            self.initializer_range,
+            dtype=policy,
+            name="attention",
+        )
+        self.attention_norm = norm("attention_norm")
+        self.intermediate = dense(
+            self.intermediate_dim,
+            "intermediate",
+            ACTIVATIONS[self.activation],
+        )
+        self.output_dense = dense(hidden_dim, "output")
+        self.output_norm = norm("output_norm")
+        self.attention.build(input_shape)
+        self.attention_norm.build(input_shape)
+        self.intermediate.build(input_shape)
+        self.output_dense.build((*input_shape[:-1], self.intermediate_dim))
+        self.output_norm.build(input_shape)
+        self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=policy)
+        self.built = True
+
+    def call(self, x, bias, training=None):
+        y, probs = self.attention(x, bias, training=training)
+        y = self.dropout_layer(y, training=training)
+        x = self.attention_norm(x + y)  # (B, T, H)
+        y = self.intermediate(x)  # (B, T, F)
+        y = self.dropout_layer(self.output_dense(y), training=training)
+        return self.output_norm(x + y), probs  # (B, T, H)
+
+    def compute_output_spec(self, x, bias, training=None):
+        batch, length, _ = x.shape
+        return (
+            keras.KerasTensor(x.shape, dtype=self.compute_dtype),
+            keras.KerasTensor(
+                (batch, self.num_heads, length, length),
+                dtype=self.compute_dtype,
+            ),
+        )
+
+    def get_config(self):
+        return super().get_config() | {
+            "num_heads": self.num_heads,
+            "intermediate_dim": self.intermediate_dim,
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "attention_dropout": self.attention_dropout,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
+            "initializer_range": self.initializer_range,
+        }

@@ -1,0 +1,364 @@
+"""A backbone, a head and a tokenizer, as one thing that answers texts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import kbert
+from kbert.backbone import Backbone
+from kbert.batching import TokenTable
+from kbert.batching import length_batches
+from kbert.batching import static_shapes
+from kbert.checkpoints import huggingface
+from kbert.data import as_texts
+from kbert.data import encode_texts
+from kbert.data import windows
+from kbert.errors import CheckpointError
+from kbert.errors import ConfigError
+from kbert.errors import PluginError
+from kbert.errors import UnknownNameError
+from kbert.folders import new_folder
+from kbert.heads.base import Head
+from kbert.inference import compile_model
+from kbert.plugins import Registered
+from kbert.plugins import get_plugins
+from kbert.tokenizer import Tokenizer
+
+CONFIG = "kbert.json"
+WEIGHTS = "model.safetensors"
+VOCABULARY = "vocab.txt"
+
+# Version of the form of a saved folder.
+FORMAT = 1
+
+# Texts that are tokenized and sorted at once.
+WINDOW = 8192
+
+
+class Task:
+    """A backbone, a head and a tokenizer.
+
+    Args:
+        head: a `kbert.Head`.
+        backbone: a `kbert.Backbone`.
+        tokenizer: a `kbert.Tokenizer`.
+        registered: what the registry says of the head.
+        inputs: names of the texts of a row.
+        max_length: tokens a row is truncated to, special ones included.
+        training: what is known of the training, as JSON can hold it.
+
+    Attributes:
+        model: functional `keras.Model` from token arrays to the head's
+            outputs; None until the head knows its labels.
+        serving_model: the same weights, to the head's answers.
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        backbone: Backbone,
+        tokenizer: Tokenizer,
+        registered: Registered,
+        inputs: tuple[str, ...],
+        max_length: int,
+        training: dict | None = None,
+    ):
+        limit = backbone.config["max_sequence_length"]
+        if not 3 <= max_length <= limit:
+            raise ConfigError(
+                f"`max_length` must be 3 to {limit}, the backbone's number "
+                f"of positions. Received: max_length={max_length}"
+            )
+        self.head = head
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.registered = registered
+        self.inputs = inputs
+        self.max_length = max_length
+        self.training = training or {}
+        self.model = None
+        self.serving_model = None
+        if head.labels is not None:
+            self.build()
+
+    def build(self) -> None:
+        """Put the head on the backbone; its labels must be known."""
+        features = dict(self.backbone.output)
+        inputs = self.backbone.input
+        features["padding_mask"] = inputs["padding_mask"]
+        outputs = self.head.build(features)
+        self.model = keras.Model(inputs, outputs, name=self.head.name)
+        self.build_serving()
+
+    def build_serving(self) -> None:
+        """Take over what the head has learned since, such as a threshold."""
+        self.serving_model = keras.Model(
+            self.model.input, self.head.serve(self.model.output), name="serving"
+        )
+        self._compute = compile_model(self.serving_model)
+
+    def require_model(self) -> None:
+        """Raise `ConfigError` if there is no model yet."""
+        if self.model is None:
+            raise ConfigError(
+                "There is no model before the labels are known. Call `fit` "
+                "first, or pass `labels` to the constructor."
+            )
+
+    # === Texts in, answers out ===
+
+    def tokenize(self, columns: list) -> TokenTable:
+        """Token ids of texts, one list a column."""
+        tables = []
+        rows = len(columns[0])
+        for start in range(0, rows, WINDOW):
+            part = [encode_texts(c[start : start + WINDOW]) for c in columns]
+            ragged = self.tokenizer(
+                *part,
+                max_length=self.max_length,
+                truncation=self.head.truncation,
+            )
+            tables.append(
+                TokenTable(
+                    ragged["token_ids"].flat_values.numpy(),
+                    ragged["segment_ids"].flat_values.numpy().astype("uint8"),
+                    ragged["token_ids"].row_splits.numpy(),
+                    self.tokenizer.pad_id,
+                )
+            )
+        return TokenTable.concatenate(tables)
+
+    def answer_table(
+        self, table: TokenTable, batch_size: int = 32
+    ) -> dict[str, np.ndarray]:
+        """What the head's `serve` gives for each row, in the table's order."""
+        batches = length_batches(table.lengths, batch_size)
+        answers = [
+            self._compute(table.take(rows, static_shapes())) for rows in batches
+        ]
+        inverse = np.argsort(np.concatenate(batches))
+        return {
+            key: np.concatenate([answer[key] for answer in answers])[inverse]
+            for key in answers[0]
+        }
+
+    def answers(self, x: Any, batch_size: int = 32) -> dict[str, np.ndarray]:
+        """The head's answers for texts of any usual form, in their order."""
+        self.require_model()
+        columns = self.columns(x)
+        parts = [
+            self.answer_table(
+                self.tokenize([c[i : i + WINDOW] for c in columns]), batch_size
+            )
+            for i in range(0, len(columns[0]), WINDOW)
+        ]
+        return {
+            key: np.concatenate([part[key] for part in parts])
+            for key in parts[0]
+        }
+
+    def stream(
+        self, rows: Iterable, batch_size: int = 32, window: int = WINDOW
+    ) -> Iterator[dict[str, Any]]:
+        """Answers row by row, in bounded memory, for any iterable of texts.
+
+        Yields:
+            One dict a row, with label names in place of indices.
+        """
+        for part in windows(iter(rows), window):
+            answers = self.name_labels(self.answers(part, batch_size))
+            for i in range(len(part)):
+                yield {key: value[i] for key, value in answers.items()}
+
+    def name_labels(self, answers: dict[str, np.ndarray]) -> dict:
+        """Label names in place of the indices that the head says are such."""
+        labels = np.array(self.head.labels)
+        return {
+            key: labels[value] if key in self.head.label_outputs else value
+            for key, value in answers.items()
+        }
+
+    def columns(self, x: Any) -> list:
+        """Texts as one list a column, checked against the model's inputs."""
+        columns = as_texts(x, self.inputs)
+        if len(columns) != len(self.inputs):
+            raise ConfigError(
+                f"Expected {len(self.inputs)} text(s) a row "
+                f"({', '.join(self.inputs)}). Received: {len(columns)}."
+            )
+        return columns
+
+    # === Save and load ===
+
+    def save(self, path: str | Path) -> None:
+        """Save to a folder, which replaces one saved there before.
+
+        The folder holds kbert.json, model.safetensors and vocab.txt, and
+        beside them config.json and tokenizer_config.json, which make it a
+        preset to fine-tune further. It appears whole or not at all.
+
+        Raises:
+            CheckpointError: the folder cannot be written, or holds something
+                that kbert did not save.
+        """
+        self.require_model()
+        path = Path(path)
+        if path.exists() and not (path / CONFIG).is_file():
+            if not path.is_dir() or any(path.iterdir()):
+                raise CheckpointError(
+                    f"Expected a new folder, or one that kbert saved before. "
+                    f"Received: {path}, which holds something else."
+                )
+        tensors = {
+            f"bert.{name}": value
+            for name, value in huggingface.backbone_tensors(
+                self.backbone
+            ).items()
+        }
+        tensors |= {
+            name: variable.numpy() for name, variable in self._head_weights()
+        }
+        with new_folder(path, replace=True) as folder:
+            huggingface.write_tensors(tensors, folder / WEIGHTS)
+            huggingface.write_config(self.backbone, folder)
+            self.tokenizer.save(folder / VOCABULARY)
+            _write_json(
+                {"do_lower_case": self.tokenizer.lowercase},
+                folder / "tokenizer_config.json",
+            )
+            _write_json(self.config(), folder / CONFIG)
+
+    def _head_weights(self) -> list[tuple[str, keras.Variable]]:
+        shared = {id(weight) for weight in self.backbone.weights}
+        return [
+            (f"head.{weight.path.replace('/', '.')}", weight)
+            for weight in self.model.weights
+            if id(weight) not in shared and "seed_generator" not in weight.path
+        ]
+
+    def config(self) -> dict[str, Any]:
+        """What kbert.json holds; see `kbert.load`."""
+        return {
+            "format": FORMAT,
+            "kbert_version": kbert.__version__,
+            "head": {
+                "name": self.head.name,
+                "plugin": self.registered.plugin,
+                "version": self.registered.version,
+                "config": self.head.get_config(),
+            },
+            "backbone": self.backbone.config,
+            "tokenizer": self.tokenizer.get_config(),
+            "inputs": list(self.inputs),
+            "max_length": self.max_length,
+            "training": self.training,
+        }
+
+    @classmethod
+    def load(cls, path: str | Path) -> Task:
+        """Load what `save` saved.
+
+        Raises:
+            CheckpointError: the folder is missing, incomplete or corrupt.
+            PluginError: the head's plugin is not installed.
+        """
+        path = Path(path)
+        config = _read_config(path / CONFIG)
+        try:
+            head = config["head"]
+            registered = _find_head(head, path)
+            task = cls.__new__(cls)
+            Task.__init__(
+                task,
+                head=registered.value(**head["config"]),
+                backbone=Backbone(**config["backbone"]),
+                tokenizer=Tokenizer.from_file(
+                    path / VOCABULARY, **config["tokenizer"]
+                ),
+                registered=registered,
+                inputs=tuple(config["inputs"]),
+                max_length=config["max_length"],
+                training=config["training"],
+            )
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"Expected a configuration as kbert {kbert.__version__} "
+                f"writes it in {path / CONFIG}. Received: one where "
+                f"{error!r} is wrong."
+            ) from error
+        tensors = huggingface.read_tensors(path / WEIGHTS)
+        weights = task._head_weights()
+        wrong = [
+            name
+            for name, variable in weights
+            if name not in tensors
+            or tensors[name].shape != tuple(variable.shape)
+        ]
+        if wrong:
+            raise CheckpointError(
+                f"The weights in {path} do not fit its configuration: "
+                f"{', '.join(wrong)} missing or of another shape."
+            )
+        huggingface.assign_backbone(task.backbone, tensors, path / WEIGHTS)
+        for name, variable in weights:
+            variable.assign(tensors[name])
+        return task
+
+    def export(self, path: str | Path, **options) -> Path:
+        """Write a SavedModel; see `kbert.export.saved_model.export`."""
+        from kbert.export.saved_model import export
+
+        self.require_model()
+        return export(self, Path(path), **options)
+
+    def note_training(self, rows: int, seconds: float, **facts) -> None:
+        """Remember where the weights come from."""
+        self.training = {
+            "date": time.strftime("%Y-%m-%d"),
+            "rows": rows,
+            "seconds": round(seconds, 1),
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+            **facts,
+        }
+
+
+def _find_head(head: dict, path: Path) -> Registered:
+    try:
+        return get_plugins().heads.get(head["name"])
+    except UnknownNameError as error:
+        raise PluginError(
+            f"{path} needs the head {head['name']!r} of the plugin "
+            f"{head['plugin']} {head['version']}, which is not installed. "
+            f"Install it: pip install '{head['plugin']}>={head['version']}'."
+        ) from error
+
+
+def _read_config(path: Path) -> dict:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"Expected a folder that kbert saved. Received: {path.parent}, "
+            f"whose {path.name} cannot be read: {error}."
+        ) from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        received = config.get("format") if isinstance(config, dict) else config
+        raise CheckpointError(
+            f"Expected format {FORMAT} in {path}. Received: {received!r}. "
+            f"Install the kbert that saved it, or a later one."
+        )
+    return config
+
+
+def _write_json(value: Any, path: Path) -> None:
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")

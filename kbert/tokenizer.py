@@ -1,0 +1,351 @@
+"""WordPiece inside the TensorFlow graph: raw strings in, token ids out."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.normalizer import SPOIL
+from kbert.normalizer import Normalizer
+from kbert.truncation import TRUNCATIONS
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+UNITS = ("byte", "character")
+
+# `tokenizers` gives up on a word of more than 100 characters; the kernel
+# counts bytes, of which UTF-8 spends at most four on a character. `Normalizer`
+# settles what lies between.
+MAX_BYTES_PER_WORD = 400
+
+
+class Tokenizer:
+    """BERT's tokenizer: basic tokenization, then WordPiece, all in the graph.
+
+    The same TensorFlow ops run eagerly, in a `tf.function`, in `tf.data` and
+    in a SavedModel, so training and serving cannot disagree. Control
+    characters are deleted; `lowercase=True` also decomposes (NFD), strips
+    accents and lower-cases; text is split at whitespace, punctuation and
+    Chinese characters, and words are cut into the longest known pieces.
+
+    Any byte string is accepted: invalid UTF-8 is skipped as
+    `bytes.decode("utf-8", "ignore")` skips it. The locale (`LC_ALL`) has no
+    influence. The ids equal those of `tokenizers.BertWordPieceTokenizer`
+    except as listed under Departures.
+
+    References:
+        Devlin et al. 2018, BERT, https://arxiv.org/abs/1810.04805
+        Song et al. 2021, Fast WordPiece Tokenization,
+        https://arxiv.org/abs/2012.15524
+        Sun et al. 2019, How to Fine-Tune BERT for Text Classification,
+        https://arxiv.org/abs/1905.05583
+
+    Args:
+        vocabulary: sequence of `str`; the place of a token is its id. It
+            holds `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]` and `[MASK]`; pieces
+            that continue a word start with `##`.
+        lowercase: `bool`, whether to lower-case and strip accents. True for
+            the uncased vocabularies and bert-base-chinese, False for cased.
+
+    Raises:
+        InputError: the vocabulary is empty, lacks a special token or any
+            other, or has an empty or repeated line.
+        ConfigError: `lowercase` is not a `bool`.
+
+    Example:
+
+    >>> tokenizer = kbert.Tokenizer.from_file("vocab.txt")
+    >>> tokenizer.tokenize(["Hello, world!"]).to_list()
+    [[7592, 1010, 2088, 999]]
+    >>> tokens = tokenizer(["Hello!"], ["Hi."], max_length=128)
+    >>> tokens["token_ids"].to_list()
+    [[101, 7592, 999, 102, 7632, 1012, 102]]
+    >>> tokens["segment_ids"].to_list()
+    [[0, 0, 0, 0, 1, 1, 1]]
+    >>> tokenizer.pad(tokens, 128)["padding_mask"].shape
+    TensorShape([1, 128])
+
+    Departures from `tokenizers.BertWordPieceTokenizer`:
+
+    - A special token that a user types, such as `[MASK]`, stays text.
+    - `tokenizers` froze its tables of marks and punctuation at Unicode 8.
+      Here, marks added since are stripped as accents and punctuation added
+      since splits words; U+166D and U+111C9 are no longer punctuation.
+    - Case pairs and decompositions newer than TensorFlow's ICU are left
+      alone; none is in a published vocabulary.
+    - U+2B820 to U+2B91F are Chinese characters, as in Google's code;
+      `tokenizers` starts that block at U+2B920.
+    """
+
+    def __init__(self, vocabulary: Sequence[str], *, lowercase: bool = True):
+        if not isinstance(lowercase, bool):
+            raise ConfigError(
+                "`lowercase`, expected True or False. "
+                f"Received: lowercase={lowercase!r}"
+            )
+        self.vocabulary = tuple(vocabulary)
+        self.lowercase = lowercase
+        ids = _index(self.vocabulary)
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+            ids[token] for token in SPECIAL_TOKENS
+        )
+
+        # === Kernels ===
+        self._normalizer = Normalizer(lowercase=lowercase)
+        # A constant, and on the CPU: the kernel that reads it has no other.
+        with tf.init_scope(), tf.device("CPU:0"):
+            try:
+                self._wordpiece = tf_text.FastWordpieceTokenizer(
+                    vocab=_matchable(self.vocabulary),
+                    max_bytes_per_word=MAX_BYTES_PER_WORD,
+                    token_out_type=tf.int32,
+                    unknown_token="[UNK]",
+                    no_pretokenization=False,
+                )
+            except RuntimeError as error:
+                raise InputError(
+                    "The vocabulary, expected tokens that words are made of. "
+                    f"Received: {self.vocabulary_size} lines, {error}"
+                ) from error
+
+    @property
+    def vocabulary_size(self) -> int:
+        return len(self.vocabulary)
+
+    # === Text to tokens ===
+
+    def tokenize(self, text) -> tf.RaggedTensor:
+        """Cut texts into token ids, without special tokens.
+
+        Args:
+            text: string tensor or list of `str`, shape `(B,)`.
+
+        Returns:
+            `tf.RaggedTensor` of int32, shape `(B, None)`.
+        """
+        return self._wordpiece.tokenize(self._normalizer(_strings(text)))
+
+    def tokenize_with_offsets(self, text, unit: str = "byte"):
+        """Cut texts into token ids and the span of the text behind each.
+
+        A span slices the text as it was given: `text[start:end]` is what
+        the token was made of, case, accents and invalid bytes included.
+
+        Args:
+            text: string tensor or list of `str`, shape `(B,)`.
+            unit: `"byte"`, or `"character"` to count the code points of
+                `text.decode("utf-8", "ignore")`.
+
+        Returns:
+            `(ids, starts, ends)`, each a `tf.RaggedTensor` of int32, shape
+            `(B, None)`; `ids` equals what `tokenize` returns.
+
+        Raises:
+            ConfigError: `unit` is neither.
+
+        Example:
+
+        >>> tokenizer.tokenize_with_offsets(["Café!"], unit="character")
+        (<tf.RaggedTensor [[7668, 999]]>,
+         <tf.RaggedTensor [[0, 4]]>,
+         <tf.RaggedTensor [[4, 5]]>)
+        """
+        if unit not in UNITS:
+            raise ConfigError(
+                f"`unit`, expected one of {UNITS}. Received: unit={unit!r}"
+            )
+        normal, places, starts, ends = self._normalizer.with_spans(
+            _strings(text), unit
+        )
+        ids, token_starts, token_ends = self._wordpiece.tokenize_with_offsets(
+            normal
+        )
+        # Rows are laid end to end, so that one sorted search serves them all.
+        size = tf.cast(tf.strings.length(normal), tf.int64)
+        base = tf.cumsum(size, exclusive=True)[:, tf.newaxis]  # (B, 1)
+        places = (places + base).values  # (N,)
+        first = tf.searchsorted(places, (token_starts + base).values)  # (T,)
+        last = tf.searchsorted(places, (token_ends + base).values) - 1
+        return (
+            ids,
+            ids.with_values(tf.gather(starts.values, first)),
+            ids.with_values(tf.gather(ends.values, last)),
+        )
+
+    # === Tokens to rows of the model ===
+
+    def __call__(
+        self, text, pair=None, *, max_length: int, truncation: str = "head"
+    ) -> dict[str, tf.RaggedTensor]:
+        """Tokenize, truncate and add the special tokens.
+
+        A row becomes `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]`.
+
+        Args:
+            text: string tensor or list of `str`, shape `(B,)`.
+            pair: the second texts, shape `(B,)`, or None.
+            max_length: `int`, the most tokens in a row, special ones
+                included.
+            truncation: what a row that is too long keeps. `"head"`: its
+                first tokens; of a pair the longer text is cut first, as
+                Hugging Face's `truncation=True` does. `"head_tail"`: the
+                first 128/510 and the last 382/510 of the room (Sun et al.
+                2019); with a pair, the first text keeps its first tokens,
+                half the room or what the pair leaves over if that is more,
+                and the pair keeps the head and tail that fit.
+
+        Returns:
+            A dict of `tf.RaggedTensor` of int32, shape `(B, None)`:
+            `"token_ids"`, and `"segment_ids"`, 0 for the text and 1 for the
+            pair.
+
+        Raises:
+            ConfigError: `max_length` leaves no room for a token of each
+                text, or `truncation` is unknown.
+        """
+        if truncation not in TRUNCATIONS:
+            raise ConfigError(
+                f"`truncation`, expected one of {tuple(TRUNCATIONS)}. "
+                f"Received: truncation={truncation!r}"
+            )
+        special = 2 if pair is None else 3
+        least = special + (1 if pair is None else 2)
+        if not isinstance(max_length, int) or max_length < least:
+            raise ConfigError(
+                f"`max_length`, expected an integer of at least {least}: "
+                f"{special} special tokens and a token of each text. "
+                f"Received: max_length={max_length!r}"
+            )
+        room = max_length - special
+        first = self.tokenize(text)  # (B, None)
+        second = None if pair is None else self.tokenize(pair)  # (B, None)
+        first, second = TRUNCATIONS[truncation](first, second, room)
+
+        # === Special tokens ===
+        column = tf.ones([first.nrows(), 1], tf.int32)  # (B, 1)
+        cls, sep = self.cls_id * column, self.sep_id * column
+        parts = [cls, first, sep]
+        segments = [0 * column, tf.zeros_like(first), 0 * column]
+        if second is not None:
+            parts += [second, sep]
+            segments += [tf.ones_like(second), column]
+        return {
+            "token_ids": tf.concat(parts, axis=1),
+            "segment_ids": tf.concat(segments, axis=1),
+        }
+
+    def pad(
+        self, tokens: dict[str, tf.RaggedTensor], length: int | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Fill the rows up with `[PAD]`, to dense tensors.
+
+        Args:
+            tokens: what calling the tokenizer returned.
+            length: `int` T, or None for the longest row of the batch. Rows
+                that are longer lose their end: give the `max_length` that
+                the tokens were made with, or more.
+
+        Returns:
+            A dict of `"token_ids"` and `"segment_ids"`, int32 `(B, T)`, and
+            `"padding_mask"`, bool `(B, T)`, True where a token is.
+        """
+        ids = tokens["token_ids"]
+        shape = (None, length)
+        token_ids = ids.to_tensor(self.pad_id, shape=shape)  # (B, T)
+        return {
+            "token_ids": token_ids,
+            "segment_ids": tokens["segment_ids"].to_tensor(0, shape=shape),
+            "padding_mask": tf.sequence_mask(
+                ids.row_lengths(), tf.shape(token_ids)[1]
+            ),
+        }
+
+    # === Files and config ===
+
+    @classmethod
+    def from_file(cls, path, *, lowercase: bool = True) -> "Tokenizer":
+        """Read a `vocab.txt`: UTF-8, one token a line, line 1 is id 0.
+
+        Raises:
+            InputError: the file is missing, not UTF-8, or not a vocabulary.
+        """
+        try:
+            lines = Path(path).read_bytes().decode("utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"Cannot read the vocabulary {str(path)!r}: {error}. "
+                "Expected a UTF-8 text file with one token a line."
+            ) from error
+        if lines[-1] == "":
+            lines.pop()
+        # Not `splitlines`: U+2028 is a token of bert-base-chinese.
+        return cls(
+            [line.removesuffix("\r") for line in lines], lowercase=lowercase
+        )
+
+    def save(self, path) -> None:
+        """Write the vocabulary to `path` as `from_file` reads it."""
+        text = "".join(f"{token}\n" for token in self.vocabulary)
+        Path(path).write_bytes(text.encode("utf-8"))
+
+    def get_config(self) -> dict:
+        """What `from_config` needs besides the vocabulary, JSON-ready."""
+        return {"lowercase": self.lowercase}
+
+    @classmethod
+    def from_config(cls, config: dict, vocabulary: Sequence[str]):
+        """The tokenizer of a `get_config` dict and a vocabulary."""
+        return cls(vocabulary, **config)
+
+
+def _index(vocabulary: tuple[str, ...]) -> dict[str, int]:
+    """Token -> id, after checking that every line can be one."""
+    if not vocabulary:
+        raise InputError("The vocabulary is empty. Expected one token a line.")
+    ids = {}
+    for number, token in enumerate(vocabulary, start=1):
+        if not isinstance(token, str) or not token or "\n" in token:
+            raise InputError(
+                f"Line {number} of the vocabulary, expected a token. "
+                f"Received: {token!r}"
+            )
+        if token in ids:
+            raise InputError(
+                f"Line {number} of the vocabulary repeats {token!r} of line "
+                f"{ids[token] + 1}. Expected every token once."
+            )
+        ids[token] = number - 1
+    if missing := [t for t in SPECIAL_TOKENS if t not in ids]:
+        raise InputError(
+            f"The vocabulary lacks {', '.join(missing)}. Expected all of "
+            f"{', '.join(SPECIAL_TOKENS)}. Received: {len(ids)} lines, the "
+            f"first {vocabulary[0]!r}."
+        )
+    return ids
+
+
+def _matchable(vocabulary: tuple[str, ...]) -> list[str]:
+    """The vocabulary without what no word can hold.
+
+    The kernel takes a token with whitespace for a word: bert-base-chinese has
+    two, U+2028 and ##U+2028.
+    """
+    return [
+        f"{SPOIL}{i}" if re.search(rf"[\s{SPOIL}]", token) else token
+        for i, token in enumerate(vocabulary)
+    ]
+
+
+def _strings(text) -> tf.Tensor:
+    """`text` as a string tensor `(B,)`."""
+    if not tf.is_tensor(text):
+        text = tf.constant(text, tf.string)
+    if text.dtype != tf.string or text.shape.rank != 1:
+        raise InputError(
+            "Expected texts as strings of shape (B,). "
+            f"Received: {text.dtype.name} of shape {text.shape}"
+        )
+    return text

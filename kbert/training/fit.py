@@ -1,0 +1,246 @@
+"""Fine-tuning: from texts and labels to `model.fit`."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kbert.batching import LengthBatches
+from kbert.batching import TokenTable
+from kbert.data import as_labels
+from kbert.data import from_dataset
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.report.display import TrainingDisplay
+from kbert.task import Task
+from kbert.training.optimizer import AdamW
+from kbert.training.optimizer import WarmupLinearDecay
+
+# Set aside for a head that needs validation data when none is given.
+HELD_OUT = 0.1
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Tokenized texts and their targets."""
+
+    table: TokenTable
+    targets: np.ndarray
+    sample_weight: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def take(self, rows: np.ndarray) -> Examples:
+        """The examples of some rows."""
+        weight = self.sample_weight
+        return Examples(
+            self.table.select(rows),
+            self.targets[rows],
+            None if weight is None else weight[rows],
+        )
+
+
+def fit(
+    task: Task,
+    x: Any,
+    y: Any = None,
+    *,
+    validation_data: Any = None,
+    validation_split: float = 0.0,
+    epochs: int = 3,
+    batch_size: int = 32,
+    learning_rate: float = 5e-5,
+    warmup: float = 0.1,
+    weight_decay: float = 0.01,
+    layer_decay: float = 1.0,
+    class_weight: dict | str | None = None,
+    sample_weight: Any = None,
+    early_stopping: int | None = None,
+    callbacks: list | None = None,
+    verbose: str | int = "auto",
+    seed: int = 0,
+) -> keras.callbacks.History:
+    """Fine-tune a task; see `kbert.Classifier.fit`, which documents it."""
+    _check(epochs, batch_size, validation_split, warmup, layer_decay)
+    started = time.perf_counter()
+    columns, labels = read_examples(task, x, y)
+    if task.model is None:
+        task.head.adapt(labels)
+        task.build()
+    examples = Examples(
+        task.tokenize(columns),
+        task.head.encode(labels),
+        _weights(task, labels, class_weight, sample_weight),
+    )
+    if validation_data is not None:
+        columns, labels = read_examples(task, *validation_data)
+        validation = Examples(task.tokenize(columns), task.head.encode(labels))
+    else:
+        if not validation_split and task.head.needs_validation:
+            validation_split = HELD_OUT
+        examples, validation = _split(examples, validation_split, seed)
+
+    batches = LengthBatches(
+        examples.table,
+        examples.targets,
+        examples.sample_weight,
+        batch_size,
+        seed=seed,
+    )
+    total_steps = len(batches) * epochs
+    task.model.compile(
+        AdamW(
+            WarmupLinearDecay(
+                learning_rate, total_steps, round(warmup * total_steps)
+            ),
+            layer_decay=layer_decay,
+            weight_decay=weight_decay,
+        ),
+        loss=task.head.loss(),
+        metrics=task.head.metrics(),
+    )
+    callbacks = list(callbacks or [])
+    if validation is not None:
+        monitor, mode = task.head.monitor
+        callbacks.append(
+            keras.callbacks.EarlyStopping(
+                monitor,
+                mode=mode,
+                patience=epochs if early_stopping is None else early_stopping,
+                restore_best_weights=True,
+            )
+        )
+    elif early_stopping is not None:
+        raise ConfigError(
+            "`early_stopping` watches validation data. Received: "
+            f"early_stopping={early_stopping} without `validation_data` or "
+            "`validation_split`."
+        )
+    display = TrainingDisplay(examples.table)
+    if verbose == "auto":
+        callbacks.append(display)
+    try:
+        history = task.model.fit(
+            batches.for_fit(),
+            epochs=epochs,
+            validation_data=None
+            if validation is None
+            else LengthBatches(
+                validation.table,
+                validation.targets,
+                batch_size=batch_size,
+                shuffle=False,
+            ).for_fit(),
+            callbacks=callbacks,
+            verbose=0 if verbose == "auto" else verbose,
+            shuffle=False,  # The batches shuffle themselves, by length.
+        )
+    finally:
+        display.close()  # Keras calls nothing after a Ctrl-C.
+    facts = {"epochs": len(history.epoch)}
+    if validation is not None:
+        answers = task.answer_table(validation.table)
+        # A copy, since a head may change what it holds in place.
+        before = copy.deepcopy(task.head.get_config())
+        task.head.calibrate(answers, validation.targets)
+        # Most heads learn nothing more; then the answers stand.
+        if task.head.get_config() != before:
+            task.build_serving()
+            answers = task.answer_table(validation.table)
+        facts["validation_rows"] = len(validation)
+        facts["validation"] = task.head.report(answers, validation.targets)
+    task.note_training(len(examples), time.perf_counter() - started, **facts)
+    return history
+
+
+def _check(epochs, batch_size, validation_split, warmup, layer_decay):
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if type(value) is not int or value < 1:
+            raise ConfigError(
+                f"`{name}` must be a positive integer. Received: "
+                f"{name}={value!r}"
+            )
+    for name, value, ok in (
+        ("validation_split", validation_split, 0 <= validation_split < 1),
+        ("warmup", warmup, 0 <= warmup <= 1),
+        ("layer_decay", layer_decay, 0 < layer_decay <= 1),
+    ):
+        if not ok:
+            raise ConfigError(
+                f"`{name}` must be a fraction. Received: {name}={value!r}"
+            )
+
+
+def read_examples(task: Task, x: Any, y: Any = None) -> tuple[list, list]:
+    """Checked texts, a list a column, and labels, of any usual form."""
+    if y is None:
+        if not hasattr(x, "as_numpy_iterator"):
+            raise InputError(
+                "Expected labels. Received: y=None, and x is no "
+                "`tf.data.Dataset` of (texts, labels)."
+            )
+        x, y = from_dataset(x)
+    columns = task.columns(x)
+    return columns, as_labels(y, len(columns[0]))
+
+
+def _weights(task, labels, class_weight, sample_weight):
+    """One weight a row, the product of both kinds, or None."""
+    if class_weight is None:
+        class_weight = task.head.class_weight
+    weight = np.ones(len(labels), "float32")
+    if class_weight is None and sample_weight is None:
+        return None
+    if class_weight is not None:
+        from sklearn.utils import compute_sample_weight
+
+        try:
+            weight = compute_sample_weight(class_weight, labels)
+        except ValueError as error:
+            raise ConfigError(
+                "`class_weight` must be 'balanced', or a dict of label to "
+                f"weight. Received: class_weight={class_weight!r} ({error})."
+            ) from error
+    if sample_weight is not None:
+        sample_weight = np.asarray(sample_weight, "float32")
+        if sample_weight.shape != (len(labels),):
+            raise InputError(
+                f"Expected one weight a text, shape ({len(labels)},). "
+                f"Received: shape {sample_weight.shape}."
+            )
+        weight = weight * sample_weight
+    return weight.astype("float32")
+
+
+def _split(
+    examples: Examples, fraction: float, seed: int
+) -> tuple[Examples, Examples | None]:
+    """A part for training and one for validation, each class in both."""
+    if not fraction:
+        return examples, None
+    from sklearn.model_selection import train_test_split
+
+    counts = np.unique(examples.targets, return_counts=True)[1]
+    stratify = None
+    # Stratifying takes at least one row of each class on either side.
+    if counts.min() > 1 and fraction * len(examples) >= len(counts):
+        stratify = examples.targets
+    try:
+        train, held_out = train_test_split(
+            np.arange(len(examples)),
+            test_size=fraction,
+            stratify=stratify,
+            random_state=seed,
+        )
+    except ValueError as error:
+        raise InputError(
+            f"Expected enough rows to set {fraction:.0%} aside for "
+            f"validation. Received: {len(examples)} rows ({error})."
+        ) from error
+    return examples.take(np.sort(train)), examples.take(np.sort(held_out))

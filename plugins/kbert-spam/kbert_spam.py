@@ -1,0 +1,215 @@
+"""Spam or ham: the kbert head `spam`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+import kbert
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.heads.classification import ClassificationHead
+
+
+class SpamHead(ClassificationHead):
+    """Two classes, and a threshold that few good texts may pass.
+
+    After training, `calibrate` sets the threshold on the validation data.
+    With `n` ham among them, at most
+    `k = floor(max_false_positive_rate * (n + 1)) - 1` may be called spam
+    (none if k is negative): the threshold lies above the ham score that is
+    number `k + 1` from the top. Of such thresholds the one that finds the
+    most spam is taken; of several, the one that flags the fewest ham; and in
+    the gap between two scores, the middle.
+
+    Reference: Tong, Feng & Li 2018, Neyman-Pearson classification algorithms
+    and NP receiver operating characteristics,
+    https://arxiv.org/abs/1608.03109 (thresholds by held-out ranks).
+
+    Args:
+        labels: see `kbert.Head`; two of them.
+        positive: the label of spam. By default the label that is "spam", in
+            any case, or 1.
+        max_false_positive_rate: the part of ham that may be called spam, 0
+            to 1; None keeps `threshold` as it is.
+        threshold: probability from which a text is spam; `fit` replaces it.
+        **options: `pooling` and `dropout`, see
+            `kbert.heads.classification.ClassificationHead`.
+
+    Answers (`serve`): `label` `(B,)`, by the threshold; `score` float
+    `(B,)`, the probability of spam; `probabilities` float `(B, 2)` in the
+    order of `labels`.
+
+    Departures: the paper bounds the rate with high probability; this bounds
+    its mean. A new ham passes score number `k + 1` with probability
+    `(k + 1) / (n + 1)`, so `floor(rate * n)`, all that the validation data
+    allow, would be too many on average. One validation set's threshold can
+    still exceed the rate. Below `1 / rate - 1` ham (199 for 0.005) none can
+    promise it; the threshold is then above them all. Watch
+    `false_positive_rate` on test data.
+
+    Example:
+
+    >>> clf = kbert.Classifier(head="spam", max_false_positive_rate=0.01)
+    >>> clf.fit(texts, labels)  # Sets a tenth aside for the threshold.
+    >>> clf.predict(["You have won! Call 0906 now"])
+    ['spam']
+    """
+
+    name = "spam"
+    class_weight = "balanced"
+    needs_validation = True
+
+    def __init__(
+        self,
+        labels: list | None = None,
+        positive: str | int | None = None,
+        max_false_positive_rate: float | None = 0.005,
+        threshold: float = 0.5,
+        **options: Any,
+    ):
+        super().__init__(labels, **options)
+        rate = max_false_positive_rate
+        if rate is not None and not 0 <= rate <= 1:
+            raise ConfigError(
+                "`max_false_positive_rate` must be 0 to 1, or None. Received: "
+                f"max_false_positive_rate={rate!r}"
+            )
+        self.positive = positive
+        self.max_false_positive_rate = rate
+        self.threshold = threshold
+        self.needs_validation = rate is not None
+        if self.labels is not None:
+            self._find_positive()
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "positive": self.positive,
+            "max_false_positive_rate": self.max_false_positive_rate,
+            "threshold": self.threshold,
+        }
+
+    def adapt(self, y: list) -> None:
+        super().adapt(y)
+        self._find_positive()
+
+    def _find_positive(self) -> None:
+        if len(self.labels) != 2:
+            raise InputError(
+                f"Expected two labels, spam and not. Received: {self.labels}. "
+                f"Use head='classification' for more."
+            )
+        if self.positive is None:
+            found = [
+                label
+                for label in self.labels
+                if str(label).casefold() in ("spam", "1")
+            ]
+            if len(found) != 1:
+                raise InputError(
+                    f"Expected a label 'spam' or 1. Received: {self.labels}. "
+                    f"Pass positive=, the label of spam."
+                )
+            self.positive = found[0]
+        elif self.positive not in self.labels:
+            raise InputError(
+                f"Expected `positive` to be one of {self.labels}. Received: "
+                f"positive={self.positive!r}"
+            )
+
+    @property
+    def spam_id(self) -> int:
+        """Index of `positive` in `labels`."""
+        return self.labels.index(self.positive)
+
+    def serve(self, outputs: keras.KerasTensor) -> dict:
+        answers = super().serve(outputs)
+        score = answers["probabilities"][:, self.spam_id]  # (B,)
+        spam = ops.cast(score >= self.threshold, "int32")
+        # Index 1 or 0 for spam, and the other one for ham.
+        label = spam if self.spam_id == 1 else 1 - spam
+        return answers | {"label": label, "score": score}
+
+    def calibrate(self, answers: dict, targets: np.ndarray) -> None:
+        if self.max_false_positive_rate is None:
+            return
+        threshold = choose_threshold(
+            answers["score"],
+            targets == self.spam_id,
+            self.max_false_positive_rate,
+        )
+        if threshold is not None:
+            self.threshold = threshold
+
+    def report(self, answers: dict, targets: np.ndarray) -> dict[str, Any]:
+        """Adds `precision`, `recall` and `false_positive_rate` at `threshold`;
+        `recall_at_fpr`, the most spam that any threshold finds on these data
+        within `max_false_positive_rate`; and `pr_auc`, average precision.
+        None stands for what the data leave open.
+        """
+        from sklearn import metrics
+
+        report = super().report(answers, targets)
+        scores, spam = answers["score"], targets == self.spam_id
+        flagged = answers["label"] == self.spam_id
+        both = 0 < spam.sum() < len(spam)
+        reached = None
+        if both and self.max_false_positive_rate is not None:
+            # A point that is dropped may be the best within the rate.
+            fpr, tpr, _ = metrics.roc_curve(
+                spam, scores, drop_intermediate=False
+            )
+            reached = float(tpr[fpr <= self.max_false_positive_rate].max())
+        return report | {
+            "threshold": self.threshold,
+            "precision": _mean(spam[flagged]),
+            "recall": _mean(flagged[spam]),
+            "false_positive_rate": _mean(flagged[~spam]),
+            "max_false_positive_rate": self.max_false_positive_rate,
+            "recall_at_fpr": reached,
+            "pr_auc": float(metrics.average_precision_score(spam, scores))
+            if both
+            else None,
+        }
+
+
+def choose_threshold(
+    scores: np.ndarray, spam: np.ndarray, rate: float
+) -> float | None:
+    """The threshold that `SpamHead` describes; `score >= threshold` is spam.
+
+    Args:
+        scores: float32 `(rows,)`.
+        spam: bool `(rows,)`.
+        rate: the part of ham that may be called spam.
+
+    Returns:
+        A threshold, above 1 if no spam can be found; None without ham or
+        without spam.
+    """
+    ham = np.sort(scores[~spam])[::-1]
+    if len(ham) == 0 or len(ham) == len(scores):
+        return None
+    # A hair more, or 0.01 * 300 would count as 2 whole ham.
+    allowed = max(int(rate * (len(ham) + 1) + 1e-9) - 1, 0)
+    floor = ham[allowed] if allowed < len(ham) else -1.0
+    caught = scores[spam & (scores > floor)]
+    # With no spam to gain, nothing is flagged: no score is above 1.
+    above_one = np.nextafter(np.float32(1), np.float32(2))
+    upper = caught.min() if len(caught) else above_one
+    lower = scores[scores < upper].max(initial=0)
+    middle = np.float32((float(lower) + float(upper)) / 2)
+    # Between neighbouring floats there is no middle.
+    return float(middle if middle > lower else upper)
+
+
+def _mean(flags: np.ndarray) -> float | None:
+    return float(flags.mean()) if len(flags) else None
+
+
+@kbert.hookimpl
+def register_heads(register):
+    register(SpamHead)

@@ -1,0 +1,199 @@
+"""The SavedModel: answers as `predict`, in a process without kbert."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import kbert
+from kbert.errors import CheckpointError
+from kbert.errors import ExportError
+
+TEXTS = ["aaa bb", "zz yyy zz", "", "Ünïcode 中文 😀", "word " * 500]
+
+# Runs where only TensorFlow and tensorflow_text are imported.
+ASK = """
+import json, sys
+import tensorflow as tf
+import tensorflow_text
+
+path, texts = json.loads(sys.argv[1])
+loaded = tf.saved_model.load(path)
+signatures = loaded.signatures
+answer = signatures["serving_default"](
+    **{name: tf.constant(column) for name, column in texts.items()}
+)
+examples = [
+    tf.train.Example(
+        features=tf.train.Features(
+            feature={
+                name: tf.train.Feature(
+                    bytes_list=tf.train.BytesList(value=[text.encode()])
+                )
+                for name, text in zip(texts, row)
+            }
+        )
+    ).SerializeToString()
+    for row in zip(*texts.values())
+]
+classify = signatures["classify"](inputs=tf.constant(examples))
+assert "kbert" not in sys.modules
+print(json.dumps({
+    "label": [v.decode() for v in answer["label"].numpy()],
+    "score": answer["score"].numpy().tolist(),
+    "probabilities": answer["probabilities"].numpy().tolist(),
+    "classes": [[c.decode() for c in row]
+                for row in classify["classes"].numpy()],
+    "scores": classify["scores"].numpy().tolist(),
+}))
+"""
+
+
+def ask(path, texts):
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, json.dumps([str(path), texts])],
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def trained(pairs=False):
+    texts = [f"{word} {i}" for i in range(8) for word in ("aaa", "zz")]
+    x = [(text, "b") for text in texts] if pairs else texts
+    clf = kbert.Classifier("random:tiny", seed=0, max_length=32)
+    clf.fit(x, ["ä", "z"] * 8, epochs=2, batch_size=8, verbose=0)
+    return clf
+
+
+@pytest.fixture(scope="module")
+def clf():
+    return trained()
+
+
+def test_fresh_process_answers_as_predict(clf, tmp_path):
+    path = clf.export(tmp_path / "model")
+    assert path == tmp_path / "model" / "1"
+    answer = ask(path, {"text": TEXTS})
+    probabilities = clf.predict_proba(TEXTS)
+    np.testing.assert_allclose(
+        answer["probabilities"], probabilities, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        answer["score"], probabilities.max(axis=1), atol=1e-5
+    )
+    assert answer["label"] == clf.predict(TEXTS)
+    np.testing.assert_allclose(answer["scores"], probabilities, atol=1e-5)
+    assert answer["classes"] == [clf.labels] * len(TEXTS)
+
+
+def test_pairs_have_two_inputs(tmp_path):
+    clf = trained(pairs=True)
+    path = clf.export(tmp_path / "model")
+    texts = {"text": TEXTS, "text_pair": TEXTS[::-1]}
+    answer = ask(path, texts)
+    np.testing.assert_allclose(
+        answer["probabilities"], clf.predict_proba(texts), atol=1e-5
+    )
+
+
+def test_versions_count_up(clf, tmp_path):
+    assert clf.export(tmp_path / "m").name == "1"
+    assert clf.export(tmp_path / "m", version=7).name == "7"
+    assert clf.export(tmp_path / "m").name == "8"
+    with pytest.raises(ExportError, match="which exists"):
+        clf.export(tmp_path / "m", version=7)
+
+
+def test_refuses_a_folder_that_holds_something_else(clf, tmp_path):
+    (tmp_path / "thesis.txt").write_text("")
+    with pytest.raises(ExportError, match="holds thesis.txt"):
+        clf.export(tmp_path)
+    with pytest.raises(ExportError, match="a file"):
+        clf.export(tmp_path / "thesis.txt")
+
+
+def test_weights_are_stored_once(clf, tmp_path):
+    path = clf.export(tmp_path / "m")
+    stored = sum(f.stat().st_size for f in (path / "variables").iterdir())
+    parameters = sum(w.numpy().nbytes for w in clf.model.weights)
+    assert stored < 1.1 * parameters
+
+
+def test_classify_has_the_method_name_that_tf_serving_asks_for(clf, tmp_path):
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    path = clf.export(tmp_path / "m")
+    proto = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    signature = proto.meta_graphs[0].signature_def["classify"]
+    assert signature.method_name == "tensorflow/serving/classify"
+    assert set(signature.inputs) == {"inputs"}
+    assert set(signature.outputs) == {"classes", "scores"}
+
+
+def test_every_op_is_in_the_oldest_release(clf, tmp_path):
+    assert clf.export(tmp_path / "m", check_ops="2.12.1").is_dir()
+
+
+def test_missing_op_refuses_the_export(clf, tmp_path, monkeypatch):
+    from kbert.export import check_ops
+
+    ops = check_ops.release_ops("2.12.1") - {"Softmax"}
+    monkeypatch.setattr(check_ops, "release_ops", lambda release: ops)
+    with pytest.raises(ExportError, match="'Softmax'"):
+        clf.export(tmp_path / "m", check_ops="2.12.1")
+    assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_full_disk_leaves_the_last_version(clf, tmp_path, monkeypatch):
+    clf.export(tmp_path / "m")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("kbert.export.saved_model.write_warmup", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        clf.export(tmp_path / "m")
+    assert [p.name for p in (tmp_path / "m").iterdir()] == ["1"]
+
+
+def test_warmup_that_fails_is_refused(clf, tmp_path):
+    with pytest.raises(ExportError, match="warm-up"):
+        clf.export(tmp_path / "m", warmup=[{"txet": ["a"]}])
+    assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_configuration_travels_along(clf, tmp_path):
+    path = clf.export(tmp_path / "m")
+    extra = path / "assets.extra"
+    card = json.loads((extra / "kbert.json").read_text())
+    assert card["head"]["config"]["labels"] == ["z", "ä"]
+    assert (extra / "tf_serving_warmup_requests").stat().st_size > 0
+
+
+def test_export_from_jax(clf, tmp_path):
+    clf.save(tmp_path / "saved")
+    code = (
+        "import sys, json, keras, kbert\n"
+        "assert keras.backend.backend() == 'jax'\n"
+        "clf = kbert.load(sys.argv[1])\n"
+        "print(clf.export(sys.argv[2], check_ops='2.12.1'))\n"
+        "print(json.dumps(clf.predict_proba(['aaa', 'zz']).tolist()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "saved", tmp_path / "m"],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    _, probabilities = done.stdout.splitlines()
+    answer = ask(tmp_path / "m" / "1", {"text": ["aaa", "zz"]})
+    np.testing.assert_allclose(
+        answer["probabilities"], json.loads(probabilities), atol=1e-5
+    )

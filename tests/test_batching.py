@@ -1,0 +1,131 @@
+"""Token tables and batches of like length."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kbert.batching import BUCKETS
+from kbert.batching import LengthBatches
+from kbert.batching import TokenTable
+from kbert.batching import length_batches
+
+rows = st.lists(
+    st.lists(st.integers(1, 99), min_size=1, max_size=20),
+    min_size=1,
+    max_size=40,
+)
+
+
+def table_of(rows):
+    return TokenTable.from_rows(rows, [[0] * len(row) for row in rows])
+
+
+@given(rows, st.data())
+def test_take_gives_the_rows_back(rows, data):
+    chosen = data.draw(
+        st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=9)
+    )
+    batch = table_of(rows).take(np.array(chosen))
+    assert batch["token_ids"].shape[1] == max(len(rows[i]) for i in chosen)
+    for row, ids, mask in zip(
+        chosen, batch["token_ids"], batch["padding_mask"], strict=True
+    ):
+        assert ids[mask].tolist() == rows[row]
+        assert not ids[~mask].any()
+
+
+@given(rows, st.data())
+def test_select_is_a_table_of_the_rows(rows, data):
+    chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=9))
+    part = table_of(rows).select(np.array(chosen, int))
+    assert part.lengths.tolist() == [len(rows[i]) for i in chosen]
+    expected = [token for i in chosen for token in rows[i]]
+    assert part.token_ids.tolist() == expected
+
+
+def test_segments_follow_their_tokens():
+    table = TokenTable.from_rows([[5, 6, 7], [8]], [[0, 1, 1], [0]])
+    batch = table.take(np.array([1, 0]))
+    assert batch["segment_ids"].tolist() == [[0, 0, 0], [0, 1, 1]]
+
+
+def test_static_pads_to_a_bucket():
+    table = table_of([[1] * 17, [1] * 3])
+    assert table.take(np.array([0, 1]), static=True)["token_ids"].shape == (
+        2,
+        next(b for b in BUCKETS if b >= 17),
+    )
+
+
+def test_concatenate():
+    table = TokenTable.concatenate([table_of([[1, 2]]), table_of([[3], [4]])])
+    assert table.lengths.tolist() == [2, 1, 1]
+    assert table.token_ids.tolist() == [1, 2, 3, 4]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=99))
+def test_length_batches_hold_each_row_once_longest_first(lengths):
+    batches = length_batches(np.array(lengths), 8)
+    order = np.concatenate(batches)
+    assert sorted(order) == list(range(len(lengths)))
+    assert np.all(np.diff(np.array(lengths)[order]) <= 0)
+
+
+def batches_of(seed=0, shuffle=True, rows=130):
+    random = np.random.default_rng(1)
+    table = table_of([[1] * n for n in random.integers(1, 30, rows)])
+    return LengthBatches(
+        table, np.arange(rows), batch_size=8, seed=seed, shuffle=shuffle
+    )
+
+
+def rows_of(batches):
+    return [y.tolist() for _, y in batches]
+
+
+def test_an_epoch_holds_each_row_once():
+    batches = batches_of()
+    seen = [row for batch in rows_of(batches) for row in batch]
+    assert sorted(seen) == list(range(130))
+    assert len(rows_of(batches)) == len(batches)
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    first, second = batches_of(seed=3), batches_of(seed=3)
+    assert rows_of(first) == rows_of(second)
+    before = rows_of(first)
+    first.on_epoch_end()
+    assert rows_of(first) != before
+    second.on_epoch_end()
+    assert rows_of(first) == rows_of(second)
+    assert rows_of(batches_of(seed=4)) != before
+
+
+def test_little_is_padding():
+    real = total = 0
+    for x, _ in batches_of(rows=2000):
+        real += x["padding_mask"].sum()
+        total += x["padding_mask"].size
+    assert real / total > 0.95
+
+
+def test_weights_stay_with_their_rows():
+    batches = LengthBatches(
+        table_of([[1], [2], [3]]), np.arange(3), np.arange(3.0), 2
+    )
+    for _, y, weight in batches:
+        assert y.tolist() == weight.tolist()
+
+
+def test_dataset_lets_lengths_vary():
+    pytest.importorskip("tensorflow")
+    batches = batches_of()
+    dataset = batches.for_fit()
+    spec, _ = dataset.element_spec
+    assert spec["token_ids"].shape.as_list() == [None, None]
+    first = [y.tolist() for _, y in dataset.as_numpy_iterator()]
+    second = [y.tolist() for _, y in dataset.as_numpy_iterator()]
+    assert len(first) == len(dataset)
+    assert first != second
+    assert sorted(sum(second, [])) == list(range(130))

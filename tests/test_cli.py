@@ -1,0 +1,432 @@
+"""The command: what it prints where, and how it ends."""
+
+import importlib.util
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from kbert.checkpoints.presets import DEFAULT_PRESET
+from kbert.cli import app
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("train", "evaluate", "predict", "export", "heads", "presets")
+
+ROWS = [
+    (text, label)
+    for number in range(12)
+    for text, label in ((f"aaa {number}", "one"), (f"zzz {number}", "two"))
+]
+TABLE = "text\tlabel\n" + "".join(f"{t}\t{y}\n" for t, y in ROWS)
+
+
+def run(*arguments, input=None):
+    return CliRunner().invoke(app, [str(a) for a in arguments], input=input)
+
+
+def start(*arguments):
+    """A process of its own, as a user starts it."""
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="")
+    # Set by the tests; a user has it not.
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    return subprocess.Popen(
+        [sys.executable, "-m", "kbert", *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        # What a shell starts in the background ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def refused(result, *parts):
+    """The message of a command that ended with an explained error."""
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    for part in parts:
+        assert part in result.stderr
+    return result.stderr
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "train.tsv"
+    path.write_text(TABLE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model trained by the command, and what the command printed."""
+    folder = tmp_path_factory.mktemp("cli")
+    data = folder / "train.tsv"
+    data.write_text(TABLE, encoding="utf-8")
+    result = run(
+        *("train", data, "--output", folder / "model"),
+        *("--preset", "random:tiny", "--epochs", 12, "--max-length", 16),
+        *("--batch-size", 8, "--learning-rate", 0.003),
+        *("--head-option", "dropout=0.0", "--validation-split", 0.25),
+        *("--class-weight", "balanced", "--plot", folder / "plots"),
+    )
+    assert result.exit_code == 0, result.output
+    return folder / "model", result
+
+
+# === Help ===
+
+
+@pytest.mark.parametrize("command", [(), *[(name,) for name in COMMANDS]])
+def test_help_has_examples(command):
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert "Examples" in result.stdout
+    assert "kbert " in result.stdout.partition("Examples")[2]
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from kbert.cli import main\n"
+        "sys.argv = ['kbert', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'sklearn', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+    )
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_start_up_messages(tmp_path, fails):
+    # Stands in for TensorFlow, whose C++ side writes past `sys.stderr`.
+    (tmp_path / "tensorflow_text.py").touch()
+    (tmp_path / "tensorflow.py").write_text(
+        "import os\n"
+        "os.write(2, b'WARNING: All log messages before absl::Init\\n')\n"
+        "os.write(2, b'I0000 00:00:17.6 7 port.cc:153] oneDNN is on\\n')\n"
+        "os.write(2, b'something else\\n')\n"
+        f"if {fails}: raise ImportError('broken')\n"
+    )
+    environment = dict(
+        os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])
+    )
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    code = "import kbert.quiet as q; q.import_tensorflow()"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert "something else\n" in result.stderr
+    assert ("oneDNN" in result.stderr) == fails
+    assert ("ImportError: broken" in result.stderr) == fails
+    assert bool(result.returncode) == fails
+
+
+def test_version():
+    assert run("--version").stdout.startswith("kbert 0.")
+    found = json.loads(run("version", "--json").stdout)
+    assert {"kbert", "keras", "tensorflow", "tensorflow-text"} <= set(found)
+
+
+def test_docs_are_current():
+    spec = importlib.util.spec_from_file_location(
+        "cli_docs", ROOT / "scripts" / "cli_docs.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert page == module.render(), "run: python scripts/cli_docs.py"
+
+
+def test_defaults_are_those_of_the_library():
+    from kbert import Classifier
+    from kbert.training.fit import fit
+
+    library = {
+        name: parameter.default
+        for function in (Classifier.__init__, fit)
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
+    command = typer.main.get_command(app).commands["train"]
+    shared = (
+        *("preset", "head", "epochs", "batch_size", "learning_rate"),
+        *("max_length", "layer_decay", "class_weight", "early_stopping"),
+        "seed",
+    )
+    defaults = {p.name: p.default for p in command.params}
+    assert defaults["preset"] == DEFAULT_PRESET
+    for name in shared:
+        assert defaults[name] == library[name], name
+
+
+# === What is refused before TensorFlow is even imported ===
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "parts"),
+    [
+        (None, [], ["train.tsv: No such file"]),
+        ("", [], ["Expected rows", "none"]),
+        ("txt\tlabel\nx\t1\n", [], ["mean 'txt'", "--columns"]),
+        ("text\tclass\nx\t1\n", [], ["column 'label'", "text", "--label"]),
+        ("text\tlabel\nx\t1\ny\n", [], ["2 columns", "line 3"]),
+        ("x\t1\n", ["--columns", "a,text,label"], ["3 columns"]),
+        ("text\tlabel\n", [], ["Expected rows"]),
+        ('{"text": 1\n', ["--format", "jsonl"], ["JSON object in line 1"]),
+        ("text\nx\n", ["--label", "text"], ["different columns"]),
+    ],
+)
+def test_bad_tables(tmp_path, content, options, parts):
+    path = tmp_path / "train.tsv"
+    if content is not None:
+        path.write_text(content)
+    result = run("train", path, "-o", tmp_path / "out", *options)
+    refused(result, *parts)
+
+
+def test_validation_file_is_read_first(data, tmp_path):
+    result = run("train", data, "-o", tmp_path / "m", "--validation", "none")
+    refused(result, "none: No such file")
+
+
+def test_output_is_checked_before_training(data, tmp_path):
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "thesis.doc").write_text("do not touch")
+    refused(run("train", data, "-o", taken), "holds something else")
+    refused(run("train", data, "-o", data), "holds something else")
+    refused(run("train", data, "-o", data / "model"), "that can be written")
+    assert [p.name for p in taken.iterdir()] == ["thesis.doc"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train"],
+        ["train", "FILE"],
+        ["train", "FILE", "-o", "out", "--epochs", "0"],
+        ["train", "FILE", "-o", "out", "--head-option", "threshold"],
+        ["train", "FILE", "-o", "out", "--head-option", "preset=1"],
+        ["train", "FILE", "-o", "out", "--class-weight", "heavy"],
+        "train FILE -o out --validation FILE --validation-split 0.1".split(),
+        ["predict", "model", "FILE", "--input", "text"],
+        ["nonsense"],
+    ],
+)
+def test_wrong_usage(data, arguments):
+    result = run(*[data if a == "FILE" else a for a in arguments])
+    assert result.exit_code == 2
+
+
+# === What is refused after ===
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "parts"),
+    [
+        ("text\tlabel\nx\t1\ny\t1\n", [], ["two different labels", "'1'"]),
+        (TABLE, ["--preset", "minilm"], ["Unknown preset 'minilm'"]),
+        (TABLE, ["--head", "classificaton"], ["mean 'classification'"]),
+        (TABLE, ["--head-option", "poling=cls"], ["poling"]),
+        (TABLE, ["--max-length", 9999], ["`max_length`"]),
+        (TABLE, ["--preset", "random:huge"], ["random preset"]),
+    ],
+)
+def test_bad_arguments(tmp_path, content, options, parts):
+    path = tmp_path / "train.tsv"
+    path.write_text(content)
+    result = run(
+        *("train", path, "-o", tmp_path / "out"),
+        *("--preset", "random:tiny", "--quiet", *options),
+    )
+    refused(result, *parts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_model(tmp_path, data):
+    refused(run("predict", tmp_path, "-i", "x"), "a folder that kbert saved")
+    refused(run("evaluate", tmp_path, data), "a folder that kbert saved")
+    refused(run("export", tmp_path, tmp_path / "x"), "a folder that kbert")
+    refused(run("predict", tmp_path, "none.txt"), "none.txt: No such file")
+
+
+# === Train, evaluate, predict, export ===
+
+
+def test_train(trained):
+    model, result = trained
+    assert (model / "kbert.json").is_file()
+    assert "24 rows: one 12, two 12" in result.stderr
+    assert f"Saved: {model}" in result.stderr
+    assert f"kbert predict {model}" in result.stderr
+    lines = [n for n in result.stderr.splitlines() if n.startswith("epoch")]
+    assert len(lines) == 12
+    for word in ("accuracy", "macro_f1", "precision", "Confusion matrix"):
+        assert word in result.stdout
+    pictures = {p.name for p in (model.parent / "plots").iterdir()}
+    assert pictures == {"training.png", "confusion.png"}
+
+
+def test_train_json_on_pairs_and_again(tmp_path):
+    rows = [
+        {"q": f"aaa {i}", "a": "b" if i % 2 else "c", "label": i % 2}
+        for i in range(16)
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    # Labels of a TSV are strings; those of the JSON Lines are integers.
+    other = tmp_path / "validation.tsv"
+    other.write_text("label\tq\ta\n1\taaa 1\tb\n0\taaa 2\tc\n")
+    result = run(
+        *("train", path, "-o", tmp_path / "model", "--text", "q,a"),
+        *("--preset", "random:tiny", "--epochs", 1, "--json", "--quiet"),
+        *("--validation", other),
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    found = json.loads(result.stdout)
+    assert found["model"] == str(tmp_path / "model")
+    assert set(found["training"]["validation"]["per_class"]) == {"0", "1"}
+    assert len(found["history"]["loss"]) == 1
+    result = run("evaluate", tmp_path / "model", other, "--json")
+    assert 0 <= json.loads(result.stdout)["accuracy"] <= 1
+    result = run("predict", tmp_path / "model", input="aaa 1\tb\naaa 2\tc\n")
+    assert [n.split("\t")[2:] for n in result.stdout.splitlines()] == [
+        ["aaa 1", "b"],
+        ["aaa 2", "c"],
+    ]
+    result = run("predict", tmp_path / "model", "-i", "one text")
+    assert result.exit_code == 2
+
+
+def test_evaluate(trained, data, tmp_path):
+    model, _ = trained
+    picture = tmp_path / "cm.svg"
+    result = run("evaluate", model, data, "--plot", picture)
+    assert result.exit_code == 0, result.output
+    assert "support" in result.stdout
+    assert picture.read_bytes().startswith(b"<?xml")
+    report = json.loads(run("evaluate", model, data, "--json").stdout)
+    assert report["accuracy"] == 1.0
+    assert report["confusion_matrix"] == [[12, 0], [0, 12]]
+    unseen = data.with_name("unseen.tsv")
+    unseen.write_text("text\tlabel\nx\tthree\n")
+    refused(run("evaluate", model, unseen), "'three'")
+    refused(run("evaluate", model, data, "--text", "a,b"), "1 text column")
+    refused(run("evaluate", model, data, "--text", "txt"), "mean 'text'")
+
+
+def test_predict(trained, tmp_path):
+    model, _ = trained
+    result = run("predict", model, "--input", "aaa 3", "-i", "zzz 5")
+    assert result.exit_code == 0, result.output
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [(row[0], row[2]) for row in rows] == [
+        ("one", "aaa 3"),
+        ("two", "zzz 5"),
+    ]
+    assert all(0.5 <= float(row[1]) <= 1 for row in rows)
+
+    result = run("predict", model, "-", input="aaa 1\n\nzzz\n")
+    assert [n.split("\t")[2] for n in result.stdout.splitlines()] == [
+        "aaa 1",
+        "",
+        "zzz",
+    ]
+    result = run("predict", model, "-i", "aaa", "--json", "--proba")
+    answer = json.loads(result.stdout)
+    assert answer["text"] == "aaa"
+    assert answer["label"] == "one"
+    assert answer["score"] == max(answer["probabilities"].values())
+    assert list(answer["probabilities"]) == ["one", "two"]
+
+    table = tmp_path / "new.csv"
+    table.write_text('id,body\n1,"aaa\n\t2"\n')
+    result = run("predict", model, table, "--text", "body", "--proba")
+    cells = result.stdout.rstrip("\n").split("\t")
+    assert cells[0] == "one"
+    assert cells[2].startswith("one=")
+    assert cells[-1] == "aaa  2"
+    refused(run("predict", model, table), "'text'", "--text")
+
+
+def test_answers_do_not_depend_on_the_window(trained, data):
+    model, _ = trained
+    whole = run("predict", model, data, "--json").stdout
+    small = run("predict", model, data, "--json", "--window", 5).stdout
+    assert len(whole.splitlines()) == 24
+    for a, b in zip(whole.splitlines(), small.splitlines(), strict=True):
+        a, b = json.loads(a), json.loads(b)
+        assert a.pop("score") == pytest.approx(b.pop("score"), abs=1e-5)
+        assert a == b
+
+
+def test_stream_and_closed_pipe(trained):
+    model, _ = trained
+    process = start("predict", model, "-")
+    process.stdin.write("aaa \u4e2d\n".encode())
+    process.stdin.flush()
+    # The answer is here while the input is open.
+    line = process.stdout.readline().decode()
+    assert line.startswith("one\t")
+    assert line.endswith("aaa \u4e2d\n")
+    process.stdout.close()
+    process.stdin.write(b"zzz\n")
+    process.stdin.close()
+    assert process.wait(60) == 141
+    # Nothing of TensorFlow's, and no traceback.
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+def test_interrupt(trained):
+    model, _ = trained
+    process = start("predict", model)
+    process.stdin.write(b"aaa\n")
+    process.stdin.flush()
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr == b""
+
+
+def test_export(trained, tmp_path):
+    model, _ = trained
+    result = run("export", model, tmp_path / "exports", "--version", 7)
+    assert result.exit_code == 0, result.output
+    written = Path(result.stdout.strip())
+    assert written == tmp_path / "exports" / "7"
+    assert (written / "saved_model.pb").is_file()
+    assert "models/exports:predict" in result.stderr
+    result = run("export", model, tmp_path / "other", "--check-ops", "1.0")
+    refused(result, "TF Serving release '1.0'")
+
+
+def test_listings(monkeypatch, tmp_path):
+    monkeypatch.setenv("KBERT_HOME", str(tmp_path))
+    assert "classification" in run("heads").stdout
+    found = {
+        row["name"]: row for row in json.loads(run("heads", "--json").stdout)
+    }
+    assert found["classification"]["plugin"] == "kbert"
+    assert found["classification"]["description"].startswith("Softmax")
+    assert DEFAULT_PRESET in run("presets").stdout
+    found = json.loads(run("presets", "--json").stdout)
+    assert [row["fetched"] for row in found] == [False] * len(found)

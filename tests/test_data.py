@@ -1,0 +1,194 @@
+"""Texts and labels of any form: what is taken, what is refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from kbert.data import as_labels
+from kbert.data import as_texts
+from kbert.data import encode_texts
+from kbert.data import from_dataset
+from kbert.data import windows
+from kbert.errors import InputError
+
+ONE = ("text",)
+TWO = ("a", "b")
+
+
+class Frame(dict):
+    """Stands in for a pandas data frame."""
+
+    columns = ("text",)
+
+
+class Tensor:
+    """Stands in for a tensor: iterable, and an array by `numpy()`."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __iter__(self):
+        return (Tensor(part) for part in self.array)
+
+    def numpy(self):
+        return self.array
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        ["x", "y"],
+        ("x", "y"),
+        np.array(["x", "y"]),
+        np.array(["x", "y"], object),
+        Tensor(np.array(["x", "y"], object)),
+        {"text": ["x", "y"], "other": [1, 2]},
+        Frame(text=np.array(["x", "y"])),
+        (text for text in "xy"),
+    ],
+)
+def test_texts_of_any_form(x):
+    assert as_texts(x, ONE) == [["x", "y"]]
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [("x", "1"), ["y", "2"]],
+        np.array([["x", "1"], ["y", "2"]]),
+        {"a": ["x", "y"], "b": ["1", "2"]},
+    ],
+)
+def test_pairs_of_any_form(x):
+    assert as_texts(x, TWO) == [["x", "y"], ["1", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ("one", "one string"),
+        (None, "list of texts.*None"),
+        (3, "list of texts.*3"),
+        ([], "at least one text"),
+        (["a", None], "None.*row 1"),
+        (["a", float("nan")], "nan.*row 1"),
+        (["a", ("b", "c")], "row 1"),
+        ([("a", "b"), "cd"], "pair.*'cd' in row 1"),
+        ([("a", "b", "c")], "pair"),
+        ({"text": "abc"}, "list of texts.*'abc'"),
+        ({"txet": ["a"]}, "columns text.*without text"),
+        ({"text": []}, "at least one"),
+    ],
+)
+def test_what_is_no_text(x, message):
+    with pytest.raises(InputError, match=message):
+        as_texts(x, ONE)
+
+
+def test_columns_of_different_length():
+    with pytest.raises(InputError, match="2, 1 rows"):
+        as_texts({"a": ["x", "y"], "b": ["z"]}, TWO)
+
+
+def test_messages_stay_short():
+    with pytest.raises(InputError) as error:
+        as_texts([["x"] * 10_000], ONE)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("y", "expected"),
+    [
+        (["a", b"b"], ["a", "b"]),
+        (np.array([1, 0]), [1, 0]),
+        (np.array(["a", "b"]), ["a", "b"]),
+        (np.array([True, False]), [1, 0]),
+        (Tensor(np.array([1, 0])), [1, 0]),
+        ([True, False], [1, 0]),
+    ],
+)
+def test_labels_of_any_form(y, expected):
+    labels = as_labels(y, 2)
+    assert labels == expected
+    assert {type(label) for label in labels} <= {str, int}
+
+
+def test_labels_of_pandas():
+    pandas = pytest.importorskip("pandas")
+    assert as_labels(pandas.Series(["a", "b"], dtype="category"), 2) == [
+        "a",
+        "b",
+    ]
+    with pytest.raises(InputError, match="<NA>.*row 1"):
+        as_labels(pandas.Series([1, None], dtype="Int64"), 2)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ("ab", "list of labels"),
+        (None, "list of labels"),
+        (["a"], "2 texts and 1 labels"),
+        (["a", None], "None.*row 1"),
+        ([1, float("nan")], "nan.*row 1"),
+        ([1, 2.5], "2.5 .float. in row 1"),
+        (np.eye(2), "row 0"),
+    ],
+)
+def test_what_is_no_label(y, message):
+    with pytest.raises(InputError, match=message):
+        as_labels(y, 2)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@settings(deadline=None)
+@given(ANYTHING)
+def test_anything_is_taken_or_refused_by_name(x):
+    for read in (lambda: as_texts(x, ONE), lambda: as_labels(x, 1)):
+        try:
+            read()
+        except InputError:
+            pass
+
+
+@settings(deadline=None)
+@given(st.text(st.characters()))
+def test_encoding_never_fails(text):
+    assert encode_texts([text])[0].decode() == "".join(
+        c for c in text if not "\ud800" <= c <= "\udfff"
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers()), st.integers(1, 9))
+def test_windows_keep_every_row(rows, size):
+    parts = list(windows(rows, size))
+    assert [row for part in parts for row in part] == rows
+    assert all(len(part) == size for part in parts[:-1])
+
+
+def test_datasets():
+    tf = pytest.importorskip("tensorflow")
+    single = tf.data.Dataset.from_tensor_slices((["x", "y"], [1, 0]))
+    for dataset in (single, single.batch(2)):
+        assert from_dataset(dataset) == ([b"x", b"y"], [1, 0])
+    pairs = tf.data.Dataset.from_tensor_slices(
+        ((["x", "y"], ["1", "2"]), [1, 0])
+    )
+    texts, _ = from_dataset(pairs.batch(2))
+    assert as_texts(texts, TWO) == [[b"x", b"y"], [b"1", b"2"]]
+    named = tf.data.Dataset.from_tensor_slices(
+        ({"a": ["x"], "b": ["1"]}, ["l"])
+    )
+    assert from_dataset(named) == ({"a": [b"x"], "b": [b"1"]}, [b"l"])
+    with pytest.raises(InputError, match="for ever"):
+        from_dataset(single.repeat())
+    with pytest.raises(InputError, match="texts, labels"):
+        from_dataset(tf.data.Dataset.from_tensor_slices(["x"]))

@@ -1,0 +1,91 @@
+"""Folders that appear whole or not at all."""
+
+import errno
+
+import pytest
+
+from kbert import folders
+from kbert.errors import CheckpointError
+from kbert.folders import new_folder
+
+
+def write(folder, text):
+    (folder / "file").write_text(text)
+
+
+def test_appears_whole(tmp_path):
+    target = tmp_path / "a" / "b"
+    with new_folder(target) as folder:
+        write(folder, "new")
+        assert not target.exists()
+    assert (target / "file").read_text() == "new"
+    assert [p.name for p in target.parent.iterdir()] == ["b"]
+
+
+def test_failure_leaves_the_old_one(tmp_path):
+    target = tmp_path / "b"
+    with new_folder(target) as folder:
+        write(folder, "old")
+    with pytest.raises(ZeroDivisionError):
+        with new_folder(target, replace=True) as folder:
+            write(folder, "half")
+            raise ZeroDivisionError
+    assert (target / "file").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_replaces_when_asked(tmp_path):
+    target = tmp_path / "b"
+    for text in ("old", "new"):
+        with new_folder(target, replace=True) as folder:
+            write(folder, text)
+    assert (target / "file").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_refuses_to_replace_unasked(tmp_path):
+    target = tmp_path / "b"
+    target.mkdir()
+    with pytest.raises(CheckpointError, match="exists already"):
+        with new_folder(target) as folder:
+            write(folder, "new")
+    assert list(target.iterdir()) == []
+
+
+@pytest.fixture
+def no_exchange(monkeypatch):
+    """A system that cannot swap two folders in one step."""
+    monkeypatch.setattr(folders.ctypes, "CDLL", lambda *_, **__: object())
+
+
+def test_replaces_without_exchange(tmp_path, no_exchange):
+    test_replaces_when_asked(tmp_path)
+
+
+def test_failed_rename_brings_the_old_one_back(
+    tmp_path, monkeypatch, no_exchange
+):
+    target = tmp_path / "b"
+    with new_folder(target) as folder:
+        write(folder, "old")
+    rename = folders.Path.rename
+
+    def fail(self, to):
+        if to == target and not self.name.endswith(".old"):
+            raise OSError(errno.EIO, "broken disk")
+        return rename(self, to)
+
+    monkeypatch.setattr(folders.Path, "rename", fail)
+    with pytest.raises(CheckpointError, match="broken disk"):
+        with new_folder(target, replace=True) as folder:
+            write(folder, "new")
+    assert (target / "file").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_full_disk_is_a_clear_error(tmp_path):
+    target = tmp_path / "b"
+    with pytest.raises(CheckpointError, match="No space left.*make room"):
+        with new_folder(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert not any(tmp_path.iterdir())

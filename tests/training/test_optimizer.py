@@ -1,0 +1,90 @@
+"""AdamW's groups and rates, the fused update, and the schedule."""
+
+import keras
+import numpy as np
+import pytest
+
+import kbert
+from kbert.training.optimizer import AdamW
+from kbert.training.optimizer import WarmupLinearDecay
+
+
+def backbone():
+    return kbert.Backbone.from_size("tiny", vocabulary_size=9)
+
+
+def gradients(model):
+    return [
+        keras.ops.ones(v.shape) * (i % 7 - 3)
+        for i, v in enumerate(model.trainable_variables)
+    ]
+
+
+def test_fused_update_equals_keras():
+    ours, theirs = backbone(), backbone()
+    theirs.set_weights(ours.get_weights())
+    options = {"weight_decay": 0.0, "epsilon": 1e-6, "global_clipnorm": 1.0}
+    optimizers = (
+        AdamW(1e-3, **options),
+        keras.optimizers.AdamW(1e-3, **options),
+    )
+    for _ in range(5):
+        for model, optimizer in zip((ours, theirs), optimizers, strict=True):
+            optimizer.apply(gradients(model), model.trainable_variables)
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_norms_and_biases_do_not_decay():
+    model = backbone()
+    model.trainable_variables[0].assign(
+        np.ones(model.trainable_variables[0].shape)
+    )
+    before = {v.path: v.numpy() for v in model.trainable_variables}
+    zeros = [keras.ops.zeros(v.shape) for v in model.trainable_variables]
+    AdamW(0.1, weight_decay=0.5).apply(zeros, model.trainable_variables)
+    for variable in model.trainable_variables:
+        decays = not variable.path.endswith(("bias", "gamma", "beta"))
+        factor = 0.95 if decays else 1.0
+        np.testing.assert_allclose(
+            variable.numpy(), before[variable.path] * factor, rtol=1e-5
+        )
+
+
+def test_layer_decay_shrinks_the_steps_downwards():
+    model = backbone()
+    before = {v.path: v.numpy() for v in model.trainable_variables}
+    ones = [keras.ops.ones(v.shape) for v in model.trainable_variables]
+    optimizer = AdamW(
+        0.1, layer_decay=0.5, weight_decay=0.0, global_clipnorm=None
+    )
+    optimizer.apply(ones, model.trainable_variables)
+
+    def step(part):
+        path = next(p for p in before if part in p)
+        variable = next(v for v in model.weights if v.path == path)
+        return float(np.abs(variable.numpy() - before[path]).mean())
+
+    # Adam's first step is the rate itself, whatever the gradient.
+    assert step("pooler/kernel") == pytest.approx(0.1, rel=1e-3)
+    assert step("layer_1/intermediate/kernel") == pytest.approx(0.05, rel=1e-3)
+    assert step("layer_0/intermediate/kernel") == pytest.approx(0.025, rel=1e-3)
+    assert step("token_embedding") == pytest.approx(0.0125, rel=1e-3)
+
+
+def test_schedule_rises_and_falls():
+    schedule = WarmupLinearDecay(1.0, total_steps=100, warmup_steps=10)
+    rates = [float(schedule(step)) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) in (9, 10)
+    assert np.all(np.diff(rates[:10]) > 0)
+    assert np.all(np.diff(rates[10:]) < 0)
+    assert rates[100] == 0.0
+
+
+def test_both_survive_serialization():
+    optimizer = AdamW(WarmupLinearDecay(1e-4, 100, 10), layer_decay=0.9)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert again.get_config() == optimizer.get_config()
+    assert again.layer_decay == 0.9
