@@ -259,6 +259,8 @@ def _check_report(head: Head, answers: dict, targets: np.ndarray) -> None:
 
 
 def _check_saved(clf: Classifier, x: list) -> None:
+    # With all that the head holds, whether get_config tells of it or not.
+    clf.build_serving()
     answers = clf.answers(x)
     with tempfile.TemporaryDirectory() as folder:
         saved, exported = Path(folder, "saved"), Path(folder, "exported")
