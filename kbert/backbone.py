@@ -193,8 +193,8 @@ class Backbone(keras.Model):
         """A randomly initialized backbone of a size known from the papers.
 
         Args:
-            size: `"tiny"`, `"mini"`, `"small"`, `"medium"`, `"base"` or
-                `"large"`.
+            size: `"tiny"`, `"mini"`, `"small"`, `"medium"`, `"base"`,
+                `"large"`, or `(num_layers, hidden_dim)`.
             vocabulary_size: number of token ids.
             **kwargs: further arguments of `Backbone`.
 
@@ -206,16 +206,19 @@ class Backbone(keras.Model):
     @staticmethod
     def size_config(size):
         """The arguments that make a size, a dict; see `from_size`."""
-        if size not in SIZES:
+        if isinstance(size, tuple):
+            num_layers, hidden_dim = size
+        elif size in SIZES:
+            num_layers, hidden_dim = SIZES[size]
+        else:
             raise ConfigError(
-                f"`size` must be one of {', '.join(SIZES)}. Received: "
-                f"size={size!r}"
+                f"`size` must be one of {', '.join(SIZES)}, or a tuple of "
+                f"layers and hidden size. Received: size={size!r}"
             )
-        num_layers, hidden_dim = SIZES[size]
         return {
             "num_layers": num_layers,
             "hidden_dim": hidden_dim,
-            "num_heads": hidden_dim // 64,
+            "num_heads": max(hidden_dim // 64, 1),
             "intermediate_dim": 4 * hidden_dim,
         }
 

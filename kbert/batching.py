@@ -6,6 +6,7 @@ together, so that little is computed on padding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class TokenTable:
         part = self.select(rows)
         longest = int(part.lengths.max(initial=1))
         if static:
-            longest = next((b for b in BUCKETS if b >= longest), longest)
+            longest = bucket(longest)
         mask = np.arange(longest) < part.lengths[:, None]  # (B, T)
         token_ids = np.full(mask.shape, self.pad_id, "int32")
         segment_ids = np.zeros(mask.shape, "int32")
@@ -108,6 +109,11 @@ class TokenTable:
             "segment_ids": segment_ids,
             "padding_mask": mask,
         }
+
+
+def bucket(length: int) -> int:
+    """The next of `BUCKETS`; beyond the last the length itself."""
+    return next((b for b in BUCKETS if b >= length), length)
 
 
 def static_shapes() -> bool:
@@ -123,6 +129,25 @@ def length_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """
     order = np.argsort(-lengths, kind="stable")
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def shuffled_batches(
+    lengths: np.ndarray, batch_size: int, random: np.random.Generator
+) -> list[np.ndarray]:
+    """Row numbers of batches of like length, rows and batches shuffled.
+
+    Rows are sorted within windows of `WINDOW` batches only, so that company
+    changes from epoch to epoch.
+    """
+    rows = random.permutation(len(lengths))
+    window = WINDOW * batch_size
+    batches = []
+    for start in range(0, len(rows), window):
+        part = rows[start : start + window]
+        batches += [
+            part[batch] for batch in length_batches(lengths[part], batch_size)
+        ]
+    return [batches[i] for i in random.permutation(len(batches))]
 
 
 class LengthBatches(keras.utils.PyDataset):
@@ -168,18 +193,7 @@ class LengthBatches(keras.utils.PyDataset):
         if not self.shuffle:
             return length_batches(self.table.lengths, self.batch_size)
         random = np.random.default_rng((self.seed, self.epoch))
-        rows = random.permutation(len(self.table))
-        window = WINDOW * self.batch_size
-        batches = []
-        for start in range(0, len(rows), window):
-            part = rows[start : start + window]
-            batches += [
-                part[batch]
-                for batch in length_batches(
-                    self.table.lengths[part], self.batch_size
-                )
-            ]
-        return [batches[i] for i in random.permutation(len(batches))]
+        return shuffled_batches(self.table.lengths, self.batch_size, random)
 
     def __len__(self) -> int:
         return -(-len(self.table) // self.batch_size)
@@ -211,17 +225,28 @@ class LengthBatches(keras.utils.PyDataset):
             return self
         import tensorflow as tf
 
-        def spec(array):
-            dims = (None,) * min(array.ndim, 2) + array.shape[2:]
-            return tf.TensorSpec(dims, array.dtype)
-
         def epoch():
             yield from self
             self.on_epoch_end()
 
-        dataset = tf.data.Dataset.from_generator(
-            epoch, output_signature=keras.tree.map_structure(spec, self[0])
-        )
-        return dataset.apply(
+        return tf_dataset(epoch, self[0]).apply(
             tf.data.experimental.assert_cardinality(len(self))
-        ).prefetch(2)
+        )
+
+
+def tf_dataset(batches: Callable[[], Iterator], example: tuple):
+    """A `tf.data.Dataset` of batches whose lengths vary.
+
+    Args:
+        batches: gives an iterator of batches of one structure of arrays.
+        example: such a batch.
+    """
+    import tensorflow as tf
+
+    def spec(array):
+        dims = (None,) * min(array.ndim, 2) + array.shape[2:]
+        return tf.TensorSpec(dims, array.dtype)
+
+    return tf.data.Dataset.from_generator(
+        batches, output_signature=keras.tree.map_structure(spec, example)
+    ).prefetch(2)

@@ -229,10 +229,8 @@ class Task:
         with new_folder(path, replace=True) as folder:
             huggingface.write_tensors(tensors, folder / WEIGHTS)
             huggingface.write_config(self.backbone, folder)
-            self.tokenizer.save(folder / VOCABULARY)
-            _write_json(
-                {"do_lower_case": self.tokenizer.lowercase},
-                folder / "tokenizer_config.json",
+            huggingface.write_tokenizer(
+                self.tokenizer.vocabulary, self.tokenizer.lowercase, folder
             )
             _write_json(self.config(), folder / CONFIG)
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -12,8 +11,11 @@ from kbert.errors import InputError
 from kbert.normalizer import SPOIL
 from kbert.normalizer import Normalizer
 from kbert.truncation import TRUNCATIONS
+from kbert.vocabulary import SPECIAL_TOKENS
+from kbert.vocabulary import index_vocabulary
+from kbert.vocabulary import read_vocabulary
+from kbert.vocabulary import write_vocabulary
 
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 UNITS = ("byte", "character")
 
 # `tokenizers` gives up on a word of more than 100 characters; the kernel
@@ -88,7 +90,7 @@ class Tokenizer:
             )
         self.vocabulary = tuple(vocabulary)
         self.lowercase = lowercase
-        ids = _index(self.vocabulary)
+        ids = index_vocabulary(self.vocabulary)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             ids[token] for token in SPECIAL_TOKENS
         )
@@ -272,24 +274,11 @@ class Tokenizer:
         Raises:
             InputError: the file is missing, not UTF-8, or not a vocabulary.
         """
-        try:
-            lines = Path(path).read_bytes().decode("utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"Cannot read the vocabulary {str(path)!r}: {error}. "
-                "Expected a UTF-8 text file with one token a line."
-            ) from error
-        if lines[-1] == "":
-            lines.pop()
-        # Not `splitlines`: U+2028 is a token of bert-base-chinese.
-        return cls(
-            [line.removesuffix("\r") for line in lines], lowercase=lowercase
-        )
+        return cls(read_vocabulary(path), lowercase=lowercase)
 
     def save(self, path) -> None:
         """Write the vocabulary to `path` as `from_file` reads it."""
-        text = "".join(f"{token}\n" for token in self.vocabulary)
-        Path(path).write_bytes(text.encode("utf-8"))
+        write_vocabulary(self.vocabulary, path)
 
     def get_config(self) -> dict:
         """What `from_config` needs besides the vocabulary, JSON-ready."""
@@ -299,32 +288,6 @@ class Tokenizer:
     def from_config(cls, config: dict, vocabulary: Sequence[str]):
         """The tokenizer of a `get_config` dict and a vocabulary."""
         return cls(vocabulary, **config)
-
-
-def _index(vocabulary: tuple[str, ...]) -> dict[str, int]:
-    """Token -> id, after checking that every line can be one."""
-    if not vocabulary:
-        raise InputError("The vocabulary is empty. Expected one token a line.")
-    ids = {}
-    for number, token in enumerate(vocabulary, start=1):
-        if not isinstance(token, str) or not token or "\n" in token:
-            raise InputError(
-                f"Line {number} of the vocabulary, expected a token. "
-                f"Received: {token!r}"
-            )
-        if token in ids:
-            raise InputError(
-                f"Line {number} of the vocabulary repeats {token!r} of line "
-                f"{ids[token] + 1}. Expected every token once."
-            )
-        ids[token] = number - 1
-    if missing := [t for t in SPECIAL_TOKENS if t not in ids]:
-        raise InputError(
-            f"The vocabulary lacks {', '.join(missing)}. Expected all of "
-            f"{', '.join(SPECIAL_TOKENS)}. Received: {len(ids)} lines, the "
-            f"first {vocabulary[0]!r}."
-        )
-    return ids
 
 
 def _matchable(vocabulary: tuple[str, ...]) -> list[str]:

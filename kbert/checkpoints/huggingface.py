@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
 from kbert.backbone import Backbone
 from kbert.errors import CheckpointError
+from kbert.vocabulary import write_vocabulary
 
 # Hugging Face's config.json key -> Backbone argument.
 _CONFIG = {
@@ -63,27 +67,50 @@ def read_config(folder: Path) -> dict:
     return {ours: config[hf] for hf, ours in _CONFIG.items() if hf in config}
 
 
-def write_config(backbone: Backbone, folder: Path) -> None:
+def write_config(
+    backbone: Backbone, folder: Path, architecture: str = "BertModel"
+) -> None:
     """Write a backbone's config.json in Hugging Face's form."""
     config = {hf: backbone.config[ours] for hf, ours in _CONFIG.items()}
-    config = {"model_type": "bert", "architectures": ["BertModel"], **config}
+    config = {"model_type": "bert", "architectures": [architecture], **config}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def named_variables(backbone: Backbone) -> Iterator[tuple[str, object, bool]]:
+def write_tokenizer(
+    vocabulary: Sequence[str], lowercase: bool, folder: Path
+) -> None:
+    """Write vocab.txt and the tokenizer_config.json that says its case."""
+    write_vocabulary(vocabulary, folder / "vocab.txt")
+    config = {"do_lower_case": lowercase, "tokenizer_class": "BertTokenizer"}
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(config, indent=2) + "\n"
+    )
+
+
+def dense(
+    name: str, layer: keras.layers.Dense
+) -> Iterator[tuple[str, keras.Variable, bool]]:
+    """The weights of a dense layer, as `named_variables` gives them."""
+    yield f"{name}.weight", layer.kernel, True
+    yield f"{name}.bias", layer.bias, False
+
+
+def norm(
+    name: str, layer: keras.layers.LayerNormalization
+) -> Iterator[tuple[str, keras.Variable, bool]]:
+    """The weights of a layer normalization, the same way."""
+    yield f"{name}.weight", layer.gamma, False
+    yield f"{name}.bias", layer.beta, False
+
+
+def named_variables(
+    backbone: Backbone,
+) -> Iterator[tuple[str, keras.Variable, bool]]:
     """Every weight as `(name, variable, transposed)`.
 
     The name is that of Hugging Face's `BertModel`; `transposed` says that
     Torch keeps a dense kernel as (out, in) where Keras keeps (in, out).
     """
-
-    def dense(name, layer):
-        yield f"{name}.weight", layer.kernel, True
-        yield f"{name}.bias", layer.bias, False
-
-    def norm(name, layer):
-        yield f"{name}.weight", layer.gamma, False
-        yield f"{name}.bias", layer.beta, False
 
     e = backbone.embeddings
     yield (
@@ -154,9 +181,16 @@ def write_tensors(tensors: dict[str, np.ndarray], path: Path) -> None:
 
 def backbone_tensors(backbone: Backbone) -> dict[str, np.ndarray]:
     """A backbone's weights under Hugging Face's names."""
+    return tensors_of(named_variables(backbone))
+
+
+def tensors_of(
+    named: Iterable[tuple[str, keras.Variable, bool]],
+) -> dict[str, np.ndarray]:
+    """Arrays of what `named_variables` and its like give."""
     return {
         name: variable.numpy().T if transposed else variable.numpy()
-        for name, variable, transposed in named_variables(backbone)
+        for name, variable, transposed in named
     }
 
 
@@ -173,11 +207,35 @@ def assign_backbone(
         CheckpointError: names every tensor that is missing or has another
             shape than the configuration says.
     """
-    tensors = {_canonical(name): value for name, value in tensors.items()}
+    assign_tensors(
+        named_variables(backbone),
+        {canonical(name): value for name, value in tensors.items()},
+        source,
+        optional="pooler.",
+    )
+
+
+def assign_tensors(
+    named: Iterable[tuple[str, keras.Variable, bool]],
+    tensors: dict[str, np.ndarray],
+    source: Path,
+    optional: str | None = None,
+) -> None:
+    """Set variables from tensors of the same names, all of them or none.
+
+    Args:
+        named: what `named_variables` and its like give.
+        tensors: arrays by name.
+        source: where they come from, for errors.
+        optional: how the names of those begin that may be missing.
+
+    Raises:
+        CheckpointError: as `assign_backbone`.
+    """
     wrong, values = [], []
-    for name, variable, transposed in named_variables(backbone):
+    for name, variable, transposed in named:
         if name not in tensors:
-            if not name.startswith("pooler."):
+            if optional is None or not name.startswith(optional):
                 wrong.append(f"{name} is missing")
             continue
         value = tensors[name].T if transposed else tensors[name]
@@ -196,7 +254,8 @@ def assign_backbone(
         variable.assign(value)
 
 
-def _canonical(name: str) -> str:
+def canonical(name: str) -> str:
+    """A tensor's name without `bert.`, in today's spelling."""
     name = name.removeprefix("bert.")
     if name.endswith(".gamma"):
         return name.removesuffix("gamma") + "weight"

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from kbert.backbone import SIZES
 from kbert.backbone import Backbone
@@ -15,25 +20,44 @@ from kbert.checkpoints.presets import resolve
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
-from kbert.tokenizer import SPECIAL_TOKENS
-from kbert.tokenizer import Tokenizer
+from kbert.vocabulary import SPECIAL_TOKENS
+from kbert.vocabulary import read_vocabulary
+
+if TYPE_CHECKING:
+    from kbert.tokenizer import Tokenizer
 
 RANDOM = "random:"
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A tokenizer, a backbone's arguments, and where its weights are.
+    """A vocabulary, a backbone's arguments, and where its weights are.
 
     Attributes:
-        tokenizer: `kbert.Tokenizer`.
+        vocabulary: sequence of `str`.
+        lowercase: whether it is uncased.
         config: arguments of `kbert.Backbone`.
         folder: where model.safetensors is; None for random weights.
     """
 
-    tokenizer: Tokenizer
+    vocabulary: Sequence[str]
+    lowercase: bool
     config: dict
     folder: Path | None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """A new `kbert.Tokenizer`; it takes TensorFlow."""
+        from kbert.tokenizer import Tokenizer
+
+        return Tokenizer(self.vocabulary, lowercase=self.lowercase)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What model.safetensors holds; nothing for random weights."""
+        if self.folder is None:
+            return {}
+        return huggingface.read_tensors(self.folder / WEIGHTS)
 
     def build(self, **overrides) -> Backbone:
         """The backbone with its weights.
@@ -44,16 +68,15 @@ class Checkpoint:
         """
         backbone = Backbone(**(self.config | overrides))
         if self.folder is not None:
-            path = self.folder / "model.safetensors"
             huggingface.assign_backbone(
-                backbone, huggingface.read_tensors(path), path
+                backbone, self.tensors(), self.folder / WEIGHTS
             )
         return backbone
 
 
 def open_checkpoint(
     preset: str | os.PathLike = DEFAULT_PRESET,
-    vocabulary: str | os.PathLike | None = None,
+    vocabulary: str | os.PathLike | Sequence[str] | None = None,
     lowercase: bool = True,
 ) -> Checkpoint:
     """Open a preset, a folder in Hugging Face form, or a random backbone.
@@ -61,9 +84,10 @@ def open_checkpoint(
     Args:
         preset: a preset's name; a folder with config.json,
             model.safetensors and vocab.txt; or `"random:SIZE"` for random
-            weights, with a size of `Backbone.from_size`.
-        vocabulary: vocab.txt of a random backbone; without it the tokens are
-            single ASCII characters.
+            weights, with a size of `Backbone.from_size` or such as
+            `"random:2x128"`, layers by hidden size.
+        vocabulary: of a random backbone, its vocab.txt or its tokens; without
+            it the tokens are single ASCII characters.
         lowercase: whether that vocabulary is uncased.
 
     Raises:
@@ -82,16 +106,14 @@ def open_checkpoint(
         )
     folder = resolve(preset)
     config = huggingface.read_config(folder)
-    tokenizer = Tokenizer.from_file(folder / "vocab.txt")
-    if not _is_lowercase(folder, tokenizer):
-        tokenizer = Tokenizer(tokenizer.vocabulary, lowercase=False)
-    if tokenizer.vocabulary_size > config["vocabulary_size"]:
+    tokens = read_vocabulary(folder / "vocab.txt")
+    if len(tokens) > config["vocabulary_size"]:
         raise CheckpointError(
             f"Expected at most {config['vocabulary_size']} tokens, the "
-            f"embeddings in {folder}. Received: {tokenizer.vocabulary_size} "
-            f"in vocab.txt. The files belong to different models."
+            f"embeddings in {folder}. Received: {len(tokens)} in vocab.txt. "
+            f"The files belong to different models."
         )
-    return Checkpoint(tokenizer, config, folder)
+    return Checkpoint(tokens, _is_lowercase(folder, tokens), config, folder)
 
 
 def load_backbone(
@@ -111,23 +133,28 @@ def load_backbone(
 
 
 def _random(size, vocabulary, lowercase) -> Checkpoint:
-    if size not in SIZES:
-        raise UnknownNameError("size of a random preset", size, SIZES)
     if vocabulary is None:
         characters = [chr(code) for code in range(33, 127)]
         characters = [c for c in characters if not (lowercase and c.isupper())]
         pieces = [f"##{c}" for c in characters if c.isalnum()]
-        tokenizer = Tokenizer(
-            [*SPECIAL_TOKENS, *characters, *pieces], lowercase=lowercase
-        )
+        tokens = [*SPECIAL_TOKENS, *characters, *pieces]
+    elif isinstance(vocabulary, str | os.PathLike):
+        tokens = read_vocabulary(vocabulary)
     else:
-        tokenizer = Tokenizer.from_file(vocabulary, lowercase=lowercase)
-    config = Backbone.size_config(size)
-    config["vocabulary_size"] = tokenizer.vocabulary_size
-    return Checkpoint(tokenizer, config, None)
+        tokens = vocabulary
+    config = _size(size) | {"vocabulary_size": len(tokens)}
+    return Checkpoint(tokens, lowercase, config, None)
 
 
-def _is_lowercase(folder: Path, tokenizer: Tokenizer) -> bool:
+def _size(size: str) -> dict:
+    if found := re.fullmatch(r"(\d+)x(\d+)", size):
+        return Backbone.size_config(tuple(map(int, found.groups())))
+    if size not in SIZES:
+        raise UnknownNameError("size of a random preset", size, SIZES)
+    return Backbone.size_config(size)
+
+
+def _is_lowercase(folder: Path, vocabulary: Sequence[str]) -> bool:
     """As tokenizer_config.json says, else as the vocabulary looks."""
     path = folder / "tokenizer_config.json"
     if path.is_file():
@@ -141,6 +168,6 @@ def _is_lowercase(folder: Path, tokenizer: Tokenizer) -> bool:
             ) from error
     return not any(
         token.isascii() and token != token.lower()
-        for token in tokenizer.vocabulary
+        for token in vocabulary
         if token not in SPECIAL_TOKENS and not token.startswith("[unused")
     )

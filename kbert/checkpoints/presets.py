@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import DownloadError
 from kbert.errors import UnknownNameError
+from kbert.folders import file_digest
 from kbert.folders import flush
 from kbert.plugins import get_plugins
 
@@ -269,8 +269,7 @@ def _verify(preset: Preset, folder: Path) -> None:
         path = folder / name
         if not path.is_file():
             raise DownloadError(f"expected {name}, received no such file")
-        with path.open("rb") as file:
-            received = hashlib.file_digest(file, "sha256").hexdigest()
+        received = file_digest(path)
         if received != expected:
             raise DownloadError(
                 f"{name} is not the expected file: expected SHA-256 "

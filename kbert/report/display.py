@@ -13,8 +13,6 @@ from rich.progress import Progress
 from rich.progress import TextColumn
 from rich.text import Text
 
-from kbert.batching import TokenTable
-
 # Seconds between plain lines within an epoch.
 LINE_SECONDS = 30
 
@@ -35,13 +33,13 @@ class TrainingDisplay(keras.callbacks.Callback):
     once one has been timed.
 
     Args:
-        table: the training `TokenTable`, whose tokens are counted.
+        tokens: real tokens in an epoch.
         console: a `rich.console.Console`; standard error by default.
     """
 
-    def __init__(self, table: TokenTable, console: Console | None = None):
+    def __init__(self, tokens: int = 0, console: Console | None = None):
         super().__init__()
-        self.tokens = len(table.token_ids)
+        self.tokens = tokens
         self.console = console or Console(stderr=True, highlight=False)
         self.progress = None
 

@@ -18,8 +18,7 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.report.display import TrainingDisplay
 from kbert.task import Task
-from kbert.training.optimizer import AdamW
-from kbert.training.optimizer import WarmupLinearDecay
+from kbert.training.optimizer import make_optimizer
 
 # Set aside for a head that needs validation data when none is given.
 HELD_OUT = 0.1
@@ -93,14 +92,14 @@ def fit(
         batch_size,
         seed=seed,
     )
-    total_steps = len(batches) * epochs
     task.model.compile(
-        AdamW(
-            WarmupLinearDecay(
-                learning_rate, total_steps, round(warmup * total_steps)
-            ),
+        make_optimizer(
+            "adamw",
+            learning_rate,
+            len(batches) * epochs,
+            warmup,
+            weight_decay,
             layer_decay=layer_decay,
-            weight_decay=weight_decay,
         ),
         loss=task.head.loss(),
         metrics=task.head.metrics(),
@@ -122,7 +121,7 @@ def fit(
             f"early_stopping={early_stopping} without `validation_data` or "
             "`validation_split`."
         )
-    display = TrainingDisplay(examples.table)
+    display = TrainingDisplay(len(examples.table.token_ids))
     if verbose == "auto":
         callbacks.append(display)
     try:

@@ -5,6 +5,10 @@ import re
 import keras
 from keras import ops
 
+from kbert.errors import UnknownNameError
+
+OPTIMIZERS = ("adamw", "lamb")
+
 # Not decayed: biases, and the scale and shift of layer normalizations.
 NO_DECAY = ("bias", "gamma", "beta")
 
@@ -152,3 +156,43 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
             "total_steps": self.total_steps,
             "warmup_steps": self.warmup_steps,
         }
+
+
+def make_optimizer(
+    name: str,
+    learning_rate: float,
+    steps: int,
+    warmup: float = 0.1,
+    weight_decay: float = 0.01,
+    accumulate: int = 1,
+    layer_decay: float = 1.0,
+) -> keras.optimizers.Optimizer:
+    """An optimizer with warm-up, linear decay and BERT's no-decay groups.
+
+    Args:
+        name: `"adamw"`, or `"lamb"` for large batches (You et al. 2020,
+            Large Batch Optimization for Deep Learning).
+        learning_rate: the highest rate.
+        steps: batches until the rate is 0.
+        warmup: part of them that the rate rises in.
+        weight_decay: decay per unit of learning rate.
+        accumulate: batches whose gradients make up one update.
+        layer_decay: see `AdamW`, which alone has it.
+
+    Raises:
+        UnknownNameError: no such optimizer.
+    """
+    if name not in OPTIMIZERS:
+        raise UnknownNameError("optimizer", name, OPTIMIZERS)
+    schedule = WarmupLinearDecay(learning_rate, steps, round(warmup * steps))
+    shared = {
+        "weight_decay": weight_decay,
+        "gradient_accumulation_steps": accumulate if accumulate > 1 else None,
+    }
+    if name == "adamw":
+        return AdamW(schedule, layer_decay=layer_decay, **shared)
+    optimizer = keras.optimizers.Lamb(
+        schedule, epsilon=1e-6, global_clipnorm=1.0, **shared
+    )
+    optimizer.exclude_from_weight_decay(var_names=NO_DECAY)
+    return optimizer

@@ -1,7 +1,6 @@
 """The display of a training run, in a terminal and in a pipe."""
 
 import io
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -36,8 +35,7 @@ def make(terminal):
         width=100,
         _environ={"TERM": "xterm"},
     )
-    table = SimpleNamespace(token_ids=range(1000))
-    shown = TrainingDisplay(table, console)
+    shown = TrainingDisplay(1000, console)
     shown.set_params({"steps": 10, "epochs": 2})
     return shown, console.file
 

@@ -1,0 +1,54 @@
+"""`kbert pretrain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kbert.commands import common
+
+
+def pretrain(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")
+    ],
+    run_dir: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="Vocabulary, corpus, checkpoints and curves; a run that was "
+            "stopped goes on from what is there.",
+        ),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="Where the recipe's text files are looked for."
+        ),
+    ] = Path("."),
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show errors only.")
+    ] = False,
+    as_json: common.AsJson = False,
+) -> None:
+    """Pretrain a BERT on raw text.
+
+    [bold]Examples[/bold]
+
+      kbert pretrain recipes/kbert_tiny_en.toml --run-dir runs/tiny --data text
+      KERAS_BACKEND=jax kbert pretrain recipe.toml --run-dir runs/mine
+    """
+    from kbert.pretraining.recipe import read_recipe
+
+    plan = read_recipe(recipe)
+    from kbert.pretraining.cook import cook
+
+    notes = common.notes(quiet)
+    result = cook(plan, run_dir, data, notes)
+    if as_json:
+        common.print_json(result)
+        return
+    for name, value in result.items():
+        print(f"{name:24}  {value}")

@@ -1,0 +1,414 @@
+"""`Pretrainer`: a BERT of one's own, from raw text."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import keras
+
+from kbert.batching import static_shapes
+from kbert.checkpoints import huggingface
+from kbert.checkpoints.loading import RANDOM
+from kbert.checkpoints.loading import Checkpoint
+from kbert.checkpoints.loading import open_checkpoint
+from kbert.checkpoints.pretraining import assign_heads
+from kbert.checkpoints.pretraining import head_tensors
+from kbert.errors import CheckpointError
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.errors import UnknownNameError
+from kbert.folders import new_folder
+from kbert.pretraining.batches import PretrainingBatches
+from kbert.pretraining.corpus import Corpus
+from kbert.pretraining.feed import repeatable
+from kbert.pretraining.heads import OBJECTIVES
+from kbert.pretraining.heads import pretraining_model
+from kbert.training.optimizer import make_optimizer
+
+
+class Pretrainer:
+    """A BERT that learns from raw text, or learns on from a preset.
+
+    Args:
+        corpus: folder of `kbert.build_corpus`, or an open `kbert.Corpus`.
+        preset: `"random:SIZE"` for a new backbone with the corpus's
+            vocabulary, SIZE as `Backbone.from_size` takes it; or a preset's
+            name or folder, to pretrain further (Sun et al. 2019). Heads that
+            the checkpoint lacks begin at random.
+        objectives: name to weight in the loss: `"mlm"` (masked tokens),
+            `"nsp"` (next sentence) and `"sop"` (sentence order), in any
+            combination.
+        sequence_length: T, tokens in a row at most, special ones included.
+        mask_rate: part of the tokens that are predicted.
+        whole_words: whether words are masked whole.
+        policy: Keras dtype policy, such as `"mixed_bfloat16"`; None for the
+            global one.
+        seed: int; makes initialization, dropout and data repeatable (it sets
+            the seeds of Python, NumPy and the backend).
+
+    Attributes:
+        model: a plain functional `keras.Model`; see
+            `kbert.pretraining.heads.pretraining_model`.
+        backbone: `kbert.Backbone`.
+
+    Raises:
+        ConfigError: an argument is not valid.
+        InputError: the corpus is unfit for the objectives.
+        CheckpointError: corpus or preset are missing or corrupt, or their
+            vocabularies differ.
+
+    References: Devlin et al. 2018, section 3.1; Lan et al. 2019, section 3.1
+    (sentence order); Sun et al. 2019, section 5.4 (further pretraining).
+
+    Example:
+
+    >>> vocabulary = kbert.train_vocabulary(["wiki/"], size=8000)
+    >>> tokenizer = kbert.Tokenizer(vocabulary)
+    >>> kbert.build_corpus(["wiki/"], tokenizer, "corpora/wiki")
+    >>> pretrainer = kbert.Pretrainer("corpora/wiki", "random:mini")
+    >>> pretrainer.fit(run_dir="runs/mini", steps=20_000)
+    >>> pretrainer.save("saved_models/mini")
+    >>> clf = kbert.Classifier("saved_models/mini")
+    """
+
+    def __init__(
+        self,
+        corpus: str | os.PathLike | Corpus,
+        preset: str | os.PathLike = "random:mini",
+        *,
+        objectives: dict[str, float] | None = None,
+        sequence_length: int = 128,
+        mask_rate: float = 0.15,
+        whole_words: bool = False,
+        policy: str | None = None,
+        seed: int = 0,
+    ):
+        if objectives is None:
+            objectives = {"mlm": 1.0, "nsp": 1.0}
+        _check_objectives(objectives, mask_rate, whole_words)
+        keras.utils.set_random_seed(seed)
+        self.corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
+        self.preset = os.fspath(preset)
+        self.objectives = objectives
+        self.sequence_length = sequence_length
+        self.mask_rate = mask_rate
+        self.whole_words = whole_words
+        self.policy = policy
+        self.seed = seed
+        checkpoint = self._checkpoint()
+        limit = checkpoint.config["max_sequence_length"]
+        if (
+            type(sequence_length) is not int
+            or not 8 <= sequence_length <= limit
+        ):
+            raise ConfigError(
+                f"`sequence_length` must be 8 to {limit}, the backbone's "
+                f"number of positions. Received: "
+                f"sequence_length={sequence_length!r}"
+            )
+        self.backbone = checkpoint.build(dtype=policy)
+        self.model = pretraining_model(
+            self.backbone, tuple(objectives), dtype=policy
+        )
+        assign_heads(self.model, checkpoint.tensors(), self.preset)
+
+    def _checkpoint(self) -> Checkpoint:
+        """The preset, whose vocabulary must be the corpus's."""
+        mine = tuple(self.corpus.vocabulary), self.corpus.lowercase
+        if self.preset.startswith(RANDOM):
+            return open_checkpoint(self.preset, *mine)
+        checkpoint = open_checkpoint(self.preset)
+        if (tuple(checkpoint.vocabulary), checkpoint.lowercase) != mine:
+            raise CheckpointError(
+                f"Expected a corpus with the vocabulary of {self.preset}. "
+                f"Received: {self.corpus.path}, which was built with another. "
+                f"Build it again: kbert corpus --preset {self.preset}."
+            )
+        return checkpoint
+
+    # === Train ===
+
+    def fit(
+        self,
+        run_dir: str | os.PathLike,
+        steps: int,
+        *,
+        batch_size: int = 64,
+        accumulate: int = 1,
+        optimizer: str = "adamw",
+        learning_rate: float = 1e-4,
+        warmup: float = 0.1,
+        weight_decay: float = 0.01,
+        save_every: int | None = None,
+        validation: str | os.PathLike | Corpus | None = None,
+        validation_steps: int = 50,
+        jit_compile: bool | str = "auto",
+        callbacks: list | None = None,
+        verbose: str | int = "auto",
+    ) -> keras.callbacks.History:
+        """Train, or go on with the run that `run_dir` holds.
+
+        Killed at any moment and called again, the run continues from its
+        newest checkpoint and, on a CPU with the same number of threads, ends
+        with the same weights bit for bit.
+
+        Args:
+            run_dir: folder of checkpoints, log and curves.
+            steps: updates of the weights in all.
+            batch_size: rows behind one update.
+            accumulate: parts that a batch is computed in, to save memory.
+            optimizer: `"adamw"` or `"lamb"` (You et al. 2020).
+            learning_rate: the highest rate.
+            warmup: part of the steps that the rate rises in; it then falls
+                linearly to 0.
+            weight_decay: biases and layer normalizations are left out.
+            save_every: updates between checkpoints, which are also the epochs
+                that Keras counts; by default a hundredth of the steps, 100
+                at least. `steps` is rounded up to a multiple of it.
+            validation: corpus to evaluate on at each checkpoint.
+            validation_steps: batches of it.
+            jit_compile: as in Keras's `compile`; true compiles with XLA for
+                a few lengths.
+            callbacks: list of `keras.callbacks.Callback`.
+            verbose: `"auto"` for kbert's display, else as Keras.
+
+        Returns:
+            Keras's `History` of the whole run. Beside losses and accuracies
+            it has `tokens_per_second` and `real_tokens`, the part of the
+            computed tokens that is not padding.
+
+        Raises:
+            ConfigError: an argument is not valid, or `run_dir` holds a run
+                with other settings.
+            CheckpointError: a checkpoint is corrupt or cannot be written;
+                those before it stay.
+        """
+        # Imported here: a model that is only evaluated needs none of it.
+        from kbert.pretraining.run import run
+
+        save_every = save_every or max(100, math.ceil(steps / 100))
+        _check_fit(steps, batch_size, accumulate, warmup, save_every)
+        steps = save_every * math.ceil(steps / save_every)
+        total = steps * accumulate
+        static = static_shapes() or jit_compile is True
+        self.compile(
+            make_optimizer(
+                optimizer,
+                learning_rate,
+                total,
+                warmup,
+                weight_decay,
+                accumulate,
+            ),
+            jit_compile,
+        )
+        settings = {
+            "corpus": self.corpus.digest,
+            "preset": self.preset,
+            "objectives": self.objectives,
+            "sequence_length": self.sequence_length,
+            "mask_rate": self.mask_rate,
+            "whole_words": self.whole_words,
+            "policy": self.policy or keras.config.dtype_policy().name,
+            "seed": self.seed,
+            "steps": steps,
+            "batch_size": batch_size,
+            "accumulate": accumulate,
+            "optimizer": optimizer,
+            "learning_rate": learning_rate,
+            "warmup": warmup,
+            "weight_decay": weight_decay,
+            "save_every": save_every,
+            "static_shapes": static,
+            "backend": keras.backend.backend(),
+            "keras": keras.__version__,
+        }
+        held_out = None
+        if validation is not None:
+            held_out = repeatable(
+                self._batches(self._open(validation), batch_size, static),
+                validation_steps,
+            )
+        return run(
+            self.model,
+            self._batches(self.corpus, batch_size // accumulate, static),
+            run_dir,
+            settings,
+            total,
+            save_every * accumulate,
+            backbone_config=self.backbone.config,
+            validation=held_out,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer | str = "adamw",
+        jit_compile: bool | str = "auto",
+    ) -> None:
+        """Compile `model` with the losses and metrics of its objectives."""
+        self.model.compile(
+            optimizer,
+            # Of the hidden tokens, and not of the filling beside them.
+            loss={
+                name: keras.losses.SparseCategoricalCrossentropy(
+                    from_logits=True, reduction="mean_with_sample_weight"
+                )
+                for name in self.objectives
+            },
+            loss_weights=self.objectives,
+            weighted_metrics={
+                name: [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+                for name in self.objectives
+            },
+            jit_compile=jit_compile,
+        )
+
+    def _batches(
+        self, corpus: Corpus, batch_size: int, static: bool
+    ) -> PretrainingBatches:
+        return PretrainingBatches(
+            corpus,
+            tuple(self.objectives),
+            self.sequence_length,
+            batch_size,
+            mask_rate=self.mask_rate,
+            whole_words=self.whole_words,
+            static=static,
+            seed=self.seed,
+        )
+
+    # === Evaluate and save ===
+
+    def evaluate(
+        self,
+        corpus: str | os.PathLike | Corpus,
+        steps: int = 100,
+        batch_size: int = 64,
+    ) -> dict[str, float]:
+        """Losses and accuracies on text that was not trained on.
+
+        Args:
+            corpus: one that was built with the same vocabulary.
+            steps: batches to compute.
+            batch_size: rows in each.
+
+        Returns:
+            `loss`; for each objective `..._loss`, in nats, and
+            `..._accuracy`; and `unigram_entropy` of the corpus, in nats: the
+            loss of a model that knows how frequent each token is and nothing
+            else.
+        """
+        corpus = self._open(corpus)
+        if not self.model.compiled:
+            self.compile()
+        batches = self._batches(corpus, batch_size, static_shapes())
+        values = self.model.evaluate(
+            repeatable(batches, steps), return_dict=True, verbose=0
+        )
+        return {key: float(value) for key, value in values.items()} | {
+            "unigram_entropy": corpus.unigram_entropy()
+        }
+
+    def _open(self, corpus: str | os.PathLike | Corpus) -> Corpus:
+        corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
+        mine = (self.corpus.vocabulary, self.corpus.lowercase)
+        if (corpus.vocabulary, corpus.lowercase) != mine:
+            raise InputError(
+                f"Expected a corpus with the vocabulary of "
+                f"{self.corpus.path}. Received: {corpus.path}, which was "
+                f"built with another. Build it again with the same vocab.txt."
+            )
+        return corpus
+
+    def save(self, path: str | os.PathLike, dtype: str = "float32") -> None:
+        """Save as a preset: a folder in the form of `BertForPreTraining`.
+
+        The folder holds config.json, model.safetensors (backbone and heads),
+        vocab.txt and tokenizer_config.json; an earlier one gives way, whole.
+
+        Args:
+            path: the folder.
+            dtype: of the weights in the file, `"float32"` or `"float16"`.
+
+        Raises:
+            CheckpointError: the folder cannot be written.
+
+        Example:
+
+        >>> pretrainer.save("saved_models/mini")
+        >>> clf = kbert.Classifier("saved_models/mini")
+        """
+        tensors = {
+            f"bert.{name}": value
+            for name, value in huggingface.backbone_tensors(
+                self.backbone
+            ).items()
+        }
+        tensors |= head_tensors(self.model)
+        with new_folder(Path(path), replace=True) as folder:
+            huggingface.write_tensors(
+                {k: v.astype(dtype) for k, v in tensors.items()},
+                folder / "model.safetensors",
+            )
+            huggingface.write_config(
+                self.backbone, folder, "BertForPreTraining"
+            )
+            huggingface.write_tokenizer(
+                self.corpus.vocabulary, self.corpus.lowercase, folder
+            )
+
+
+# === Checks ===
+
+
+def _check_objectives(objectives, mask_rate, whole_words):
+    for name, weight in objectives.items():
+        if name not in OBJECTIVES:
+            raise UnknownNameError("objective", name, OBJECTIVES)
+        if not (isinstance(weight, int | float) and weight > 0):
+            raise ConfigError(
+                f"Weights of `objectives` must be above 0. Received: "
+                f"{name}={weight!r}. Leave out what is not wanted."
+            )
+    if not objectives:
+        raise ConfigError(
+            f"`objectives` must name one or more of {', '.join(OBJECTIVES)}. "
+            "Received: none."
+        )
+    if not 0 < mask_rate < 1:
+        raise ConfigError(
+            f"`mask_rate` must be a fraction above 0. Received: "
+            f"mask_rate={mask_rate!r}"
+        )
+    if whole_words and "mlm" not in objectives:
+        raise ConfigError(
+            "`whole_words` is about the objective 'mlm'. Received: "
+            f"whole_words=True with {', '.join(objectives)}."
+        )
+
+
+def _check_fit(steps, batch_size, accumulate, warmup, save_every):
+    for name, value in (
+        ("steps", steps),
+        ("batch_size", batch_size),
+        ("accumulate", accumulate),
+        ("save_every", save_every),
+    ):
+        if type(value) is not int or value < 1:
+            raise ConfigError(
+                f"`{name}` must be a positive integer. Received: "
+                f"{name}={value!r}"
+            )
+    if batch_size % accumulate:
+        raise ConfigError(
+            "`batch_size` must be a multiple of `accumulate`. Received: "
+            f"batch_size={batch_size}, accumulate={accumulate}"
+        )
+    if not 0 <= warmup <= 1:
+        raise ConfigError(
+            f"`warmup` must be a fraction. Received: warmup={warmup!r}"
+        )

@@ -1,0 +1,1 @@
+"""From raw text to a pretrained BERT: vocabulary, corpus, objectives, runs."""

@@ -1,0 +1,182 @@
+"""A tokenized corpus on disk, read by mapping it into memory.
+
+    corpus/
+      corpus.json             counts, and size and SHA-256 of every file
+      vocab.txt
+      00000.tokens.npy        ids of all sentences, end to end
+      00000.sentences.npy     where each sentence begins, and the end
+      00000.documents.npy     the first sentence of each document, and the end
+      00000.word_starts.npy   whether a token begins a word
+
+Neither TensorFlow nor Keras is needed to read one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kbert.errors import CheckpointError
+from kbert.folders import file_digest
+from kbert.vocabulary import SPECIAL_TOKENS
+from kbert.vocabulary import index_vocabulary
+from kbert.vocabulary import read_vocabulary
+
+INDEX, VOCABULARY = "corpus.json", "vocab.txt"
+FORMAT = 1
+PARTS = ("tokens", "sentences", "documents", "word_starts")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a corpus: whole documents.
+
+    Attributes:
+        tokens: uint16 or uint32 `(N,)`, without special tokens.
+        sentences: int64 `(S + 1,)`; sentence i is
+            `tokens[sentences[i]:sentences[i + 1]]`.
+        documents: int64 `(D + 1,)`; document i has the sentences
+            `documents[i]` to `documents[i + 1]`.
+        word_starts: bool `(N,)`.
+    """
+
+    tokens: np.ndarray
+    sentences: np.ndarray
+    documents: np.ndarray
+    word_starts: np.ndarray
+
+
+class Corpus:
+    """A corpus that `kbert.build_corpus` wrote.
+
+    Args:
+        path: its folder.
+
+    Attributes:
+        vocabulary: tuple of `str`.
+        lowercase: whether the vocabulary is uncased.
+        documents, sentences, tokens: how many there are.
+        shards: list of `Shard`, mapped into memory.
+        digest: SHA-256 of the index, which holds those of all files.
+
+    Raises:
+        CheckpointError: the folder is no corpus, or a file is missing or of
+            another size than the index says.
+
+    Example:
+
+    >>> corpus = kbert.Corpus("corpora/wiki")
+    >>> corpus.documents, corpus.tokens
+    (11215, 10860934)
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        index, self.digest = _read_index(self.path)
+        try:
+            self._files = index["files"]
+            self.lowercase = index["lowercase"]
+            self.documents = index["documents"]
+            self.sentences = index["sentences"]
+            self.tokens = index["tokens"]
+            self._check_sizes()
+            self.vocabulary = tuple(read_vocabulary(self.path / VOCABULARY))
+            self.shards = [self._shard(n) for n in range(index["shards"])]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"Expected a corpus as kbert writes it in {self.path}. "
+                f"Received one where {error!r} is wrong. Build it again."
+            ) from error
+        ids = index_vocabulary(self.vocabulary)
+        self.special_ids = tuple(ids[token] for token in SPECIAL_TOKENS)
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+            self.special_ids
+        )
+
+    def _check_sizes(self) -> None:
+        for name, facts in self._files.items():
+            # The names come from a file: none may point out of the folder.
+            if not re.fullmatch(r"\d{5}\.\w+\.npy|vocab\.txt", name):
+                raise ValueError(name)
+            path = self.path / name
+            size = path.stat().st_size if path.is_file() else None
+            if size != facts["bytes"]:
+                raise CheckpointError(
+                    f"Expected {facts['bytes']} bytes in {path}. Received: "
+                    f"{'no such file' if size is None else size}. Build the "
+                    f"corpus again."
+                )
+
+    def _shard(self, number: int) -> Shard:
+        arrays = {
+            part: np.load(
+                self.path / shard_file(number, part),
+                mmap_mode="r",
+                allow_pickle=False,
+            )
+            for part in PARTS
+        }
+        shard = Shard(**arrays)
+        if not (
+            shard.tokens.dtype in ("uint16", "uint32")
+            and shard.word_starts.shape == shard.tokens.shape
+            and shard.sentences[0] == shard.documents[0] == 0
+            and shard.sentences[-1] == len(shard.tokens)
+            and shard.documents[-1] == len(shard.sentences) - 1
+        ):
+            raise ValueError(shard_file(number, "*"))
+        return shard
+
+    def verify(self) -> None:
+        """Read every file and compare its SHA-256 with the index.
+
+        Raises:
+            CheckpointError: names the first file that differs.
+        """
+        for name, facts in self._files.items():
+            if file_digest(self.path / name) != facts["sha256"]:
+                raise CheckpointError(
+                    f"Expected the SHA-256 {facts['sha256']} of "
+                    f"{self.path / name}. Received another: the file was "
+                    f"changed or damaged. Build the corpus again."
+                )
+
+    def unigram_entropy(self) -> float:
+        """Entropy of the tokens' frequencies, in nats.
+
+        What a model loses that knows nothing but how frequent tokens are.
+        """
+        counts = sum(
+            np.bincount(shard.tokens, minlength=len(self.vocabulary))
+            for shard in self.shards
+        )
+        shares = counts[counts > 0] / counts.sum()
+        return float(-(shares * np.log(shares)).sum())
+
+
+def shard_file(number: int, part: str) -> str:
+    """Name of a part of a shard."""
+    return f"{number:05}.{part}.npy"
+
+
+def _read_index(path: Path) -> tuple[dict, str]:
+    try:
+        content = (path / INDEX).read_bytes()
+        index = json.loads(content)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"Expected a corpus of kbert.build_corpus in {path}. Received: "
+            f"{error}."
+        ) from error
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        raise CheckpointError(
+            f"Expected a corpus of format {FORMAT} in {path}. Received: "
+            f"{index.get('format') if isinstance(index, dict) else index!r}."
+        )
+    return index, hashlib.sha256(content).hexdigest()

@@ -1,0 +1,257 @@
+"""Readers of raw text: files, folders and archives to documents.
+
+A document is a list of paragraphs.
+"""
+
+from __future__ import annotations
+
+import bz2
+import glob
+import gzip
+import json
+import lzma
+import os
+import re
+import tarfile
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from kbert.errors import InputError
+from kbert.errors import UnknownNameError
+
+_OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+
+_DOC = re.compile(r"<doc\b[^>]*>")
+# WikiText: " = Title = " begins a document, " = = Section = = " does not.
+_HEADING = re.compile(r" (=(?: =)*) [^=].* \1 ")
+_ESCAPE = re.compile(r" @([-,.])@ ")
+
+Documents = Iterator[list[str]]
+
+
+def read_documents(
+    files: str | os.PathLike | Iterable[str | os.PathLike],
+    format: str | None = None,
+    text_key: str = "text",
+    on_read: Callable[[int], None] | None = None,
+) -> Documents:
+    """Stream the documents of files, folders, globs and archives.
+
+    Files may be compressed (.gz, .xz, .bz2) and lie in .tar archives, which
+    are read as streams; nothing is written to the disk. Folders are read with
+    all that is under them, in the order of names. Invalid UTF-8 is skipped.
+
+    Args:
+        files: one or more files, folders or glob patterns.
+        format: `"text"`: blank lines part documents, each line is a
+            paragraph. `"pages"`: each file is one document. `"wiki"`:
+            WikiExtractor's `<doc>` blocks; the title line is left out.
+            `"wikitext"`: ` = Title = ` lines begin documents, headings are
+            left out and `@-@` is undone. `"jsonl"`: an object a line, with
+            paragraphs parted by line breaks. By default as the file shows:
+            jsonl by its ending (.jsonl, .ndjson), wiki and wikitext by its
+            first line that is not blank, else text.
+        text_key: where `"jsonl"` keeps the text.
+        on_read: called with the number of bytes read from the disk.
+
+    Yields:
+        Documents, lists of paragraphs; none of them empty.
+
+    Raises:
+        InputError: no file matches, or one cannot be read.
+        UnknownNameError: no such format.
+
+    Example:
+
+    >>> next(read_documents(["enwiki/*.tar.xz"]))
+    ['Anarchism is often defined as ...', ...]
+    """
+    if format is not None and format not in _FORMATS:
+        raise UnknownNameError("text format", format, _FORMATS)
+    if isinstance(files, str | os.PathLike):
+        files = [files]
+    for path in expand(files):
+        try:
+            with _Counted(open(path, "rb"), on_read) as file:
+                for name, stream in _members(path.name, file):
+                    for document in _parse(name, stream, format, text_key):
+                        if document:
+                            yield document
+        except (OSError, EOFError, lzma.LZMAError, tarfile.TarError) as error:
+            raise InputError(
+                f"Expected a file of text that can be read. Received: {path}: "
+                f"{error}."
+            ) from error
+
+
+def expand(files: Iterable[str | os.PathLike]) -> list[Path]:
+    """The files behind names of files, folders and glob patterns.
+
+    Raises:
+        InputError: nothing matches one of them.
+    """
+    found = []
+    for name in map(os.fspath, files):
+        paths = [name] if os.path.exists(name) else sorted(glob.glob(name))
+        inside = [
+            Path(parent, file) if os.path.isdir(path) else Path(path)
+            for path in paths
+            for parent, file in (_walk(path) if os.path.isdir(path) else [("", "")])
+        ]
+        if not inside:
+            raise InputError(
+                f"Expected files, folders or patterns of text files. "
+                f"Received: {name}, which matches nothing. Check the path; "
+                f"quote a pattern with ** in it."
+            )
+        found += inside
+    return found
+
+
+def _walk(folder: str) -> list[tuple[str, str]]:
+    return sorted(
+        (parent, file)
+        for parent, _, names in os.walk(folder)
+        for file in names
+        if not file.startswith(".")
+    )
+
+
+class _Counted:
+    """A binary file that tells how much of it was read."""
+
+    def __init__(self, file: BinaryIO, on_read: Callable | None):
+        self._file = file
+        self._on_read = on_read
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        if self._on_read is not None:
+            self._on_read(len(data))
+        return data
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+
+def _members(name: str, file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
+    """The plain streams in a file: itself, decompressed, or an archive's."""
+    stem, ending = os.path.splitext(name)
+    if ending == ".tgz":
+        stem, ending = f"{stem}.tar", ".gz"
+    if ending in _OPENERS:
+        yield from _members(stem, _OPENERS[ending](file, "rb"))
+    elif ending == ".tar":
+        with tarfile.open(fileobj=file, mode="r|") as archive:
+            for member in archive:
+                # Only contents are read: names and links lead nowhere.
+                if member.isreg():
+                    yield from _members(
+                        member.name, archive.extractfile(member)
+                    )
+    else:
+        yield name, file
+
+
+def _parse(name, stream, format, text_key) -> Documents:
+    lines = (line.decode("utf-8", "ignore") for line in stream)
+    if format is None:
+        head = []
+        for line in lines:
+            head.append(line)
+            if line.strip():
+                break
+        lines = _chain(head, lines)
+        format = _guess(name, head[-1] if head else "")
+    if format == "jsonl":
+        return _jsonl(lines, name, text_key)
+    return _FORMATS[format](lines)
+
+
+def _chain(head: list[str], lines: Iterator[str]) -> Iterator[str]:
+    yield from head
+    yield from lines
+
+
+def _guess(name: str, line: str) -> str:
+    if name.endswith((".jsonl", ".ndjson")):
+        return "jsonl"
+    if _DOC.match(line):
+        return "wiki"
+    return "wikitext" if _HEADING.fullmatch(line.rstrip("\r\n")) else "text"
+
+
+def _text(lines: Iterator[str]) -> Documents:
+    document = []
+    for line in lines:
+        if line := line.strip():
+            document.append(line)
+        else:
+            yield document
+            document = []
+    yield document
+
+
+def _pages(lines: Iterator[str]) -> Documents:
+    yield [line for line in map(str.strip, lines) if line]
+
+
+def _wiki(lines: Iterator[str]) -> Documents:
+    document, title = [], False
+    for line in map(str.strip, lines):
+        if _DOC.match(line):
+            document, title = [], True
+        elif line == "</doc>":
+            yield document
+            document = []
+        elif line and title:
+            title = False  # The first line repeats the title.
+        elif line:
+            document.append(line)
+    yield document
+
+
+def _wikitext(lines: Iterator[str]) -> Documents:
+    document = []
+    for line in lines:
+        heading = _HEADING.fullmatch(line.rstrip("\r\n"))
+        if heading and heading[1] == "=":
+            yield document
+            document = []
+        elif not heading and (line := line.strip()):
+            document.append(_ESCAPE.sub(r"\1", line))
+    yield document
+
+
+def _jsonl(lines: Iterator[str], name: str, key: str) -> Documents:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)[key]
+            paragraphs = text.split("\n")
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"Expected a JSON object with a string {key!r} in line "
+                f"{number} of {name}. Received: {line.strip()[:60]!r} "
+                f"({type(error).__name__}). Name the key with text_key=."
+            ) from error
+        yield [p for p in map(str.strip, paragraphs) if p]
+
+
+_FORMATS = {
+    "text": _text,
+    "pages": _pages,
+    "wiki": _wiki,
+    "wikitext": _wikitext,
+    "jsonl": _jsonl,
+}

@@ -1,0 +1,276 @@
+"""Checkpoints of a training run, from which it goes on bit for bit.
+
+run_dir/
+  run.json                 what the run was started with
+  checkpoint-00000500/     the two newest
+    state.safetensors      every variable of model and optimizer
+    state.json             the step, where the data is, what was logged
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kbert.checkpoints.huggingface import read_tensors
+from kbert.checkpoints.huggingface import write_tensors
+from kbert.errors import CheckpointError
+from kbert.errors import ConfigError
+from kbert.folders import file_digest
+from kbert.folders import new_folder
+
+RUN = "run.json"
+TENSORS, FACTS = "state.safetensors", "state.json"
+
+# One more than needed: a disk may lose what it said was written.
+KEEP = 2
+
+
+@dataclass(frozen=True)
+class State:
+    """What decides how a run goes on.
+
+    Attributes:
+        step: batches that are done.
+        tensors: arrays by name.
+        facts: the rest, as JSON can hold it.
+    """
+
+    step: int
+    tensors: dict[str, np.ndarray]
+    facts: dict[str, Any]
+
+
+class RunFolder:
+    """The folder of a run: what it was started with, and its checkpoints.
+
+    A checkpoint is written beside its place, flushed to the disk and renamed:
+    killed at any moment, the folder holds whole checkpoints only.
+
+    Args:
+        path: the folder; it is made if there is none.
+        settings: what decides the run, as JSON can hold it.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings; the message
+            names those that differ.
+        CheckpointError: the folder cannot be written.
+
+    Example:
+
+    >>> run = RunFolder("runs/mini", {"steps": 1000, "seed": 0})
+    >>> run.save(State(500, tensors, {"loss": 2.5}))
+    >>> run.latest().step
+    500
+    """
+
+    def __init__(self, path: str | Path, settings: dict[str, Any]):
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            # What a kill left half written.
+            for rest in self.path.glob(".checkpoint-*"):
+                shutil.rmtree(rest, ignore_errors=True)
+            settings = json.loads(json.dumps(settings))
+            if self._steps():
+                self._compare(settings)
+            else:
+                _write_text(self.path / RUN, json.dumps(settings, indent=2))
+        except OSError as error:
+            raise CheckpointError(
+                f"Expected a folder for the run. Received: {self.path}: "
+                f"{error}. Choose another run_dir."
+            ) from error
+
+    def _compare(self, settings: dict) -> None:
+        old = _read_json(self.path / RUN)
+        changed = [
+            f"{key} was {old.get(key)!r} and is now {settings.get(key)!r}"
+            for key in sorted(old.keys() | settings.keys())
+            if old.get(key) != settings.get(key)
+        ]
+        if changed:
+            raise ConfigError(
+                f"Expected the settings that the run in {self.path} was "
+                f"started with. Received others: {'; '.join(changed)}. Restore "
+                f"them to go on, or choose another run_dir for a new run."
+            )
+
+    def _steps(self) -> list[int]:
+        """Steps of the whole checkpoints, in order."""
+        found = (
+            re.fullmatch(r"checkpoint-(\d+)", folder.name)
+            for folder in self.path.iterdir()
+        )
+        return sorted(int(match[1]) for match in found if match)
+
+    def _folder(self, step: int) -> Path:
+        return self.path / f"checkpoint-{step:08}"
+
+    def save(self, state: State) -> None:
+        """Write a checkpoint, then drop all but the newest `KEEP`.
+
+        Raises:
+            CheckpointError: it cannot be written, as on a full disk. Those
+                that were there stay.
+        """
+        with new_folder(self._folder(state.step), replace=True) as folder:
+            write_tensors(state.tensors, folder / TENSORS)
+            facts = {
+                "step": state.step,
+                "sha256": file_digest(folder / TENSORS),
+                "facts": state.facts,
+            }
+            _write_text(folder / FACTS, json.dumps(facts))
+        for step in self._steps()[:-KEEP]:
+            # Away from its name first, so that none is ever seen in part.
+            old = self.path / f".{self._folder(step).name}"
+            self._folder(step).rename(old)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def latest(self) -> State | None:
+        """The newest checkpoint; None for a new run.
+
+        Raises:
+            CheckpointError: it is corrupt.
+        """
+        if not (steps := self._steps()):
+            return None
+        folder = self._folder(steps[-1])
+        facts = _read_json(folder / FACTS)
+        try:
+            digest = file_digest(folder / TENSORS)
+        except OSError as error:
+            raise CheckpointError(
+                f"Expected a checkpoint in {folder}. Received: {error}. "
+                f"Remove this folder to go on from the one before it."
+            ) from error
+        if digest != facts.get("sha256"):
+            raise CheckpointError(
+                f"Expected the SHA-256 {facts.get('sha256')} of "
+                f"{folder / TENSORS}. Received: {digest}. The disk or someone "
+                f"changed it; remove {folder} to go on from the one before it."
+            )
+        return State(
+            facts["step"], read_tensors(folder / TENSORS), facts["facts"]
+        )
+
+
+class SaveState(keras.callbacks.Callback):
+    """Writes a checkpoint at the end of every Keras epoch.
+
+    Args:
+        run: `RunFolder`.
+        facts: gives what to write beside the variables and the random
+            states, after `step` batches, as JSON can hold it.
+        step: batches that were done before this `fit`.
+
+    Attributes:
+        seconds: what the writing has cost.
+    """
+
+    def __init__(
+        self, run: RunFolder, facts: Callable[[int], dict], step: int = 0
+    ):
+        super().__init__()
+        self.run = run
+        self.facts = facts
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.run.save(
+            State(
+                self.step,
+                tensors_of(self.model),
+                self.facts(self.step) | {"random": random_states()},
+            )
+        )
+
+
+def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:
+    """Every variable of a compiled model and its optimizer, by name.
+
+    Those of dropout's random states are among them.
+    """
+    return {name: np.asarray(v) for name, v in _variables(model)}
+
+
+def restore(model: keras.Model, state: State) -> None:
+    """Set a compiled model, its optimizer and the random states.
+
+    Raises:
+        CheckpointError: names every variable that is missing or of another
+            shape; nothing is changed then.
+    """
+    model.optimizer.build(model.trainable_variables)
+    variables = _variables(model)
+    wrong = [
+        name
+        for name, variable in variables
+        if name not in state.tensors
+        or state.tensors[name].shape != tuple(variable.shape)
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"Expected a checkpoint of this model. Received one in which "
+            f"these are missing or of another shape: {', '.join(wrong)}. "
+            f"Another release of Keras or kbert may have written it."
+        )
+    for name, variable in variables:
+        variable.assign(state.tensors[name])
+    set_random_states(state.facts["random"])
+
+
+def _variables(model: keras.Model) -> list[tuple[str, keras.Variable]]:
+    # Numbered: two layers may give their variables one path.
+    return [
+        (f"{kind}.{i}.{variable.path.replace('/', '.')}", variable)
+        for kind, owner in (("model", model), ("optimizer", model.optimizer))
+        for i, variable in enumerate(owner.variables)
+    ]
+
+
+def random_states() -> dict[str, Any]:
+    """The states of Python's and NumPy's global generators."""
+    version, numbers, gauss = random.getstate()
+    kind, keys, *rest = np.random.get_state()
+    return {
+        "python": [version, list(numbers), gauss],
+        "numpy": [kind, keys.tolist(), *rest],
+    }
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Undo `random_states`."""
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    np.random.set_state(tuple(states["numpy"]))
+
+
+# === Files ===
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"Expected what kbert wrote of a run in {path}. Received: "
+            f"{error}. Choose another run_dir to begin anew."
+        ) from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,64 @@
+"""WordPiece vocabularies: their special tokens and their file, vocab.txt."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kbert.errors import InputError
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def read_vocabulary(path) -> list[str]:
+    """Read a `vocab.txt`: UTF-8, one token a line, line 1 is id 0.
+
+    Raises:
+        InputError: the file is missing or not UTF-8.
+    """
+    try:
+        lines = Path(path).read_bytes().decode("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"Cannot read the vocabulary {str(path)!r}: {error}. "
+            "Expected a UTF-8 text file with one token a line."
+        ) from error
+    if lines[-1] == "":
+        lines.pop()
+    # Not `splitlines`: U+2028 is a token of bert-base-chinese.
+    return [line.removesuffix("\r") for line in lines]
+
+
+def write_vocabulary(vocabulary: Sequence[str], path) -> None:
+    """Write a vocabulary to `path` as `read_vocabulary` reads it."""
+    text = "".join(f"{token}\n" for token in vocabulary)
+    Path(path).write_bytes(text.encode("utf-8"))
+
+
+def index_vocabulary(vocabulary: Sequence[str]) -> dict[str, int]:
+    """Token to id, after checking that every line can be a token.
+
+    Raises:
+        InputError: the vocabulary is empty, lacks a special token, or has an
+            empty or repeated line.
+    """
+    if not vocabulary:
+        raise InputError("The vocabulary is empty. Expected one token a line.")
+    ids = {}
+    for number, token in enumerate(vocabulary, start=1):
+        if not isinstance(token, str) or not token or "\n" in token:
+            raise InputError(
+                f"Line {number} of the vocabulary, expected a token. "
+                f"Received: {token!r}"
+            )
+        if token in ids:
+            raise InputError(
+                f"Line {number} of the vocabulary repeats {token!r} of line "
+                f"{ids[token] + 1}. Expected every token once."
+            )
+        ids[token] = number - 1
+    if missing := [t for t in SPECIAL_TOKENS if t not in ids]:
+        raise InputError(
+            f"The vocabulary lacks {', '.join(missing)}. Expected all of "
+            f"{', '.join(SPECIAL_TOKENS)}. Received: {len(ids)} lines, the "
+            f"first {vocabulary[0]!r}."
+        )
+    return ids
