@@ -7,12 +7,12 @@ from dataclasses import asdict
 from dataclasses import dataclass
 
 import numpy as np
-from kbert.pretraining.corpus import Corpus
-from kbert.pretraining.corpus import Shard
 
 from kbert.batching import bucket
 from kbert.batching import shuffled_batches
 from kbert.errors import InputError
+from kbert.pretraining.corpus import Corpus
+from kbert.pretraining.corpus import Shard
 from kbert.pretraining.examples import NEXT
 from kbert.pretraining.examples import RANDOM
 from kbert.pretraining.examples import SWAPPED

@@ -8,6 +8,8 @@ from __future__ import annotations
 import bz2
 import glob
 import gzip
+import io
+import itertools
 import json
 import lzma
 import os
@@ -75,8 +77,11 @@ def read_documents(
         files = [files]
     for path in expand(files):
         try:
-            with _Counted(open(path, "rb"), on_read) as file:
-                for name, stream in _members(path.name, file):
+            with open(path, "rb") as file:
+                stream = file
+                if on_read is not None:
+                    stream = io.BufferedReader(_Counted(file, on_read))
+                for name, stream in _members(path.name, stream):
                     for document in _parse(name, stream, format, text_key):
                         if document:
                             yield document
@@ -95,12 +100,10 @@ def expand(files: Iterable[str | os.PathLike]) -> list[Path]:
     """
     found = []
     for name in map(os.fspath, files):
-        paths = [name] if os.path.exists(name) else sorted(glob.glob(name))
-        inside = [
-            Path(parent, file) if os.path.isdir(path) else Path(path)
-            for path in paths
-            for parent, file in (_walk(path) if os.path.isdir(path) else [("", "")])
-        ]
+        paths = [name]
+        if not os.path.exists(name):
+            paths = sorted(glob.glob(name, recursive=True))
+        inside = [file for path in paths for file in _walk(Path(path))]
         if not inside:
             raise InputError(
                 f"Expected files, folders or patterns of text files. "
@@ -111,36 +114,32 @@ def expand(files: Iterable[str | os.PathLike]) -> list[Path]:
     return found
 
 
-def _walk(folder: str) -> list[tuple[str, str]]:
+def _walk(path: Path) -> list[Path]:
+    """A file itself, or all that is under a folder but hidden files."""
+    if not path.is_dir():
+        return [path]
     return sorted(
-        (parent, file)
-        for parent, _, names in os.walk(folder)
-        for file in names
-        if not file.startswith(".")
+        Path(parent, name)
+        for parent, _, names in os.walk(path)
+        for name in names
+        if not name.startswith(".")
     )
 
 
-class _Counted:
+class _Counted(io.RawIOBase):
     """A binary file that tells how much of it was read."""
 
-    def __init__(self, file: BinaryIO, on_read: Callable | None):
+    def __init__(self, file: BinaryIO, on_read: Callable[[int], None]):
         self._file = file
         self._on_read = on_read
 
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        if self._on_read is not None:
-            self._on_read(len(data))
-        return data
+    def readable(self) -> bool:
+        return True
 
-    def __getattr__(self, name):
-        return getattr(self._file, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._file.close()
+    def readinto(self, buffer) -> int:
+        size = self._file.readinto(buffer)
+        self._on_read(size)
+        return size
 
 
 def _members(name: str, file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
@@ -170,16 +169,11 @@ def _parse(name, stream, format, text_key) -> Documents:
             head.append(line)
             if line.strip():
                 break
-        lines = _chain(head, lines)
+        lines = itertools.chain(head, lines)
         format = _guess(name, head[-1] if head else "")
     if format == "jsonl":
         return _jsonl(lines, name, text_key)
     return _FORMATS[format](lines)
-
-
-def _chain(head: list[str], lines: Iterator[str]) -> Iterator[str]:
-    yield from head
-    yield from lines
 
 
 def _guess(name: str, line: str) -> str:
@@ -238,6 +232,8 @@ def _jsonl(lines: Iterator[str], name: str, key: str) -> Documents:
             continue
         try:
             text = json.loads(line)[key]
+            # JSON can spell half a character, which no text can hold.
+            text = text.encode("utf-8", "ignore").decode()
             paragraphs = text.split("\n")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(

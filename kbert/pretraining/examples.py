@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from kbert.pretraining.corpus import Shard
 
 from kbert.errors import InputError
+from kbert.pretraining.corpus import Shard
 
 # Part of the examples that aim at a random shorter length.
 SHORT_RATE = 0.1

@@ -8,12 +8,13 @@ import re
 _CLOSING = "\"'”’)\\]}»」』）】》"
 
 # What may end a sentence: Chinese stops anywhere, Western ones before a blank.
+# From the first of several stops on and never back: linear in any text.
 _END = re.compile(
-    rf"[。！？；…]+[{_CLOSING}]*|[.!?]+[{_CLOSING}]*(?=\s)", re.DOTALL
+    rf"[。！？；…]++[{_CLOSING}]*+|(?<![.!?])[.!?]++[{_CLOSING}]*+(?=\s)"
 )
 
-# How the next sentence may begin, after a Western stop.
-_OPENING = re.compile(r"\s+[\"'“‘(\[{«]*[^\sa-z]")
+# A small letter, after blanks and opening quotes, goes on with the sentence.
+_SMALL = re.compile(r"\s++[\"'“‘(\[{«]*+[a-z]")
 
 # Words that a full stop belongs to. Titles are always followed by a name;
 # the others end a sentence now and then, which is then not split.
@@ -50,9 +51,11 @@ def split_sentences(text: str) -> list[str]:
     ['Dr. Lee left.', 'It rained!', '天晴了。', '他回来了。']
     """
     sentences, start = [], 0
+    # In text without capitals a small letter says nothing.
+    cased = not text.islower()
     for match in _END.finditer(text):
         end = match.end()
-        if match[0][0] in ".!?" and not _ends(text, start, match):
+        if match[0][0] in ".!?" and not _ends(text, start, match, cased):
             continue
         if sentence := text[start:end].strip():
             sentences.append(sentence)
@@ -62,9 +65,9 @@ def split_sentences(text: str) -> list[str]:
     return sentences
 
 
-def _ends(text: str, start: int, match: re.Match) -> bool:
+def _ends(text: str, start: int, match: re.Match, cased: bool) -> bool:
     """Whether a Western stop ends the sentence that begins at `start`."""
-    if not _OPENING.match(text, match.end()):
+    if cased and _SMALL.match(text, match.end()):
         return False
     if match[0] != ".":
         return True
@@ -73,6 +76,4 @@ def _ends(text: str, start: int, match: re.Match) -> bool:
     word = _WORD.search(before)
     if word is None:
         return True
-    return not (
-        word[0].lower() in _ABBREVIATIONS or _INITIALS.match(word[0])
-    )
+    return not (word[0].lower() in _ABBREVIATIONS or _INITIALS.match(word[0]))
