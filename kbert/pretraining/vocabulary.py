@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections import Counter
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
-
-from tokenizers import Tokenizer
-from tokenizers import models
-from tokenizers import normalizers
-from tokenizers import pre_tokenizers
-from tokenizers import trainers
+from itertools import islice
+from itertools import repeat
 
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.pretraining.documents import read_documents
 from kbert.vocabulary import SPECIAL_TOKENS
 
-# Part of the text whose characters get a token of their own, the frequent
-# ones: some thousands in Chinese, less than a hundred in English. The value
-# is SentencePiece's.
-COVERAGE = 0.9995
+# Part of all characters of the text that get a token of their own, the most
+# frequent first: about 100 in English, some 5,000 in Chinese. A character in
+# 10,000 becomes [UNK].
+COVERAGE = 0.9999
+
+# `tokenizers` and kbert make a longer word [UNK].
+LONGEST_WORD = 100
+
+# Part of the vocabulary that characters take at most, so that words remain.
+ALPHABET = 0.75
+
+# Words handed to the trainer at once.
+CHUNK = 4096
 
 
 def train_vocabulary(
@@ -32,19 +37,25 @@ def train_vocabulary(
     *,
     format: str | None = None,
     text_key: str = "text",
-    on_read=None,
+    on_read: Callable[[int], None] | None = None,
 ) -> list[str]:
     """Train a WordPiece vocabulary on raw text.
 
-    The text is read twice, to count characters and then words. It is
-    normalized and split as `kbert.Tokenizer` does it. Chinese
-    characters stand alone and are never joined to others. The special tokens
-    come first, `[PAD]` as 0: BERT's own files leave 99 unused lines between
-    `[PAD]` and the others, which a new vocabulary needs not.
+    The text is normalized and split as `kbert.Tokenizer` does it, and
+    streamed: memory holds the distinct words, not the text. Chinese
+    characters stand alone and are never joined to others. The same text
+    gives the same vocabulary.
 
-    Reference: Schuster & Nakajima 2012, Japanese and Korean Voice Search;
-    the trainer is that of the package `tokenizers`, which merges the most
-    frequent pair first.
+    The special tokens come first, in the order of BERT's files and `[PAD]` as
+    0. BERT's files have 99 unused lines between `[PAD]` and `[UNK]`, spare
+    places for a vocabulary that can no longer be changed; a new one has no
+    need of them.
+
+    Reference: Schuster & Nakajima 2012, Japanese and Korean Voice Search.
+
+    Departures: as in the trainer of the package `tokenizers`, which does the
+    work, the most frequent pair is joined first; the paper joins the pair
+    that makes the text most likely.
 
     Args:
         files, format, text_key, on_read: what to read, see
@@ -68,43 +79,92 @@ def train_vocabulary(
     """
     if type(size) is not int or size < 100:
         raise ConfigError(
-            f"`size` must be an integer of at least 100: special tokens, an "
-            f"alphabet and words. Received: size={size!r}"
+            f"`size`, expected an integer of at least 100: special tokens, "
+            f"an alphabet and words. Received: size={size!r}"
         )
-    files = [files] if isinstance(files, str | os.PathLike) else list(files)
-
-    def read() -> Iterator[str]:
-        for document in read_documents(files, format, text_key, on_read):
-            yield from document
-
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        lowercase=lowercase, strip_accents=lowercase
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size,
-        special_tokens=list(SPECIAL_TOKENS),
-        limit_alphabet=_alphabet(read(), tokenizer.normalizer),
-        continuing_subword_prefix="##",
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(read(), trainer)
-    vocabulary = tokenizer.get_vocab()
-    if len(vocabulary) <= len(SPECIAL_TOKENS):
+    documents = read_documents(files, format, text_key, on_read)
+    words = _count_words(documents, lowercase)
+    if not words:
         raise InputError(
             "Expected text to train a vocabulary on. Received: files without "
             "a single word. Check `files` and `format`."
         )
-    return sorted(vocabulary, key=vocabulary.get)
+    letters, pieces = _alphabet(words, int(ALPHABET * size))
+    known = set(letters)
+    words = {word: n for word, n in words.items() if known.issuperset(word)}
+    tokens = _train(words, size, letters, pieces)
+    # The trainer puts the alphabet in the middle of its special tokens.
+    tokens = [token for token in tokens if token not in SPECIAL_TOKENS]
+    return [*SPECIAL_TOKENS, *tokens]
 
 
-def _alphabet(paragraphs: Iterator[str], normalizer) -> int:
-    """How many characters, the most frequent first, make up `COVERAGE`."""
-    counts = Counter()
-    for paragraph in paragraphs:
-        counts.update(normalizer.normalize_str(paragraph))
-    del counts[" "]
-    wanted = COVERAGE * counts.total()
-    sums = itertools.accumulate(count for _, count in counts.most_common())
-    return 1 + sum(1 for sum_ in sums if sum_ < wanted)
+def _count_words(
+    documents: Iterator[list[str]], lowercase: bool
+) -> Counter[str]:
+    """How often each word is in the text, cut as `kbert.Tokenizer` cuts it."""
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
+    normalize = BertNormalizer(
+        lowercase=lowercase, strip_accents=lowercase
+    ).normalize_str
+    split = BertPreTokenizer().pre_tokenize_str
+    words = Counter()
+    for document in documents:
+        text = normalize("\n".join(document))
+        words.update(word for word, _ in split(text))
+    for word in [word for word in words if len(word) > LONGEST_WORD]:
+        del words[word]
+    return words
+
+
+def _alphabet(words: Counter[str], room: int) -> tuple[list[str], list[str]]:
+    """The characters to keep, and the `##` pieces of them that words have."""
+    counts, inner = Counter(), set()
+    for word, count in words.items():
+        inner.update(word[1:])
+        for character in word:
+            counts[character] += count
+    # Equally frequent ones by code point: the order of words may change.
+    ranked = sorted(counts, key=lambda c: (-counts[c], c))
+    left = COVERAGE * counts.total()
+    letters = []
+    for character in ranked:
+        room -= 1 + (character in inner)
+        if left <= 0 or room < 0:
+            break
+        left -= counts[character]
+        letters.append(character)
+    return sorted(letters), [f"##{c}" for c in sorted(inner & set(letters))]
+
+
+def _train(
+    words: dict[str, int], size: int, letters: list[str], pieces: list[str]
+) -> list[str]:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from tokenizers.trainers import WordPieceTrainer
+
+    tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    trainer = WordPieceTrainer(
+        vocab_size=size,
+        # The trainer numbers `##` pieces in the order of a hash table and
+        # settles ties by number. Given here, their order is fixed.
+        special_tokens=[*SPECIAL_TOKENS, *pieces],
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_chunks(words), trainer)
+    ids = tokenizer.get_vocab()
+    return sorted(ids, key=ids.get)
+
+
+def _chunks(words: dict[str, int]) -> Iterator[str]:
+    """Every word as often as it was counted: the trainer takes text only."""
+    for word, count in words.items():
+        copies = repeat(word, count)
+        while chunk := list(islice(copies, CHUNK)):
+            yield " ".join(chunk)
