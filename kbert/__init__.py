@@ -17,12 +17,16 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Backbone": "kbert.backbone",
     "Classifier": "kbert.classifier",
+    "Corpus": "kbert.pretraining.corpus",
     "Head": "kbert.heads.base",
     "KbertError": "kbert.errors",
     "Preset": "kbert.checkpoints.presets",
+    "Pretrainer": "kbert.pretrainer",
     "Tokenizer": "kbert.tokenizer",
+    "build_corpus": "kbert.pretraining.corpus_builder",
     "load": "kbert.classifier",
     "load_backbone": "kbert.checkpoints.loading",
+    "train_vocabulary": "kbert.pretraining.vocabulary",
 }
 
 __all__ = ["__version__", "hookimpl", *_EXPORTS]

@@ -98,7 +98,8 @@ class Pretrainer:
         self.policy = policy
         self.seed = seed
         checkpoint = self._checkpoint()
-        limit = checkpoint.config["max_sequence_length"]
+        self.backbone = checkpoint.build(dtype=policy)
+        limit = self.backbone.config["max_sequence_length"]
         if (
             type(sequence_length) is not int
             or not 8 <= sequence_length <= limit
@@ -108,7 +109,6 @@ class Pretrainer:
                 f"number of positions. Received: "
                 f"sequence_length={sequence_length!r}"
             )
-        self.backbone = checkpoint.build(dtype=policy)
         self.model = pretraining_model(
             self.backbone, tuple(objectives), dtype=policy
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from collections import deque
@@ -10,7 +9,12 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +34,9 @@ from kbert.pretraining.sentences import split_sentences
 from kbert.pretraining.words import word_starts
 from kbert.tokenizer import Tokenizer
 
-# Sentences that are tokenized at once.
+# Sentences that are tokenized at once, fewer if they are long.
 BATCH = 4096
+CHARACTERS = 2**20
 
 
 def build_corpus(
@@ -49,8 +54,8 @@ def build_corpus(
 ) -> Corpus:
     """Split text into sentences, tokenize it and write a corpus.
 
-    The text streams through: memory is taken by one shard and a few batches,
-    however much text there is.
+    The text streams through: memory is taken by a few batches of sentences
+    and the longest document, however much text there is.
 
     Args:
         files, format, text_key: what to read, see
@@ -88,19 +93,18 @@ def build_corpus(
     read = _Count()
     documents = read_documents(files, format, text_key, on_read=read.add)
     starts = word_starts(tokenizer, segmenter)
-    with (
-        new_folder(path, replace=replace) as folder,
-        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
-    ):
+    tokenized = _in_order(
+        workers or os.cpu_count(),
+        partial(_tokenize, tokenizer, starts),
+        _batches(documents),
+    )
+    with new_folder(path, replace=replace) as folder, closing(tokenized):
         writer = _Writer(folder, tokenizer.vocabulary_size, shard_tokens)
-        batches = _batches(documents)
-        for tokenized in _in_order(
-            pool, lambda batch: _tokenize(tokenizer, starts, batch), batches
-        ):
-            writer.add(*tokenized)
-            if progress is not None:
-                progress(read.total, writer.documents, writer.tokens)
-        writer.close()
+        with closing(writer):
+            for batch in tokenized:
+                writer.add(*batch)
+                if progress is not None:
+                    progress(read.total, writer.documents, writer.tokens)
         if not writer.tokens:
             raise InputError(
                 f"Expected text. Received: files without a single token "
@@ -138,101 +142,139 @@ class _Count:
 
 def _batches(documents) -> Iterator[tuple[list[str], list[int]]]:
     """Sentences, and the number of the document that each belongs to."""
-    numbered = (
-        (sentence, number)
-        for number, paragraphs in enumerate(documents)
-        for paragraph in paragraphs
-        for sentence in split_sentences(paragraph)
-    )
-    while part := list(itertools.islice(numbered, BATCH)):
-        sentences, numbers = zip(*part, strict=True)
-        yield list(sentences), list(numbers)
+    sentences, numbers, size = [], [], 0
+    for number, paragraphs in enumerate(documents):
+        for sentence in chain.from_iterable(map(split_sentences, paragraphs)):
+            sentences.append(sentence)
+            numbers.append(number)
+            size += len(sentence)
+            if len(sentences) == BATCH or size >= CHARACTERS:
+                yield sentences, numbers
+                sentences, numbers, size = [], [], 0
+    if sentences:
+        yield sentences, numbers
 
 
-def _in_order(pool, function, batches) -> Iterator:
-    """`map` of a pool, with few results in flight."""
+def _in_order(workers: int, function, batches) -> Iterator:
+    """`map` of a pool of threads, with few results in flight."""
     waiting = deque()
-    for batch in batches:
-        waiting.append(pool.submit(function, batch))
-        if len(waiting) > 2 * pool._max_workers:
+    with ThreadPoolExecutor(workers) as pool:
+        for batch in batches:
+            waiting.append(pool.submit(function, batch))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def _tokenize(tokenizer, starts, batch):
     sentences, numbers = batch
     ids = tokenizer.tokenize(sentences)
-    return ids, starts(sentences, ids), numbers
+    return ids, starts(sentences, ids), np.array(numbers)
 
 
 class _Writer:
-    """Collects a shard in memory and writes it when it is full."""
+    """Writes shards as their tokens come, so that none is kept in memory."""
 
     def __init__(self, folder: Path, vocabulary_size: int, shard_tokens: int):
         self.folder = folder
-        self.dtype = "uint16" if vocabulary_size <= 2**16 else "uint32"
+        self.dtypes = {
+            "tokens": "uint16" if vocabulary_size <= 2**16 else "uint32",
+            "sentences": "int64",
+            "documents": "int64",
+            "word_starts": "bool",
+        }
         self.shard_tokens = shard_tokens
         self.documents = self.sentences = self.tokens = self.shards = 0
         self._document = None
-        self._clear()
+        self._columns = {}
 
-    def _clear(self) -> None:
-        self._ids, self._starts, self._lengths = [], [], []
-        self._firsts = []
-        self._rows = self._size = 0
-
-    def add(self, ids, starts: np.ndarray, numbers: list[int]) -> None:
+    def add(self, ids, starts: np.ndarray, numbers: np.ndarray) -> None:
         """Add sentences.
 
         Args:
             ids: ragged int32 `(S, None)`.
-            starts: bool, for each id whether it begins a word.
-            numbers: the document of each sentence, ascending.
+            starts: bool `(N,)`, for each id whether it begins a word.
+            numbers: int `(S,)`, the document of each sentence, ascending.
         """
         lengths = ids.row_lengths().numpy()
-        flat = ids.flat_values.numpy().astype(self.dtype)
+        flat = ids.flat_values.numpy()
         # A sentence without tokens, of control characters only, is none.
-        numbers = np.array(numbers)[lengths > 0]
+        numbers = numbers[lengths > 0]
         lengths = lengths[lengths > 0]
+        if not len(lengths):
+            return
         ends = np.cumsum(lengths)
         cuts = np.flatnonzero(np.diff(numbers)) + 1
-        edges = [0, *cuts.tolist(), len(numbers)]
-        for first, last in itertools.pairwise(edges):
-            if first == last:
-                continue
+        for first, last in pairwise([0, *cuts.tolist(), len(numbers)]):
             if numbers[first] != self._document:
                 self._begin(numbers[first])
             span = slice(ends[first] - lengths[first], ends[last - 1])
-            self._ids.append(flat[span])
-            self._starts.append(starts[span])
-            self._lengths.append(lengths[first:last])
-            self._rows += last - first
-            self._size += span.stop - span.start
+            columns = self._columns
+            done = columns["tokens"].size - span.start
+            columns["tokens"].write(flat[span])
+            columns["word_starts"].write(starts[span])
+            columns["sentences"].write(ends[first:last] + done)
         self.sentences += len(lengths)
         self.tokens += len(flat)
 
     def _begin(self, document: int) -> None:
-        if self._size >= self.shard_tokens:
-            self.close()
+        """End the document before; open a shard where there is none."""
+        if self._columns:
+            if self._columns["tokens"].size >= self.shard_tokens:
+                self.close()
+            else:
+                self._end()
+        if not self._columns:
+            for part, dtype in self.dtypes.items():
+                path = self.folder / shard_file(self.shards, part)
+                self._columns[part] = _Column(path, dtype)
+            self._columns["sentences"].write([0])
+            self._columns["documents"].write([0])
         self._document = document
-        self._firsts.append(self._rows)
         self.documents += 1
 
+    def _end(self) -> None:
+        self._columns["documents"].write([self._columns["sentences"].size - 1])
+
     def close(self) -> None:
-        """Write what has been collected as a shard."""
-        if not self._size:
+        """End the last document and its shard."""
+        if not self._columns:
             return
-        lengths = np.concatenate(self._lengths)
-        parts = {
-            "tokens": np.concatenate(self._ids),
-            "sentences": np.concatenate([[0], np.cumsum(lengths)]),
-            "documents": np.array([*self._firsts, self._rows]),
-            "word_starts": np.concatenate(self._starts),
-        }
-        for part, array in parts.items():
-            if part in ("sentences", "documents"):
-                array = array.astype("int64")
-            np.save(self.folder / shard_file(self.shards, part), array)
+        with ExitStack() as stack:
+            for column in self._columns.values():
+                stack.callback(column.close)
+            self._end()
+        self._columns = {}
         self.shards += 1
-        self._clear()
+
+
+class _Column:
+    """A .npy file of one dimension that grows."""
+
+    def __init__(self, path: Path, dtype: str):
+        self.size = 0
+        self._dtype = np.dtype(dtype)
+        self._file = open(path, "wb")
+        self._write_header()
+
+    def _write_header(self) -> None:
+        # NumPy pads it so that it keeps its length while the shape grows.
+        np.lib.format.write_array_header_1_0(
+            self._file,
+            {
+                "descr": np.lib.format.dtype_to_descr(self._dtype),
+                "fortran_order": False,
+                "shape": (self.size,),
+            },
+        )
+
+    def write(self, values) -> None:
+        values = np.asarray(values, self._dtype)
+        self._file.write(values.tobytes())
+        self.size += len(values)
+
+    def close(self) -> None:
+        with self._file:
+            self._file.seek(0)
+            self._write_header()

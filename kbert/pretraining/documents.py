@@ -77,11 +77,11 @@ def read_documents(
         files = [files]
     for path in expand(files):
         try:
-            with open(path, "rb") as file:
-                stream = file
+            with open(path, "rb") as raw:
+                file = raw
                 if on_read is not None:
-                    stream = io.BufferedReader(_Counted(file, on_read))
-                for name, stream in _members(path.name, stream):
+                    file = io.BufferedReader(_Counted(raw, on_read))
+                for name, stream in _members(path.name, file):
                     for document in _parse(name, stream, format, text_key):
                         if document:
                             yield document

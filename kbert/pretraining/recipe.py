@@ -1,4 +1,4 @@
-"""Recipes: a TOML file that says how a model is pretrained, from raw text on."""
+"""Recipes: TOML files that say how a model is pretrained, from raw text on."""
 
 from __future__ import annotations
 

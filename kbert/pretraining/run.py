@@ -72,11 +72,11 @@ def run(
         },
         done,
     )
-    # Before the others: what it measures is theirs to show.
+    # Before the user's: what it measures is theirs to show.
     all_callbacks = [meter, *(callbacks or []), log, save]
     display = PretrainingDisplay(meter, backbone_config, batches)
     if verbose == "auto":
-        all_callbacks.append(display)
+        all_callbacks.insert(0, display)
     try:
         if done < steps:
             model.fit(
@@ -87,6 +87,7 @@ def run(
                 validation_data=validation,
                 callbacks=all_callbacks,
                 verbose=0 if verbose == "auto" else verbose,
+                shuffle=False,  # The batches are shuffled already.
             )
     finally:
         display.close()  # Keras calls nothing after a Ctrl-C.
@@ -113,7 +114,7 @@ class PretrainingDisplay(TrainingDisplay):
     """The live display, with the share of the machine's matmul ceiling.
 
     Args:
-        meter: `Meter`, which comes before it in the list of callbacks.
+        meter: `Meter`, which is called too.
         config: arguments of the `kbert.Backbone`.
         batches: `PretrainingBatches`.
     """

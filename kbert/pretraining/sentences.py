@@ -23,7 +23,8 @@ _ABBREVIATIONS = frozenset(
     "pvt adm gov sen rep pres hon messrs mme mlle vs etc e.g i.e cf al ca c "
     "approx est fig figs no nos vol vols pp p ed eds trans ch sec op art "
     "inc ltd co corp bros dept univ assn ave blvd rd jan feb mar apr jun jul "
-    "aug sept sep oct nov dec a.m p.m b.c a.d u.s u.k u.n d.c viz b d fl r".split()
+    "aug sept sep oct nov dec a.m p.m b.c a.d u.s u.k u.n d.c viz b d "
+    "fl r".split()
 )
 
 # The word before a full stop, and a single capital such as an initial.
