@@ -15,6 +15,7 @@ import lzma
 import os
 import re
 import tarfile
+import zlib
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -23,10 +24,24 @@ from typing import BinaryIO
 
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.files import NOT_UTF8
 
 _OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
 _DOC = re.compile(r"<doc\b[^>]*>")
+# What damaged archives raise.
+_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
+
+# What a line raises that is no JSON, no object, or has no such text in it;
+# too many brackets end in a RecursionError.
+_NO_TEXT = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
+
 # WikiText: " = Title = " begins a document, " = = Section = = " does not.
 _HEADING = re.compile(r" (=(?: =)*) [^=].* \1 ")
 _ESCAPE = re.compile(r" @([-,.])@ ")
@@ -44,7 +59,8 @@ def read_documents(
 
     Files may be compressed (.gz, .xz, .bz2) and lie in .tar archives, which
     are read as streams; nothing is written to the disk. Folders are read with
-    all that is under them, in the order of names. Invalid UTF-8 is skipped.
+    all that is under them, in the order of names, but for hidden files.
+    Invalid UTF-8 is skipped.
 
     Args:
         files: one or more files, folders or glob patterns.
@@ -54,8 +70,8 @@ def read_documents(
             `"wikitext"`: ` = Title = ` lines begin documents, headings are
             left out and `@-@` is undone. `"jsonl"`: an object a line, with
             paragraphs parted by line breaks. By default as the file shows:
-            jsonl by its ending (.jsonl, .ndjson), wiki and wikitext by its
-            first line that is not blank, else text.
+            jsonl by its ending (.jsonl, .json, .ndjson), wiki and wikitext
+            by its first line that is not blank, else text.
         text_key: where `"jsonl"` keeps the text.
         on_read: called with the number of bytes read from the disk.
 
@@ -85,7 +101,7 @@ def read_documents(
                     for document in _parse(name, stream, format, text_key):
                         if document:
                             yield document
-        except (OSError, EOFError, lzma.LZMAError, tarfile.TarError) as error:
+        except _BROKEN as error:
             raise InputError(
                 f"Expected a file of text that can be read. Received: {path}: "
                 f"{error}."
@@ -152,17 +168,21 @@ def _members(name: str, file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
     elif ending == ".tar":
         with tarfile.open(fileobj=file, mode="r|") as archive:
             for member in archive:
-                # Only contents are read: names and links lead nowhere.
-                if member.isreg():
+                # Only contents are read: names and links lead nowhere. A
+                # sparse member may claim any size.
+                hidden = os.path.basename(member.name).startswith(".")
+                if member.isreg() and not member.issparse() and not hidden:
                     yield from _members(
-                        member.name, archive.extractfile(member)
+                        f"{name}/{member.name}", archive.extractfile(member)
                     )
+                # tarfile keeps them all, of which there may be millions.
+                archive.members = []
     else:
         yield name, file
 
 
 def _parse(name, stream, format, text_key) -> Documents:
-    lines = (line.decode("utf-8", "ignore") for line in stream)
+    lines = _decode(name, stream)
     if format is None:
         head = []
         for line in lines:
@@ -176,8 +196,22 @@ def _parse(name, stream, format, text_key) -> Documents:
     return _FORMATS[format](lines)
 
 
+def _decode(name: str, stream: BinaryIO) -> Iterator[str]:
+    start = stream.readline()
+    for magic, kind in NOT_UTF8.items():
+        if start.startswith(magic):
+            raise InputError(
+                f"Expected text in UTF-8. Received: {name}, which is {kind}. "
+                f"Save it as UTF-8; a compressed file's name ends in "
+                f"{', '.join(_OPENERS)}."
+            )
+    yield start.decode("utf-8", "ignore").removeprefix("\ufeff")
+    for line in stream:
+        yield line.decode("utf-8", "ignore")
+
+
 def _guess(name: str, line: str) -> str:
-    if name.endswith((".jsonl", ".ndjson")):
+    if name.endswith((".jsonl", ".json", ".ndjson")):
         return "jsonl"
     if _DOC.match(line):
         return "wiki"
@@ -215,14 +249,20 @@ def _wiki(lines: Iterator[str]) -> Documents:
 
 
 def _wikitext(lines: Iterator[str]) -> Documents:
-    document = []
-    for line in lines:
+    document, before = [], ""
+    lines, ahead = itertools.tee(lines)
+    next(ahead, None)
+    for line, after in itertools.zip_longest(lines, ahead, fillvalue=""):
         heading = _HEADING.fullmatch(line.rstrip("\r\n"))
-        if heading and heading[1] == "=":
+        if heading and heading[1] != "=":
+            pass
+        # Between blank lines: notes under tables look like titles too.
+        elif heading and not before.strip() and not after.strip():
             yield document
             document = []
-        elif not heading and (line := line.strip()):
-            document.append(_ESCAPE.sub(r"\1", line))
+        elif line.strip():
+            document.append(_ESCAPE.sub(r"\1", line.strip()))
+        before = line
     yield document
 
 
@@ -235,7 +275,7 @@ def _jsonl(lines: Iterator[str], name: str, key: str) -> Documents:
             # JSON can spell half a character, which no text can hold.
             text = text.encode("utf-8", "ignore").decode()
             paragraphs = text.split("\n")
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except _NO_TEXT as error:
             raise InputError(
                 f"Expected a JSON object with a string {key!r} in line "
                 f"{number} of {name}. Received: {line.strip()[:60]!r} "
