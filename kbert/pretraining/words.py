@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,11 @@ from kbert.errors import UnknownNameError
 from kbert.tokenizer import Tokenizer
 
 SEGMENTERS = ("jieba",)
+
+# The Chinese characters, each of which the tokenizer makes a token.
+_CHINESE = re.compile(
+    r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]"
+)
 
 
 def word_starts(tokenizer: Tokenizer, segmenter: str | None = None) -> Callable:
@@ -22,16 +28,23 @@ def word_starts(tokenizer: Tokenizer, segmenter: str | None = None) -> Callable:
     Args:
         tokenizer: `kbert.Tokenizer`.
         segmenter: None, where a word begins with every piece that does not
-            begin with `##`; or `"jieba"`, where a Chinese word may be several
-            characters, each a piece.
+            begin with `##`; or `"jieba"`, where a Chinese character inside of
+            a word does not begin one either.
 
     Returns:
-        A function of sentences and their ragged ids, `(S, None)`; it returns
-        bool `(N,)` for all ids end to end.
+        A function of sentences, a list of `str`, and their ids, ragged
+        `(S, None)`; it returns bool `(N,)` for all ids end to end.
 
     Raises:
         UnknownNameError: no such segmenter.
         ConfigError: it is not installed.
+
+    Example:
+
+    >>> starts = word_starts(tokenizer, "jieba")
+    >>> sentences = ["我在北京大学"]
+    >>> starts(sentences, tokenizer.tokenize(sentences))
+    array([ True,  True,  True, False, False, False])
     """
     whole = np.array([not t.startswith("##") for t in tokenizer.vocabulary])
 
@@ -42,6 +55,26 @@ def word_starts(tokenizer: Tokenizer, segmenter: str | None = None) -> Callable:
         return by_pieces
     if segmenter not in SEGMENTERS:
         raise UnknownNameError("segmenter", segmenter, SEGMENTERS)
+    cut = _load_jieba()
+    chinese = np.array([bool(_CHINESE.match(t)) for t in tokenizer.vocabulary])
+
+    def by_words(sentences, ids):
+        _, places, _ = tokenizer.tokenize_with_offsets(sentences, "character")
+        places, splits = places.flat_values.numpy(), places.row_splits.numpy()
+        begins = np.zeros(len(places), bool)
+        for row, sentence in enumerate(sentences):
+            span = slice(*splits[row : row + 2])
+            first = np.zeros(len(sentence) + 1, bool)
+            first[np.cumsum([0, *map(len, cut(sentence))])] = True
+            begins[span] = first[places[span]]
+        ids = ids.flat_values.numpy()
+        return whole[ids] & (begins | ~chinese[ids])
+
+    return by_words
+
+
+def _load_jieba() -> Callable:
+    """jieba's function that cuts a text into words."""
     try:
         import jieba
     except ImportError as error:
@@ -49,14 +82,8 @@ def word_starts(tokenizer: Tokenizer, segmenter: str | None = None) -> Callable:
             "segmenter='jieba' takes the package jieba, which is not "
             "installed. Install it: pip install 'kbert[chinese]'."
         ) from error
-    jieba.setLogLevel("ERROR")
-
-    def by_words(sentences, ids):
-        _, starts, _ = tokenizer.tokenize_with_offsets(sentences, "character")
-        begins = [
-            np.isin(row, [start for _, start, _ in jieba.tokenize(sentence)])
-            for row, sentence in zip(starts.to_list(), sentences, strict=True)
-        ]
-        return by_pieces(sentences, ids) & np.concatenate(begins).astype(bool)
-
-    return by_words
+    words = jieba.Tokenizer()
+    # Left to itself it trusts a cache in /tmp that anybody may have written.
+    words.FREQ, words.total = words.gen_pfdict(words.get_dict_file())
+    words.initialized = True
+    return words.cut
