@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +30,9 @@ from kbert.vocabulary import read_vocabulary
 INDEX, VOCABULARY = "corpus.json", "vocab.txt"
 FORMAT = 1
 PARTS = ("tokens", "sentences", "documents", "word_starts")
+
+# Tokens counted at once.
+CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -85,25 +87,29 @@ class Corpus:
             self.documents = index["documents"]
             self.sentences = index["sentences"]
             self.tokens = index["tokens"]
-            self._check_sizes()
+            self._check_files(index["shards"])
             self.vocabulary = tuple(read_vocabulary(self.path / VOCABULARY))
             self.shards = [self._shard(n) for n in range(index["shards"])]
-        except (KeyError, TypeError, ValueError) as error:
+            self._check_counts()
+            ids = index_vocabulary(self.vocabulary)
+        except (LookupError, TypeError, ValueError, OSError) as error:
             raise CheckpointError(
                 f"Expected a corpus as kbert writes it in {self.path}. "
                 f"Received one where {error!r} is wrong. Build it again."
             ) from error
-        ids = index_vocabulary(self.vocabulary)
         self.special_ids = tuple(ids[token] for token in SPECIAL_TOKENS)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             self.special_ids
         )
 
-    def _check_sizes(self) -> None:
+    def _check_files(self, shards: int) -> None:
+        if len(self._files) != 1 + shards * len(PARTS):
+            raise ValueError("shards")
+        parts = [shard_file(n, part) for n in range(shards) for part in PARTS]
+        # No name of the index is opened that is not one of these.
+        if set(self._files) != {VOCABULARY, *parts}:
+            raise ValueError("files")
         for name, facts in self._files.items():
-            # The names come from a file: none may point out of the folder.
-            if not re.fullmatch(r"\d{5}\.\w+\.npy|vocab\.txt", name):
-                raise ValueError(name)
             path = self.path / name
             size = path.stat().st_size if path.is_file() else None
             if size != facts["bytes"]:
@@ -125,6 +131,9 @@ class Corpus:
         shard = Shard(**arrays)
         if not (
             shard.tokens.dtype in ("uint16", "uint32")
+            and shard.sentences.dtype == shard.documents.dtype == "int64"
+            and shard.word_starts.dtype == "bool"
+            and all(array.ndim == 1 for array in arrays.values())
             and shard.word_starts.shape == shard.tokens.shape
             and shard.sentences[0] == shard.documents[0] == 0
             and shard.sentences[-1] == len(shard.tokens)
@@ -132,6 +141,18 @@ class Corpus:
         ):
             raise ValueError(shard_file(number, "*"))
         return shard
+
+    def _check_counts(self) -> None:
+        counts = {
+            "documents": sum(len(s.documents) - 1 for s in self.shards),
+            "sentences": sum(len(s.sentences) - 1 for s in self.shards),
+            "tokens": sum(len(s.tokens) for s in self.shards),
+        }
+        for name, count in counts.items():
+            if getattr(self, name) != count:
+                raise ValueError(name)
+        if not isinstance(self.lowercase, bool):
+            raise ValueError("lowercase")
 
     def verify(self) -> None:
         """Read every file and compare its SHA-256 with the index.
@@ -147,15 +168,22 @@ class Corpus:
                     f"changed or damaged. Build the corpus again."
                 )
 
+    def token_counts(self) -> np.ndarray:
+        """How often each token is in the corpus, int64 `(V,)`."""
+        counts = np.zeros(len(self.vocabulary), "int64")
+        for shard in self.shards:
+            # In parts: NumPy counts in a copy that is four times as large.
+            for start in range(0, len(shard.tokens), CHUNK):
+                part = shard.tokens[start : start + CHUNK]
+                counts += np.bincount(part, minlength=len(counts))
+        return counts
+
     def unigram_entropy(self) -> float:
         """Entropy of the tokens' frequencies, in nats.
 
         What a model loses that knows nothing but how frequent tokens are.
         """
-        counts = sum(
-            np.bincount(shard.tokens, minlength=len(self.vocabulary))
-            for shard in self.shards
-        )
+        counts = self.token_counts()
         shares = counts[counts > 0] / counts.sum()
         return float(-(shares * np.log(shares)).sum())
 
