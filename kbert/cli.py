@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 import kbert
+from kbert.commands.corpus import corpus
 from kbert.commands.evaluate import evaluate
 from kbert.commands.export import export
 from kbert.commands.listing import heads
@@ -23,6 +24,7 @@ from kbert.commands.listing import presets
 from kbert.commands.listing import version
 from kbert.commands.predict import predict
 from kbert.commands.train import train
+from kbert.commands.vocab import vocab
 from kbert.errors import KbertError
 from kbert.errors import UnknownNameError
 
@@ -66,7 +68,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (train, evaluate, predict, export, heads, presets, version):
+for command in (
+    *(train, evaluate, predict, export),
+    *(vocab, corpus),
+    *(heads, presets, version),
+):
     app.command()(command)
 
 

@@ -57,10 +57,48 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """A temporary file beside `target` that becomes `target` at the end.
+
+    If the block fails, `target` is as it was and the temporary file is gone.
+
+    Args:
+        target: the file to make; one that is there gives way.
+
+    Raises:
+        CheckpointError: the file cannot be written (no room, no right).
+
+    Example:
+
+    >>> with new_file(Path("vocab.txt")) as file:
+    ...     file.write_text("[PAD]\\n[UNK]\\n")
+    """
+    temporary = target.with_name(f".{target.name}-{os.getpid()}")
+    try:
+        # What fails, fails now and not after hours.
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        if target.is_dir():
+            temporary.unlink()
+            raise IsADirectoryError(f"{target} is a folder")
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    try:
+        yield temporary
+        flush(temporary)
+        temporary.replace(target)
+        flush(target.parent)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _cannot_write(target: Path, error: OSError) -> CheckpointError:
     return CheckpointError(
         f"Expected to write {target}. Received: {error}. Nothing that was "
-        f"there has changed; make room or choose another folder."
+        f"there has changed; make room or choose another place."
     )
 
 

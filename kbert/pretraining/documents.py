@@ -87,8 +87,8 @@ def read_documents(
     >>> next(read_documents(["enwiki/*.tar.xz"]))
     ['Anarchism is often defined as ...', ...]
     """
-    if format is not None and format not in _FORMATS:
-        raise UnknownNameError("text format", format, _FORMATS)
+    if format is not None and format not in FORMATS:
+        raise UnknownNameError("text format", format, FORMATS)
     if isinstance(files, str | os.PathLike):
         files = [files]
     for path in expand(files):
@@ -193,7 +193,7 @@ def _parse(name, stream, format, text_key) -> Documents:
         format = _guess(name, head[-1] if head else "")
     if format == "jsonl":
         return _jsonl(lines, name, text_key)
-    return _FORMATS[format](lines)
+    return FORMATS[format](lines)
 
 
 def _decode(name: str, stream: BinaryIO) -> Iterator[str]:
@@ -279,12 +279,12 @@ def _jsonl(lines: Iterator[str], name: str, key: str) -> Documents:
             raise InputError(
                 f"Expected a JSON object with a string {key!r} in line "
                 f"{number} of {name}. Received: {line.strip()[:60]!r} "
-                f"({type(error).__name__}). Name the key with text_key=."
+                f"({type(error).__name__}). Name the key with text_key= or --text-key."
             ) from error
         yield [p for p in map(str.strip, paragraphs) if p]
 
 
-_FORMATS = {
+FORMATS = {
     "text": _text,
     "pages": _pages,
     "wiki": _wiki,
