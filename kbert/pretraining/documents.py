@@ -279,7 +279,8 @@ def _jsonl(lines: Iterator[str], name: str, key: str) -> Documents:
             raise InputError(
                 f"Expected a JSON object with a string {key!r} in line "
                 f"{number} of {name}. Received: {line.strip()[:60]!r} "
-                f"({type(error).__name__}). Name the key with text_key= or --text-key."
+                f"({type(error).__name__}). Name the key with text_key= or "
+                f"--text-key."
             ) from error
         yield [p for p in map(str.strip, paragraphs) if p]
 
