@@ -98,7 +98,7 @@ class TokenTable:
         part = self.select(rows)
         longest = int(part.lengths.max(initial=1))
         if static:
-            longest = bucket(longest)
+            longest = next((b for b in BUCKETS if b >= longest), longest)
         mask = np.arange(longest) < part.lengths[:, None]  # (B, T)
         token_ids = np.full(mask.shape, self.pad_id, "int32")
         segment_ids = np.zeros(mask.shape, "int32")
@@ -109,11 +109,6 @@ class TokenTable:
             "segment_ids": segment_ids,
             "padding_mask": mask,
         }
-
-
-def bucket(length: int) -> int:
-    """The next of `BUCKETS`; beyond the last the length itself."""
-    return next((b for b in BUCKETS if b >= length), length)
 
 
 def static_shapes() -> bool:

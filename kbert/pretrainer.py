@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import random
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from kbert.batching import static_shapes
 from kbert.checkpoints import huggingface
@@ -88,7 +90,7 @@ class Pretrainer:
         if objectives is None:
             objectives = {"mlm": 1.0, "nsp": 1.0}
         _check_objectives(objectives, mask_rate, whole_words)
-        keras.utils.set_random_seed(seed)
+        _set_random_seed(seed)
         self.corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
         self.preset = os.fspath(preset)
         self.objectives = objectives
@@ -360,6 +362,16 @@ class Pretrainer:
             huggingface.write_tokenizer(
                 self.corpus.vocabulary, self.corpus.lowercase, folder
             )
+
+
+def _set_random_seed(seed: int) -> None:
+    if keras.backend.backend() == "tensorflow":
+        keras.utils.set_random_seed(seed)
+    else:
+        # Keras draws its own seeds from Python's; its function would import
+        # TensorFlow wherever that is installed.
+        random.seed(seed)
+        np.random.seed(seed)
 
 
 # === Checks ===

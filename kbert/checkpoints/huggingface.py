@@ -171,10 +171,11 @@ def write_tensors(tensors: dict[str, np.ndarray], path: Path) -> None:
     """
     try:
         save_file(
-            {k: np.ascontiguousarray(v) for k, v in tensors.items()},
+            {k: np.asarray(v, order="C") for k, v in tensors.items()},
             path,
             metadata={"format": "pt"},  # Hugging Face asks for it.
         )
+        path.chmod(0o644)  # Its 0600 would hide it from a server.
     except safetensors.SafetensorError as error:
         raise OSError(str(error)) from error
 

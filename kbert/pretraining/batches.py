@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kbert.batching import bucket
 from kbert.batching import shuffled_batches
 from kbert.errors import InputError
 from kbert.pretraining.corpus import Corpus
@@ -21,6 +20,9 @@ from kbert.pretraining.examples import plan_examples
 from kbert.pretraining.masking import mask_tokens
 
 Batch = tuple[dict, dict, dict]
+
+# How many row lengths there are where the backend compiles by shape.
+LENGTHS = 8
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,8 @@ class PretrainingBatches:
         sizes = first + 2 + (second + 1 if self.relations else 0)  # (B, 1)
         longest = int(sizes.max())
         if self.static:
-            longest = min(bucket(longest), self.sequence_length)
+            unit = -(-self.sequence_length // LENGTHS)
+            longest = min(-(-longest // unit) * unit, self.sequence_length)
         t = np.arange(longest)  # (T,)
         real = t < sizes  # (B, T)
         in_first = (t > 0) & (t <= first)
