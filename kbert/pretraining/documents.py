@@ -135,10 +135,10 @@ def _walk(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     return sorted(
-        Path(parent, name)
-        for parent, _, names in os.walk(path)
-        for name in names
-        if not name.startswith(".")
+        file
+        for file in path.rglob("*")
+        if not file.is_dir()
+        and not any(p.startswith(".") for p in file.relative_to(path).parts)
     )
 
 
