@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -40,13 +41,20 @@ def pretrain(
       kbert pretrain recipes/kbert_tiny_en.toml --run-dir runs/tiny --data text
       KERAS_BACKEND=jax kbert pretrain recipe.toml --run-dir runs/mine
     """
+    # TensorFlow without its chatter; on JAX training does without it.
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        from kbert.quiet import import_tensorflow
+
+        import_tensorflow()
     from kbert.pretraining.recipe import read_recipe
 
     plan = read_recipe(recipe)
-    from kbert.pretraining.cook import cook
+    from kbert.pretraining.recipe_run import run_recipe
 
     notes = common.notes(quiet)
-    result = cook(plan, run_dir, data, notes)
+    result = run_recipe(
+        plan, run_dir, data, notes, verbose=0 if quiet else "auto"
+    )
     if as_json:
         common.print_json(result)
         return

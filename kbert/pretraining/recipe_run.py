@@ -1,0 +1,122 @@
+"""From a recipe to a preset: vocabulary, corpora, training, figures."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kbert.pretrainer import Pretrainer
+from kbert.pretraining.corpus import Corpus
+from kbert.pretraining.recipe import Recipe
+from kbert.report.plots import plot_history
+
+
+def run_recipe(
+    recipe: Recipe,
+    run_dir: str | os.PathLike,
+    data: str | os.PathLike,
+    console: Console,
+    verbose: str | int = "auto",
+) -> dict[str, Any]:
+    """Do all that a recipe asks for; what is done already is not done again.
+
+    Args:
+        recipe: `kbert.pretraining.recipe.Recipe`.
+        run_dir: where vocab.txt, corpora, checkpoints and curves.png go.
+        data: folder that the recipe's files are relative to.
+        console: where remarks go.
+        verbose: of `Pretrainer.fit`.
+
+    Returns:
+        What is known of the run, as JSON can hold it: sizes, seconds, and
+        with validation text the figures of `Pretrainer.evaluate`.
+    """
+    run_dir, data = Path(run_dir), Path(data)
+    train = _corpus(recipe, "train", run_dir, data, console)
+    validation = None
+    if "validation" in recipe.text:
+        validation = _corpus(recipe, "validation", run_dir, data, console)
+    pretrainer = Pretrainer(train, **recipe.model)
+    console.print(
+        f"Training {pretrainer.model.count_params():,} weights on "
+        f"{train.tokens:,} tokens of {train.documents:,} documents"
+    )
+    started = time.perf_counter()
+    history = pretrainer.fit(
+        run_dir, validation=validation, verbose=verbose, **recipe.training
+    )
+    result = {
+        "parameters": pretrainer.model.count_params(),
+        "documents": train.documents,
+        "tokens": train.tokens,
+        "minutes": round((time.perf_counter() - started) / 60, 1),
+    }
+    curves = {
+        key: values
+        for key, values in history.history.items()
+        if key.endswith(("_loss", "_accuracy"))
+    }
+    result["curves"] = str(plot_history(curves, run_dir / "curves.png"))
+    if validation is not None:
+        result |= pretrainer.evaluate(validation)
+    if "path" in recipe.output:
+        pretrainer.save(**recipe.output)
+        result["saved"] = recipe.output["path"]
+    return result
+
+
+def _corpus(recipe, part, run_dir, data, console) -> Corpus:
+    """The corpus of a part of the text, built at the first call."""
+    folder = run_dir / f"corpus-{part}"
+    if folder.exists():
+        return Corpus(folder)
+    # TensorFlow comes in here: a run that goes on does without it.
+    from kbert.pretraining.corpus_builder import build_corpus
+
+    options = {
+        key: value
+        for key, value in recipe.text.items()
+        if key not in ("train", "validation")
+    }
+    tokenizer = _tokenizer(recipe, run_dir, data, console)
+    corpus = build_corpus(
+        [data / name for name in recipe.text[part]],
+        tokenizer,
+        folder,
+        **options,
+    )
+    console.print(
+        f"{folder}: {corpus.documents:,} documents, {corpus.sentences:,} "
+        f"sentences, {corpus.tokens:,} tokens"
+    )
+    return corpus
+
+
+def _tokenizer(recipe, run_dir, data, console):
+    from kbert.checkpoints.loading import open_checkpoint
+    from kbert.tokenizer import Tokenizer
+
+    if not recipe.vocabulary:
+        return open_checkpoint(recipe.model["preset"]).tokenizer
+    lowercase = recipe.vocabulary.get("lowercase", True)
+    path = run_dir / "vocab.txt"
+    if "file" in recipe.vocabulary:
+        path = data / recipe.vocabulary["file"]
+    elif not path.exists():
+        from kbert.pretraining.vocabulary import train_vocabulary
+
+        vocabulary = train_vocabulary(
+            [data / name for name in recipe.text["train"]],
+            recipe.vocabulary["size"],
+            lowercase,
+            format=recipe.text.get("format"),
+            text_key=recipe.text.get("text_key", "text"),
+        )
+        run_dir.mkdir(parents=True, exist_ok=True)
+        Tokenizer(vocabulary, lowercase=lowercase).save(path)
+        console.print(f"{path}: {len(vocabulary):,} tokens")
+    return Tokenizer.from_file(path, lowercase=lowercase)
