@@ -48,7 +48,15 @@ def test_chinese_needs_no_blanks():
 
 
 PIECES = st.sampled_from(
-    [*".!?。！？；…,，、;\"'”）)】 \n\t\u3000", "Dr", "U.S", "no", "1", "a", "B"]
+    [
+        *".!?。！？；…,，、;\"'”）)】 \n\t\u3000",
+        "Dr",
+        "U.S",
+        "no",
+        "1",
+        "a",
+        "B",
+    ]
 )
 
 
