@@ -6,6 +6,7 @@ import pytest
 
 from kbert import folders
 from kbert.errors import CheckpointError
+from kbert.folders import new_file
 from kbert.folders import new_folder
 
 
@@ -89,3 +90,32 @@ def test_full_disk_is_a_clear_error(tmp_path):
         with new_folder(target):
             raise OSError(errno.ENOSPC, "No space left on device")
     assert not any(tmp_path.iterdir())
+
+
+def test_new_file(tmp_path):
+    target = tmp_path / "a" / "file"
+    for text in ("old", "new"):
+        with new_file(target) as file:
+            file.write_text(text)
+    with pytest.raises(ZeroDivisionError):
+        with new_file(target) as file:
+            file.write_text("half")
+            raise ZeroDivisionError
+    assert target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_new_file_refuses_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    for target in (tmp_path, tmp_path / "file" / "x"):
+        with pytest.raises(CheckpointError, match="Expected to write"):
+            with new_file(target):
+                raise AssertionError("it began")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_new_file_on_a_full_disk(tmp_path):
+    with pytest.raises(CheckpointError, match="No space left"):
+        with new_file(tmp_path / "file"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
