@@ -75,7 +75,7 @@ class Corpus:
 
     >>> corpus = kbert.Corpus("corpora/wiki")
     >>> corpus.documents, corpus.tokens
-    (11215, 10860934)
+    (33742, 11414790)
     """
 
     def __init__(self, path: str | os.PathLike):

@@ -82,7 +82,7 @@ def build_corpus(
 
     >>> tokenizer = kbert.Tokenizer.from_file("vocab.txt")
     >>> kbert.build_corpus(["enwiki/*.xz"], tokenizer, "corpora/enwiki").tokens
-    10860934
+    11414790
     """
     path = Path(path)
     if path.exists() and not (replace and (path / INDEX).is_file()):
