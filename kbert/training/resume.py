@@ -234,12 +234,17 @@ def restore(model: keras.Model, state: State) -> None:
 
 
 def _variables(model: keras.Model) -> list[tuple[str, keras.Variable]]:
-    # Numbered: two layers may give their variables one path.
+    # By place, since Keras numbers names anew for every model of a process;
+    # what is left of the name tells people what it is.
     return [
-        (f"{kind}.{i}.{variable.path.replace('/', '.')}", variable)
+        (f"{kind}.{i}.{_plain(variable.path)}", variable)
         for kind, owner in (("model", model), ("optimizer", model.optimizer))
         for i, variable in enumerate(owner.variables)
     ]
+
+
+def _plain(path: str) -> str:
+    return re.sub(r"_\d+", "", path).replace("/", ".")
 
 
 def random_states() -> dict[str, Any]:
