@@ -158,6 +158,7 @@ class LengthBatches(keras.utils.PyDataset):
         batch_size: rows in a batch.
         shuffle: false for rows sorted by length, the same every epoch.
         seed: int.
+        epoch: number of the first epoch.
 
     Example:
 
@@ -173,6 +174,7 @@ class LengthBatches(keras.utils.PyDataset):
         batch_size: int = 32,
         shuffle: bool = True,
         seed: int = 0,
+        epoch: int = 0,
     ):
         super().__init__()
         self.table = table
@@ -181,7 +183,7 @@ class LengthBatches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
-        self.epoch = 0
+        self.epoch = epoch
         self._batches = self._order()
 
     def _order(self) -> list[np.ndarray]:

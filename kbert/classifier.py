@@ -125,13 +125,18 @@ class Classifier(Task):
             callbacks: list of `keras.callbacks.Callback`.
             verbose: `"auto"` for kbert's display, else as Keras: 0 silent,
                 1 a bar, 2 a line an epoch.
+            run_dir: folder of checkpoints, one an epoch. Killed at any moment
+                and called again with the same data and arguments, the run
+                goes on from there and ends with the same weights.
 
         Returns:
             Keras's `History`.
 
         Raises:
             InputError: texts or labels are not as expected.
-            ConfigError: an argument is not valid.
+            ConfigError: an argument is not valid, or `run_dir` holds a run
+                with other data or arguments.
+            CheckpointError: a checkpoint is corrupt or cannot be written.
         """
         # Imported here: answering texts needs none of it.
         from kbert.training.fit import fit

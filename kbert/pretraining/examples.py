@@ -18,6 +18,9 @@ from kbert.pretraining.corpus import Shard
 # Part of the examples that aim at a random shorter length.
 SHORT_RATE = 0.1
 
+# How often another document is drawn for one that is long enough.
+TRIES = 10
+
 # What the second segment is to the first.
 NEXT, RANDOM, SWAPPED = range(3)
 
@@ -76,7 +79,10 @@ def plan_examples(
     Departures: Google's code makes a chunk of one sentence always `RANDOM`,
     so that more than half are. Here a chunk has two sentences or more and
     the relations are drawn evenly: a sentence that would be left over at the
-    end of a document joins the chunk before it, or is dropped.
+    end of a document joins the chunk before it, or is dropped. Google's
+    random segments fill the row up, also where the document that they take
+    the place of is at its end, so that in short documents the length alone
+    tells the answer; here they have as many sentences as what they replace.
 
     Example:
 
@@ -151,22 +157,23 @@ class _Maker:
             first = (offset[start], offset[middle])
             second = (offset[middle], offset[end])
             if relation == RANDOM:
-                second = self._elsewhere(d, room - (first[1] - first[0]))
+                second = self._elsewhere(d, end - middle)
                 end = middle
             elif relation == SWAPPED:
                 first, second = second, first
             yield *first, *second, relation
             start = end
 
-    def _elsewhere(self, d: int, room: int) -> tuple[int, int]:
-        """Sentences of another document that fill the room, one at least."""
-        other = self.draw.randrange(self.count - 1)
-        other += other >= d
-        stop = self.documents[other + 1]
-        start = self.draw.randrange(self.documents[other], stop)
-        end = bisect.bisect_left(
-            self.sentences, self.sentences[start] + room, start + 1, stop
-        )
+    def _elsewhere(self, d: int, sentences: int) -> tuple[int, int]:
+        """As many sentences of another document, or all that it has."""
+        for _ in range(TRIES):
+            other = self.draw.randrange(self.count - 1)
+            other += other >= d
+            begin, stop = self.documents[other], self.documents[other + 1]
+            if stop - begin >= sentences:
+                break
+        start = self.draw.randint(begin, max(stop - sentences, begin))
+        end = min(start + sentences, stop)
         return self.sentences[start], self.sentences[end]
 
 

@@ -53,27 +53,22 @@ def run(
         CheckpointError: a checkpoint is corrupt or cannot be written.
     """
     folder = RunFolder(run_dir, settings)
-    done, position, logs = 0, Position(), []
+    done, position = 0, Position()
     state = folder.latest()
     if state is not None:
         restore(model, state)
         done = state.step
         position = Position(**state.facts["position"])
-        logs = state.facts["logs"]
 
     feed = Feed(batches, position, done)
     meter = Meter(feed)
-    log = _Log(logs)
     save = SaveState(
         folder,
-        lambda step: {
-            "position": feed.mark(step).position.as_dict(),
-            "logs": logs,
-        },
-        done,
+        state,
+        lambda step: {"position": feed.mark(step).position.as_dict()},
     )
     # Before the user's: what it measures is theirs to show.
-    all_callbacks = [meter, *(callbacks or []), log, save]
+    all_callbacks = [meter, *(callbacks or []), save]
     display = PretrainingDisplay(meter, backbone_config, batches)
     if verbose == "auto":
         all_callbacks.insert(0, display)
@@ -91,23 +86,7 @@ def run(
             )
     finally:
         display.close()  # Keras calls nothing after a Ctrl-C.
-    history = keras.callbacks.History()
-    history.set_model(model)
-    history.on_train_begin()
-    for epoch, values in enumerate(logs):
-        history.on_epoch_end(epoch, values)
-    return history
-
-
-class _Log(keras.callbacks.Callback):
-    """Keeps the logs of every epoch of the run in a list."""
-
-    def __init__(self, logs: list[dict[str, float]]):
-        super().__init__()
-        self.logs = logs
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.logs.append({k: float(v) for k, v in logs.items()})
+    return save.history(model)
 
 
 class PretrainingDisplay(TrainingDisplay):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,10 @@ from kbert.errors import InputError
 from kbert.report.display import TrainingDisplay
 from kbert.task import Task
 from kbert.training.optimizer import make_optimizer
+from kbert.training.resume import BestWeights
+from kbert.training.resume import RunFolder
+from kbert.training.resume import SaveState
+from kbert.training.resume import restore
 
 # Set aside for a head that needs validation data when none is given.
 HELD_OUT = 0.1
@@ -34,6 +40,20 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def digest(self) -> str:
+        """SHA-256 of all of it."""
+        digest = hashlib.sha256()
+        for array in (
+            self.table.token_ids,
+            self.table.segment_ids,
+            self.table.offsets,
+            self.targets,
+            self.sample_weight,
+        ):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
 
     def take(self, rows: np.ndarray) -> Examples:
         """The examples of some rows."""
@@ -63,6 +83,7 @@ def fit(
     early_stopping: int | None = None,
     callbacks: list | None = None,
     verbose: str | int = "auto",
+    run_dir: str | os.PathLike | None = None,
     seed: int = 0,
 ) -> keras.callbacks.History:
     """Fine-tune a task; see `kbert.Classifier.fit`, which documents it."""
@@ -85,12 +106,35 @@ def fit(
             validation_split = HELD_OUT
         examples, validation = _split(examples, validation_split, seed)
 
+    run = state = None
+    if run_dir is not None:
+        settings = {
+            "data": examples.digest(),
+            "validation": None if validation is None else validation.digest(),
+            "head": {"name": task.head.name} | task.head.get_config(),
+            "backbone": task.backbone.config,
+            "policy": keras.config.dtype_policy().name,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "warmup": warmup,
+            "weight_decay": weight_decay,
+            "layer_decay": layer_decay,
+            "early_stopping": early_stopping,
+            "seed": seed,
+            "backend": keras.backend.backend(),
+            "keras": keras.__version__,
+        }
+        run = RunFolder(run_dir, settings)
+        state = run.latest()
+    done = 0 if state is None else len(state.facts["logs"])
     batches = LengthBatches(
         examples.table,
         examples.targets,
         examples.sample_weight,
         batch_size,
         seed=seed,
+        epoch=done,
     )
     task.model.compile(
         make_optimizer(
@@ -104,44 +148,54 @@ def fit(
         loss=task.head.loss(),
         metrics=task.head.metrics(),
     )
-    callbacks = list(callbacks or [])
+    if state is not None:
+        restore(task.model, state)
+    callbacks, best, save = list(callbacks or []), None, None
     if validation is not None:
-        monitor, mode = task.head.monitor
-        callbacks.append(
-            keras.callbacks.EarlyStopping(
-                monitor,
-                mode=mode,
-                patience=epochs if early_stopping is None else early_stopping,
-                restore_best_weights=True,
-            )
-        )
+        patience = epochs if early_stopping is None else early_stopping
+        best = BestWeights(*task.head.monitor, patience, state)
+        callbacks.append(best)
     elif early_stopping is not None:
         raise ConfigError(
             "`early_stopping` watches validation data. Received: "
             f"early_stopping={early_stopping} without `validation_data` or "
             "`validation_split`."
         )
+    if run is not None:
+        kept = (
+            {}
+            if best is None
+            else {"facts": best.facts, "tensors": best.tensors}
+        )
+        save = SaveState(run, state, **kept)
+        callbacks.append(save)
     display = TrainingDisplay(len(examples.table.token_ids))
     if verbose == "auto":
         callbacks.append(display)
-    try:
-        history = task.model.fit(
-            batches.for_fit(),
-            epochs=epochs,
-            validation_data=None
-            if validation is None
-            else LengthBatches(
-                validation.table,
-                validation.targets,
-                batch_size=batch_size,
-                shuffle=False,
-            ).for_fit(),
-            callbacks=callbacks,
-            verbose=0 if verbose == "auto" else verbose,
-            shuffle=False,  # The batches shuffle themselves, by length.
-        )
-    finally:
-        display.close()  # Keras calls nothing after a Ctrl-C.
+    if state is not None and (done == epochs or state.facts.get("stopped")):
+        _take_best(task.model, best)
+    else:
+        try:
+            history = task.model.fit(
+                batches.for_fit(),
+                initial_epoch=done,
+                epochs=epochs,
+                validation_data=None
+                if validation is None
+                else LengthBatches(
+                    validation.table,
+                    validation.targets,
+                    batch_size=batch_size,
+                    shuffle=False,
+                ).for_fit(),
+                callbacks=callbacks,
+                verbose=0 if verbose == "auto" else verbose,
+                shuffle=False,  # The batches shuffle themselves, by length.
+            )
+        finally:
+            display.close()  # Keras calls nothing after a Ctrl-C.
+    if save is not None:
+        history = save.history(task.model)
     facts = {"epochs": len(history.epoch)}
     if validation is not None:
         answers = task.answer_table(validation.table)
@@ -156,6 +210,14 @@ def fit(
         facts["validation"] = task.head.report(answers, validation.targets)
     task.note_training(len(examples), time.perf_counter() - started, **facts)
     return history
+
+
+def _take_best(model: keras.Model, best: BestWeights | None) -> None:
+    """What the end of `model.fit` does, for a run that is over already."""
+    if best is not None:
+        best.set_model(model)
+        best.on_train_begin()
+        best.on_train_end()
 
 
 def _check(epochs, batch_size, validation_split, warmup, layer_decay):

@@ -170,33 +170,95 @@ class SaveState(keras.callbacks.Callback):
 
     Args:
         run: `RunFolder`.
-        facts: gives what to write beside the variables and the random
-            states, after `step` batches, as JSON can hold it.
-        step: batches that were done before this `fit`.
+        state: what came back from it; None for a new run.
+        facts: gives what to write beside the variables, the logs and the
+            random states, after so many batches, as JSON can hold it.
+        tensors: gives further arrays, by name.
 
     Attributes:
-        seconds: what the writing has cost.
+        step: batches that are done.
+        logs: the logs of every epoch of the whole run.
     """
 
     def __init__(
-        self, run: RunFolder, facts: Callable[[int], dict], step: int = 0
+        self,
+        run: RunFolder,
+        state: State | None = None,
+        facts: Callable[[int], dict] = lambda step: {},
+        tensors: Callable[[], dict] = dict,
     ):
         super().__init__()
         self.run = run
         self.facts = facts
-        self.step = step
+        self.tensors = tensors
+        self.step = 0 if state is None else state.step
+        self.logs = [] if state is None else state.facts["logs"]
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
 
     def on_epoch_end(self, epoch, logs=None):
+        self.logs.append({k: float(v) for k, v in (logs or {}).items()})
+        facts = {"logs": self.logs, "random": random_states()}
         self.run.save(
             State(
                 self.step,
-                tensors_of(self.model),
-                self.facts(self.step) | {"random": random_states()},
+                tensors_of(self.model) | self.tensors(),
+                self.facts(self.step) | facts,
             )
         )
+
+    def history(self, model: keras.Model) -> keras.callbacks.History:
+        """The `History` of the whole run."""
+        history = keras.callbacks.History()
+        history.set_model(model)
+        history.on_train_begin()
+        for epoch, logs in enumerate(self.logs):
+            history.on_epoch_end(epoch, logs)
+        return history
+
+
+class BestWeights(keras.callbacks.EarlyStopping):
+    """Early stopping that keeps the best weights, and goes on after a stop.
+
+    Args:
+        monitor: name of a metric.
+        mode: `"max"` or `"min"`.
+        patience: epochs without a better one after which to stop.
+        state: what came back from a `RunFolder`; None for a new run.
+    """
+
+    FACTS = ("best", "wait", "best_epoch", "stopped_epoch")
+
+    def __init__(
+        self, monitor: str, mode: str, patience: int, state: State | None = None
+    ):
+        super().__init__(
+            monitor, mode=mode, patience=patience, restore_best_weights=True
+        )
+        self.state = state
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        if self.state is None:
+            return
+        for name, value in self.state.facts["best_weights"].items():
+            setattr(self, name, value)
+        names = [n for n in self.state.tensors if n.startswith("best.")]
+        self.best_weights = [
+            self.state.tensors[f"best.{i}"] for i in range(len(names))
+        ] or None
+
+    def facts(self, step: int) -> dict[str, Any]:
+        """What `SaveState` takes."""
+        values = {name: getattr(self, name) for name in self.FACTS}
+        values["best"] = None if self.best is None else float(self.best)
+        return {"best_weights": values, "stopped": self.model.stop_training}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What `SaveState` takes."""
+        weights = enumerate(self.best_weights or [])
+        return {f"best.{i}": np.asarray(weight) for i, weight in weights}
 
 
 def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:

@@ -89,6 +89,31 @@ def test_lengths(documents, length, relations, seed):
         np.testing.assert_array_equal(a, b)
 
 
+def test_lengths_do_not_tell_the_relation():
+    # Short documents: nearly every chunk is at an end.
+    generator = np.random.default_rng(5)
+    part = shard(
+        [
+            generator.integers(4, 20, generator.integers(2, 5)).tolist()
+            for _ in range(4000)
+        ]
+    )
+    plan = plan_examples(part, 128, (NEXT, RANDOM), (0,))
+    random = plan.relations == RANDOM
+    for column in (0, 1):
+        means = [
+            plan.lengths[kind, column].mean() for kind in (random, ~random)
+        ]
+        assert means[0] == pytest.approx(means[1], rel=0.05)
+    # The best guess from the total length is hardly better than chance.
+    total = plan.lengths.sum(axis=1)
+    right = sum(
+        np.bincount(random[total == n], minlength=2).max()
+        for n in np.unique(total)
+    )
+    assert right / len(plan) < 0.6
+
+
 def test_rows_are_full_but_for_the_short_ones():
     part = shard([[10] * 200 for _ in range(20)])
     plan = plan_examples(part, 103, (NEXT, RANDOM), (3,))
