@@ -220,23 +220,23 @@ class LengthBatches(keras.utils.PyDataset):
         """
         if keras.backend.backend() != "tensorflow":
             return self
-        import tensorflow as tf
 
         def epoch():
             yield from self
             self.on_epoch_end()
 
-        return tf_dataset(epoch, self[0]).apply(
-            tf.data.experimental.assert_cardinality(len(self))
-        )
+        return tf_dataset(epoch, self[0], len(self))
 
 
-def tf_dataset(batches: Callable[[], Iterator], example: tuple):
+def tf_dataset(
+    batches: Callable[[], Iterator], example: tuple, count: int | None = None
+):
     """A `tf.data.Dataset` of batches whose lengths vary.
 
     Args:
         batches: gives an iterator of batches of one structure of arrays.
         example: such a batch.
+        count: how many there are; None for batches without end.
     """
     import tensorflow as tf
 
@@ -244,6 +244,9 @@ def tf_dataset(batches: Callable[[], Iterator], example: tuple):
         dims = (None,) * min(array.ndim, 2) + array.shape[2:]
         return tf.TensorSpec(dims, array.dtype)
 
-    return tf.data.Dataset.from_generator(
+    dataset = tf.data.Dataset.from_generator(
         batches, output_signature=keras.tree.map_structure(spec, example)
-    ).prefetch(2)
+    )
+    if count is not None:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
+    return dataset.prefetch(2)

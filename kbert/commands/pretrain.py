@@ -29,6 +29,10 @@ def pretrain(
             metavar="DIR", help="Where the recipe's text files are looked for."
         ),
     ] = Path("."),
+    tensorboard: Annotated[
+        bool,
+        typer.Option("--tensorboard", help="Write DIR/tensorboard too."),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Show errors only.")
     ] = False,
@@ -53,7 +57,12 @@ def pretrain(
 
     notes = common.notes(quiet)
     result = run_recipe(
-        plan, run_dir, data, notes, verbose=0 if quiet else "auto"
+        plan,
+        run_dir,
+        data,
+        notes,
+        verbose=0 if quiet else "auto",
+        tensorboard=tensorboard,
     )
     if as_json:
         common.print_json(result)

@@ -126,7 +126,7 @@ def repeatable(batches: PretrainingBatches, count: int) -> Any:
     held = [batch for _, batch in pairs]
     if keras.backend.backend() != "tensorflow":
         return _Held(held)
-    return tf_dataset(lambda: iter(held), held[0])
+    return tf_dataset(lambda: iter(held), held[0], len(held))
 
 
 class _Held(keras.utils.PyDataset):

@@ -40,6 +40,9 @@ class MaskedLanguageHead(keras.layers.Layer):
 
     Returns:
         float32 `(B, P, V)`.
+
+    Made from its own config, the head has embeddings of its own, which are no
+    longer shared: make it anew with `pretraining_model`.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class MaskedLanguageHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.token_embedding = token_embedding
         self.hidden_dim = token_embedding.output_dim
+        self.activation = activation
+        self.initializer_range = initializer_range
         self.dense = keras.layers.Dense(
             self.hidden_dim,
             activation=ACTIVATIONS[activation],
@@ -89,6 +94,23 @@ class MaskedLanguageHead(keras.layers.Layer):
         return keras.KerasTensor(
             (*positions.shape, self.token_embedding.input_dim), dtype="float32"
         )
+
+    def get_config(self):
+        return super().get_config() | {
+            "token_embedding": keras.saving.serialize_keras_object(
+                self.token_embedding
+            ),
+            "activation": self.activation,
+            "layer_norm_epsilon": self.norm.epsilon,
+            "initializer_range": self.initializer_range,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        embedding = keras.saving.deserialize_keras_object(
+            config.pop("token_embedding")
+        )
+        return cls(embedding, **config)
 
 
 def pretraining_model(

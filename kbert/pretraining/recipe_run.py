@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+import keras
 from rich.console import Console
 
+from kbert.errors import ConfigError
 from kbert.pretrainer import Pretrainer
 from kbert.pretraining.corpus import Corpus
 from kbert.pretraining.recipe import Recipe
@@ -21,6 +24,7 @@ def run_recipe(
     data: str | os.PathLike,
     console: Console,
     verbose: str | int = "auto",
+    tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Do all that a recipe asks for; what is done already is not done again.
 
@@ -30,6 +34,7 @@ def run_recipe(
         data: folder that the recipe's files are relative to.
         console: where remarks go.
         verbose: of `Pretrainer.fit`.
+        tensorboard: write logs for TensorBoard too (it takes TensorFlow).
 
     Returns:
         What is known of the run, as JSON can hold it: sizes, seconds, and
@@ -41,13 +46,19 @@ def run_recipe(
     if "validation" in recipe.text:
         validation = _corpus(recipe, "validation", run_dir, data, console)
     pretrainer = Pretrainer(train, **recipe.model)
-    console.print(
+    _say(
+        console,
         f"Training {pretrainer.model.count_params():,} weights on "
-        f"{train.tokens:,} tokens of {train.documents:,} documents"
+        f"{train.tokens:,} tokens of {train.documents:,} documents",
     )
+    callbacks = [_tensorboard(run_dir)] if tensorboard else []
     started = time.perf_counter()
     history = pretrainer.fit(
-        run_dir, validation=validation, verbose=verbose, **recipe.training
+        run_dir,
+        validation=validation,
+        callbacks=callbacks,
+        verbose=verbose,
+        **recipe.training,
     )
     result = {
         "parameters": pretrainer.model.count_params(),
@@ -67,6 +78,19 @@ def run_recipe(
         pretrainer.save(**recipe.output)
         result["saved"] = recipe.output["path"]
     return result
+
+
+def _tensorboard(run_dir: Path) -> keras.callbacks.Callback:
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError(
+            "Logs for TensorBoard take the package tensorboard, which is not "
+            "installed. Install it: pip install 'kbert[tensorboard]'."
+        )
+    return keras.callbacks.TensorBoard(run_dir / "tensorboard")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False)
 
 
 def _corpus(recipe, part, run_dir, data, console) -> Corpus:
@@ -89,9 +113,10 @@ def _corpus(recipe, part, run_dir, data, console) -> Corpus:
         folder,
         **options,
     )
-    console.print(
+    _say(
+        console,
         f"{folder}: {corpus.documents:,} documents, {corpus.sentences:,} "
-        f"sentences, {corpus.tokens:,} tokens"
+        f"sentences, {corpus.tokens:,} tokens",
     )
     return corpus
 
@@ -118,5 +143,5 @@ def _tokenizer(recipe, run_dir, data, console):
         )
         run_dir.mkdir(parents=True, exist_ok=True)
         Tokenizer(vocabulary, lowercase=lowercase).save(path)
-        console.print(f"{path}: {len(vocabulary):,} tokens")
+        _say(console, f"{path}: {len(vocabulary):,} tokens")
     return Tokenizer.from_file(path, lowercase=lowercase)

@@ -68,6 +68,15 @@ def test_output_weights_are_the_embeddings():
     assert (before[..., 49] != after[..., 49]).all()
 
 
+def test_config():
+    model = make()
+    json = model.to_json()
+    assert "MaskedLanguageHead" in json
+    head = model.get_layer("mlm")
+    copy = type(head).from_config(head.get_config())
+    assert copy.get_config() == head.get_config()
+
+
 def test_weights_go_out_and_come_back():
     one, other = make(), make()
     tensors = head_tensors(one)

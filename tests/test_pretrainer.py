@@ -1,0 +1,254 @@
+"""`Pretrainer`: what it learns, refuses, saves and goes on with."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import kbert
+from kbert.errors import CheckpointError
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.errors import UnknownNameError
+
+OPTIONS = {"steps": 4, "batch_size": 8, "save_every": 2, "verbose": 0}
+
+
+def make(corpus, preset="random:1x32", **options):
+    return kbert.Pretrainer(
+        corpus, preset, **({"sequence_length": 32} | options)
+    )
+
+
+def weights(pretrainer):
+    return [np.array(v) for v in pretrainer.model.weights]
+
+
+def test_it_learns(corpus, tmp_path):
+    pretrainer = make(corpus)
+    before = pretrainer.evaluate(corpus, steps=10, batch_size=8)
+    history = pretrainer.fit(
+        tmp_path,
+        **(OPTIONS | {"steps": 60, "save_every": 30}),
+        learning_rate=3e-3,
+        validation=corpus,
+        validation_steps=3,
+    ).history
+    after = pretrainer.evaluate(corpus, steps=10, batch_size=8)
+    assert after["mlm_loss"] < before["mlm_loss"] - 0.3
+    # Before anything is learned, every token is as likely.
+    assert before["mlm_loss"] == pytest.approx(
+        np.log(len(corpus.vocabulary)), abs=0.1
+    )
+    assert before["unigram_entropy"] == pytest.approx(corpus.unigram_entropy())
+    assert {
+        "loss",
+        "mlm_accuracy",
+        "nsp_loss",
+        "val_mlm_loss",
+        "val_nsp_accuracy",
+        "tokens_per_second",
+        "real_tokens",
+    } <= history.keys()
+    assert all(len(values) == 2 for values in history.values())
+    assert 0.9 < history["real_tokens"][0] <= 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "lamb"},
+        {"accumulate": 4},
+        {"jit_compile": True},
+        {"steps": 3},
+    ],
+)
+def test_ways_to_train(corpus, tmp_path, options):
+    pretrainer = make(corpus, objectives={"mlm": 1.0, "sop": 0.5})
+    before = weights(pretrainer)
+    history = pretrainer.fit(tmp_path, **(OPTIONS | options)).history
+    assert np.isfinite(history["loss"]).all()
+    assert len(history["loss"]) == 2
+    assert any(
+        (a != b).any() for a, b in zip(before, weights(pretrainer), strict=True)
+    )
+
+
+def test_accumulated_gradients_equal_one_batch(corpus):
+    """The same rows in one part and in four change the weights alike."""
+    import itertools
+
+    from kbert.pretraining.batches import Position
+    from kbert.training.optimizer import make_optimizer
+
+    one, four = make(corpus), make(corpus)
+    for variable, value in zip(
+        four.model.weights, one.model.weights, strict=True
+    ):
+        variable.assign(value)
+    for layer in (*one.model._flatten_layers(), *four.model._flatten_layers()):
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    batches = one._batches(corpus, 8, static=False)
+    _, batch = next(itertools.islice(batches.after(Position()), 1))
+    for pretrainer, parts in ((one, 1), (four, 4)):
+        pretrainer.compile(
+            make_optimizer("adamw", 1e-3, 2 * parts, 0.0, accumulate=parts)
+        )
+        rows = 8 // parts
+        for i in range(parts):
+            part = keras.tree.map_structure(
+                lambda x, i=i, rows=rows: x[i * rows : (i + 1) * rows], batch
+            )
+            pretrainer.model.train_on_batch(*part)
+    # Rows hide different numbers of tokens, so parts weigh a little otherwise.
+    for a, b in zip(one.model.weights, four.model.weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3)
+    assert int(four.model.optimizer.iterations) == 1
+
+
+def test_a_run_goes_on_bit_for_bit(corpus, tmp_path):
+    whole = make(corpus, seed=5)
+    expected = whole.fit(tmp_path / "whole", **OPTIONS).history
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(corpus, seed=5).fit(
+            tmp_path / "run", **OPTIONS, callbacks=[Stop()]
+        )
+    again = make(corpus, seed=5)
+    history = again.fit(tmp_path / "run", **OPTIONS).history
+    assert history["loss"] == expected["loss"]
+    for a, b in zip(weights(whole), weights(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # A run that is over is only loaded.
+    over = make(corpus, seed=5)
+    assert over.fit(tmp_path / "run", **OPTIONS).history == history
+    for a, b in zip(weights(whole), weights(over), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ConfigError, match="learning_rate was 0.0001 and is"):
+        make(corpus, seed=5).fit(
+            tmp_path / "run", **OPTIONS, learning_rate=1e-3
+        )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_saved_as_a_preset(corpus, tmp_path, dtype):
+    pretrainer = make(corpus)
+    pretrainer.fit(tmp_path / "run", **OPTIONS)
+    pretrainer.save(tmp_path / "preset", dtype=dtype)
+    tolerance = {"float32": 0, "float16": 1e-3}[dtype]
+    # To pretrain further, heads included.
+    again = make(corpus, preset=tmp_path / "preset")
+    for a, b in zip(weights(pretrainer), weights(again), strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerance)
+    again.fit(tmp_path / "further", **OPTIONS)
+    # To fine-tune.
+    clf = kbert.Classifier(
+        tmp_path / "preset", labels=["a", "b"], max_length=16
+    )
+    assert clf.tokenizer.vocabulary == corpus.vocabulary
+    assert clf.predict_proba(["a bird calls"]).shape == (1, 2)
+
+
+def test_a_preset_without_heads_begins_them_at_random(corpus, tmp_path):
+    clf = kbert.Classifier(
+        "random:tiny",
+        labels=["a", "b"],
+        vocabulary=corpus.path / "vocab.txt",
+        max_length=16,
+    )
+    clf.save(tmp_path / "clf")
+    pretrainer = make(corpus, preset=tmp_path / "clf")
+    for a, b in zip(
+        clf.backbone.weights, pretrainer.backbone.weights, strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+# === Errors ===
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"objectives": {"mln": 1.0}}, UnknownNameError, "mean 'mlm'"),
+        ({"objectives": {}}, ConfigError, "one or more"),
+        ({"objectives": {"mlm": 0}}, ConfigError, "above 0.*mlm=0"),
+        ({"mask_rate": 1.5}, ConfigError, "mask_rate=1.5"),
+        (
+            {"objectives": {"nsp": 1.0}, "whole_words": True},
+            ConfigError,
+            "about the objective 'mlm'",
+        ),
+        ({"sequence_length": 513}, ConfigError, "8 to 512"),
+        ({"preset": "random:huge"}, UnknownNameError, "size"),
+    ],
+)
+def test_wrong_arguments(corpus, options, error, message):
+    with pytest.raises(error, match=message):
+        make(corpus, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"steps": 0}, ConfigError, "`steps`.*positive integer"),
+        ({"accumulate": 3}, ConfigError, "multiple of `accumulate`"),
+        ({"warmup": 2}, ConfigError, "`warmup`"),
+        ({"optimizer": "sgdd"}, UnknownNameError, "optimizer"),
+        ({"batch_size": 10_000}, InputError, "smaller batch_size"),
+    ],
+)
+def test_wrong_arguments_of_fit(corpus, tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        make(corpus).fit(tmp_path / "run", **(OPTIONS | options))
+
+
+def test_vocabularies_must_fit(corpus, kill, tmp_path, monkeypatch):
+    monkeypatch.setattr(kill, "WORDS", [*kill.WORDS, "zoo"])
+    other = kbert.Corpus(kill.make_corpus(tmp_path))
+    with pytest.raises(InputError, match="Build it again"):
+        make(corpus).evaluate(other)
+    make(corpus).save(tmp_path / "preset")
+    with pytest.raises(CheckpointError, match="kbert corpus --preset"):
+        make(other, preset=tmp_path / "preset")
+
+
+def test_no_corpus(tmp_path):
+    with pytest.raises(CheckpointError, match="kbert.build_corpus"):
+        kbert.Pretrainer(tmp_path / "nowhere")
+
+
+# === Backends ===
+
+ON_JAX = """
+import sys
+import kbert
+pretrainer = kbert.Pretrainer({corpus!r}, "random:1x16", sequence_length=24)
+history = pretrainer.fit(
+    {run!r}, steps=2, batch_size=8, save_every=1, verbose=0
+)
+pretrainer.evaluate({corpus!r}, steps=1, batch_size=8)
+pretrainer.save({out!r})
+assert len(history.history["loss"]) == 2
+assert "tensorflow" not in sys.modules
+"""
+
+
+def test_training_on_jax_needs_no_tensorflow(corpus, tmp_path, monkeypatch):
+    pytest.importorskip("jax")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    program = ON_JAX.format(
+        corpus=str(corpus.path),
+        run=str(tmp_path / "run"),
+        out=str(tmp_path / "out"),
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert (tmp_path / "out" / "model.safetensors").is_file()
