@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 import zipfile
 from collections.abc import Callable
@@ -41,6 +42,36 @@ class Mirror(Protocol):
         Whatever else is left in `into` is thrown away. Any exception means
         that this mirror failed and the next one is tried.
         """
+
+
+@dataclass(frozen=True)
+class BundledMirror:
+    """A folder that came with kbert itself; nothing is downloaded.
+
+    Args:
+        folder: its name under saved_models/presets.
+    """
+
+    folder: str
+
+    def __str__(self) -> str:
+        return f"kbert's own presets, {self.folder}"
+
+    def fetch(self, files: Iterable[str], into: Path, report: Report) -> None:
+        places = (
+            # A checkout, or an installation that can be edited.
+            Path(__file__).resolve().parents[2] / "saved_models" / "presets",
+            # Where pip puts the data files of a package.
+            Path(sysconfig.get_path("data")) / "share" / "kbert" / "presets",
+        )
+        for place in places:
+            if (place / self.folder).is_dir():
+                for name in files:
+                    shutil.copyfile(place / self.folder / name, into / name)
+                return
+        raise DownloadError(
+            f"none of these folders holds it: {', '.join(map(str, places))}"
+        )
 
 
 @dataclass(frozen=True)
