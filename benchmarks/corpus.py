@@ -11,14 +11,11 @@ for in `$KBERT_DATA`, else in `../shared/data` beside the repository.
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 SIZE = 8000
@@ -106,18 +103,13 @@ def main():
         print(json.dumps(STEPS[name](*rest)))
         return
 
+    from machine import machine
+
     files = data_root() / "enwiki"
-    load = os.getloadavg()[0]
-    versions = ", ".join(
-        f"{package} {version(package)}"
-        for package in ("tensorflow", "tensorflow-text", "tokenizers")
-    )
     text = run("text", files)["bytes"] / 1e6
     print(
-        f"{date.today()}, {cpu()}, {len(os.sched_getaffinity(0))} of them "
-        f"used, load before the start {load:.1f}, Python "
-        f"{platform.python_version()}, {versions}.\n{files.name}: "
-        f"{text:.1f} MB of text.\n"
+        f"{machine('tensorflow', 'tensorflow-text', 'tokenizers')}.\n"
+        f"{files.name}: {text:.1f} MB of text.\n"
     )
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = Path(folder, "vocab.txt")
@@ -142,14 +134,6 @@ def main():
                 f"| {found['peak']:,.0f} |",
                 flush=True,
             )
-
-
-def cpu() -> str:
-    """The processor's name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return f"{line.split(':')[1].strip()} x {os.cpu_count()}"
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -27,9 +26,9 @@ from kbert.quiet import import_tensorflow
 import_tensorflow()  # Without its start-up messages.
 
 import datasets
-import keras
 import torch
 import transformers
+from machine import machine
 from rich.console import Console
 from rich.table import Table
 
@@ -70,7 +69,7 @@ class Ours:
         """Tokens a second of one `fit`."""
         steps = steps or self.steps
         feed = Feed(
-            self.pretrainer._batches(
+            self.pretrainer.batches(
                 self.pretrainer.corpus, self.rows, static=False
             ),
             self.position,
@@ -112,7 +111,7 @@ class Theirs:
             "random:1x64",
             objectives={"nsp": 1.0},
             sequence_length=length,
-        )._batches(corpus, rows, static=False)
+        ).batches(corpus, rows)
         examples = []
         for _, (x, y, _) in itertools.islice(
             batches.after(Position()), 3 * steps
@@ -149,16 +148,6 @@ class Theirs:
         return tokens / (time.perf_counter() - started)
 
 
-def machine() -> str:
-    cores = len(os.sched_getaffinity(0))
-    return (
-        f"{time.strftime('%Y-%m-%d')}, {cores} cores {platform.machine()}, "
-        f"kbert {kbert.__version__}, keras {keras.__version__} on "
-        f"{keras.backend.backend()}, transformers "
-        f"{transformers.__version__}, torch {torch.__version__}"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -172,7 +161,7 @@ def main() -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     ceiling = matmul_ceiling("float32")
     table = Table(
-        title=f"{machine()}; matmul ceiling {ceiling / 1e9:.0f} GFLOP/s"
+        title=f"{machine('tensorflow', 'transformers', 'torch')}; matmul ceiling {ceiling / 1e9:.0f} GFLOP/s"
     )
     for name in (
         "model",

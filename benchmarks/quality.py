@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -32,7 +30,7 @@ import_tensorflow()  # Without its start-up messages.
 import datasets
 import keras
 import numpy as np
-import sklearn
+from machine import machine
 from rich.console import Console
 from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -200,17 +198,6 @@ ROWS: dict[str, Callable[[int, Start], tuple[Scores, Scores]]] = {
 }
 
 
-def machine() -> str:
-    cores = len(os.sched_getaffinity(0))
-    return (
-        f"{time.strftime('%Y-%m-%d')}, {cores} cores {platform.machine()}, "
-        f"Python {platform.python_version()}, kbert {kbert.__version__}, "
-        f"keras {keras.__version__} on {keras.backend.backend()} in "
-        f"{keras.config.dtype_policy().name}, "
-        f"scikit-learn {sklearn.__version__}"
-    )
-
-
 def mean_sd(values: list[float]) -> str:
     mean = f"{100 * statistics.mean(values):.2f}"
     if len(values) < 2:
@@ -253,7 +240,11 @@ def main() -> None:
         arguments.learning_rate,
     )
 
-    table = Table(title=machine())
+    header = (
+        f"{machine('keras', 'tensorflow', 'scikit-learn')}, "
+        f"{keras.backend.backend()} in {arguments.policy}"
+    )
+    table = Table(title=header)
     for title in ("row", "metric", "kbert", "TF-IDF + SVM", "minutes a seed"):
         table.add_column(title, justify="left" if title == "row" else "right")
     for name in rows:
@@ -270,7 +261,7 @@ def main() -> None:
                 "kbert": ours,
                 "svm": peer,
                 "minutes": round(minutes[-1], 2),
-                "machine": machine(),
+                "machine": header,
             }
             print(json.dumps(record), file=sys.stderr, flush=True)
             if arguments.log:

@@ -16,13 +16,10 @@ os.environ["RAYON_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import argparse
-import platform
 import statistics
 import tarfile
 import time
 from collections.abc import Iterator
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 BATCH = 512
@@ -139,20 +136,17 @@ def main():
     arguments = parser.parse_args()
 
     import tensorflow as tf
+    from machine import machine
 
     from kbert.tokenizer import Tokenizer
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
-    versions = ", ".join(
-        f"{package} {version(package)}"
-        for package in ("tensorflow", "tensorflow-text", "tokenizers")
-    )
     lines = "all lines" if arguments.full else "the sample"
     print(
-        f"{date.today()}, {cpu()}, Python {platform.python_version()}, "
-        f"{versions}.\nBatches of {BATCH}, one thread each, medians of "
+        f"{machine('tensorflow', 'tensorflow-text', 'tokenizers')}.\n"
+        f"Batches of {BATCH}, one thread each, medians of "
         f"{arguments.repeats} runs in turns over up to {arguments.sample:,} "
         f"lines; ids compared over {lines}.\n"
     )
@@ -184,14 +178,6 @@ def main():
                 ),
                 flush=True,
             )
-
-
-def cpu() -> str:
-    """The processor's name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return f"{line.split(':')[1].strip()} x {os.cpu_count()}"
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ from kbert.checkpoints.pretraining import head_tensors
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import InputError
-from kbert.errors import UnknownNameError
 from kbert.folders import new_folder
 from kbert.pretraining.batches import PretrainingBatches
+from kbert.pretraining.checks import check_fit
+from kbert.pretraining.checks import check_objectives
 from kbert.pretraining.corpus import Corpus
 from kbert.pretraining.feed import repeatable
-from kbert.pretraining.heads import OBJECTIVES
 from kbert.pretraining.heads import pretraining_model
 from kbert.training.optimizer import make_optimizer
 
@@ -89,7 +89,7 @@ class Pretrainer:
     ):
         if objectives is None:
             objectives = {"mlm": 1.0, "nsp": 1.0}
-        _check_objectives(objectives, mask_rate, whole_words)
+        check_objectives(objectives, mask_rate, whole_words)
         _set_random_seed(seed)
         self.corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
         self.preset = os.fspath(preset)
@@ -191,7 +191,7 @@ class Pretrainer:
         from kbert.pretraining.run import run
 
         save_every = save_every or max(100, math.ceil(steps / 100))
-        _check_fit(steps, batch_size, accumulate, warmup, save_every)
+        check_fit(steps, batch_size, accumulate, warmup, save_every)
         steps = save_every * math.ceil(steps / save_every)
         total = steps * accumulate
         static = static_shapes() or jit_compile is True
@@ -230,12 +230,12 @@ class Pretrainer:
         held_out = None
         if validation is not None:
             held_out = repeatable(
-                self._batches(self._open(validation), batch_size, static),
+                self.batches(self._open(validation), batch_size, static),
                 validation_steps,
             )
         return run(
             self.model,
-            self._batches(self.corpus, batch_size // accumulate, static),
+            self.batches(self.corpus, batch_size // accumulate, static),
             run_dir,
             settings,
             total,
@@ -269,9 +269,10 @@ class Pretrainer:
             jit_compile=jit_compile,
         )
 
-    def _batches(
-        self, corpus: Corpus, batch_size: int, static: bool
+    def batches(
+        self, corpus: Corpus, batch_size: int, static: bool = False
     ) -> PretrainingBatches:
+        """The batches of a corpus; `static` pads them to few lengths."""
         return PretrainingBatches(
             corpus,
             tuple(self.objectives),
@@ -307,7 +308,7 @@ class Pretrainer:
         corpus = self._open(corpus)
         if not self.model.compiled:
             self.compile()
-        batches = self._batches(corpus, batch_size, static_shapes())
+        batches = self.batches(corpus, batch_size, static_shapes())
         values = self.model.evaluate(
             repeatable(batches, steps), return_dict=True, verbose=0
         )
@@ -372,55 +373,3 @@ def _set_random_seed(seed: int) -> None:
         # TensorFlow wherever that is installed.
         random.seed(seed)
         np.random.seed(seed)
-
-
-# === Checks ===
-
-
-def _check_objectives(objectives, mask_rate, whole_words):
-    for name, weight in objectives.items():
-        if name not in OBJECTIVES:
-            raise UnknownNameError("objective", name, OBJECTIVES)
-        if not (isinstance(weight, int | float) and weight > 0):
-            raise ConfigError(
-                f"Weights of `objectives` must be above 0. Received: "
-                f"{name}={weight!r}. Leave out what is not wanted."
-            )
-    if not objectives:
-        raise ConfigError(
-            f"`objectives` must name one or more of {', '.join(OBJECTIVES)}. "
-            "Received: none."
-        )
-    if not 0 < mask_rate < 1:
-        raise ConfigError(
-            f"`mask_rate` must be a fraction above 0. Received: "
-            f"mask_rate={mask_rate!r}"
-        )
-    if whole_words and "mlm" not in objectives:
-        raise ConfigError(
-            "`whole_words` is about the objective 'mlm'. Received: "
-            f"whole_words=True with {', '.join(objectives)}."
-        )
-
-
-def _check_fit(steps, batch_size, accumulate, warmup, save_every):
-    for name, value in (
-        ("steps", steps),
-        ("batch_size", batch_size),
-        ("accumulate", accumulate),
-        ("save_every", save_every),
-    ):
-        if type(value) is not int or value < 1:
-            raise ConfigError(
-                f"`{name}` must be a positive integer. Received: "
-                f"{name}={value!r}"
-            )
-    if batch_size % accumulate:
-        raise ConfigError(
-            "`batch_size` must be a multiple of `accumulate`. Received: "
-            f"batch_size={batch_size}, accumulate={accumulate}"
-        )
-    if not 0 <= warmup <= 1:
-        raise ConfigError(
-            f"`warmup` must be a fraction. Received: warmup={warmup!r}"
-        )

@@ -91,7 +91,7 @@ def test_accumulated_gradients_equal_one_batch(corpus):
     for layer in (*one.model._flatten_layers(), *four.model._flatten_layers()):
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0
-    batches = one._batches(corpus, 8, static=False)
+    batches = one.batches(corpus, 8)
     _, batch = next(itertools.islice(batches.after(Position()), 1))
     for pretrainer, parts in ((one, 1), (four, 4)):
         pretrainer.compile(

@@ -1,0 +1,65 @@
+"""Checks of arguments, before anything is read or built.
+
+They raise `ConfigError`, or `UnknownNameError` for a name.
+"""
+
+from __future__ import annotations
+
+from kbert.errors import ConfigError
+from kbert.errors import UnknownNameError
+from kbert.pretraining.heads import OBJECTIVES
+
+
+def check_objectives(
+    objectives: dict[str, float], mask_rate: float, whole_words: bool
+) -> None:
+    """Of the arguments of `Pretrainer`."""
+    for name, weight in objectives.items():
+        if name not in OBJECTIVES:
+            raise UnknownNameError("objective", name, OBJECTIVES)
+        if not (isinstance(weight, int | float) and weight > 0):
+            raise ConfigError(
+                f"Weights of `objectives` must be above 0. Received: "
+                f"{name}={weight!r}. Leave out what is not wanted."
+            )
+    if not objectives:
+        raise ConfigError(
+            f"`objectives` must name one or more of {', '.join(OBJECTIVES)}. "
+            "Received: none."
+        )
+    if not 0 < mask_rate < 1:
+        raise ConfigError(
+            f"`mask_rate` must be a fraction above 0. Received: "
+            f"mask_rate={mask_rate!r}"
+        )
+    if whole_words and "mlm" not in objectives:
+        raise ConfigError(
+            "`whole_words` is about the objective 'mlm'. Received: "
+            f"whole_words=True with {', '.join(objectives)}."
+        )
+
+
+def check_fit(
+    steps: int, batch_size: int, accumulate: int, warmup: float, save_every: int
+) -> None:
+    """Of the arguments of `Pretrainer.fit`."""
+    for name, value in (
+        ("steps", steps),
+        ("batch_size", batch_size),
+        ("accumulate", accumulate),
+        ("save_every", save_every),
+    ):
+        if type(value) is not int or value < 1:
+            raise ConfigError(
+                f"`{name}` must be a positive integer. Received: "
+                f"{name}={value!r}"
+            )
+    if batch_size % accumulate:
+        raise ConfigError(
+            "`batch_size` must be a multiple of `accumulate`. Received: "
+            f"batch_size={batch_size}, accumulate={accumulate}"
+        )
+    if not 0 <= warmup <= 1:
+        raise ConfigError(
+            f"`warmup` must be a fraction. Received: warmup={warmup!r}"
+        )
