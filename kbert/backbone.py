@@ -17,6 +17,8 @@ from kbert.layers import ACTIVATIONS
 from kbert.layers import Embeddings
 from kbert.layers import EncoderLayer
 from kbert.layers import kernel_initializer
+from kbert.layout import FlatLayout
+from kbert.layout import pad
 
 # (layers, H); nh = H / 64 and F = 4 H, as in the papers.
 SIZES = {
@@ -164,29 +166,42 @@ class Backbone(keras.Model):
                 (None,), dtype="bool", name="padding_mask"
             ),
         }
-        x = embeddings(inputs["token_ids"], inputs["segment_ids"])  # (B, T, H)
-        # Added to the scores: 0 for real tokens, very negative for padding.
-        mask = ops.cast(inputs["padding_mask"], x.dtype)  # (B, T)
-        bias = (mask[:, None, None, :] - 1.0) * 1e9  # (B, 1, 1, T)
-        hidden_states, attentions = [x], []
-        for layer in encoder:
-            x, probs = layer(x, bias)  # (B, T, H), (B, nh, T, T)
-            hidden_states.append(x)
-            attentions.append(probs)
-        outputs = {
-            "sequence_output": x,
-            "pooled_output": pooler(x[:, 0]),  # (B, H)
-        }
-        if output_hidden_states:
-            outputs["hidden_states"] = hidden_states
-        if output_attentions:
-            outputs["attentions"] = attentions
+        outputs = _encode(
+            inputs,
+            embeddings,
+            encoder,
+            pooler,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
 
         self.config = config
         self.embeddings = embeddings
         self.encoder = encoder
         self.pooler = pooler
+
+    def without_padding(self):
+        """The same layers as a model that computes real tokens only.
+
+        Its inputs and outputs are the backbone's, without hidden states and
+        attentions. It is for inference on TensorFlow, where batches may have
+        any number of tokens; the answers are the same to rounding.
+
+        Returns:
+            A functional `keras.Model`.
+
+        Example:
+
+        >>> fast = backbone.without_padding()
+        >>> fast(batch)["sequence_output"].shape
+        TensorShape([2, 4, 128])
+        """
+        layout = FlatLayout(name="layout")(self.input["padding_mask"])
+        outputs = _encode(
+            self.input, self.embeddings, self.encoder, self.pooler, layout
+        )
+        return keras.Model(self.input, outputs, name=f"{self.name}_flat")
 
     @classmethod
     def from_size(cls, size, vocabulary_size, **kwargs):
@@ -228,6 +243,38 @@ class Backbone(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
+
+
+def _encode(
+    inputs,
+    embeddings,
+    encoder,
+    pooler,
+    layout=None,
+    output_hidden_states=False,
+    output_attentions=False,
+):
+    """Tokens to features, with tokens padded or flat as `layout` says."""
+    # (B, T, H), or (N, H) if flat
+    x = embeddings(inputs["token_ids"], inputs["segment_ids"], layout)
+    # Added to the scores: 0 for real tokens, very negative for padding.
+    mask = ops.cast(inputs["padding_mask"], x.dtype)  # (B, T)
+    bias = (mask[:, None, None, :] - 1.0) * 1e9  # (B, 1, 1, T)
+    hidden_states, attentions = [x], []
+    for layer in encoder:
+        x, probs = layer(x, bias, layout)  # as x, and (B, nh, T, T)
+        hidden_states.append(x)
+        attentions.append(probs)
+    x = pad(x, layout)  # (B, T, H)
+    outputs = {
+        "sequence_output": x,
+        "pooled_output": pooler(x[:, 0]),  # (B, H)
+    }
+    if output_hidden_states:
+        outputs["hidden_states"] = hidden_states
+    if output_attentions:
+        outputs["attentions"] = attentions
+    return outputs
 
 
 def _check_config(config):

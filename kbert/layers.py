@@ -10,6 +10,9 @@ import keras
 from keras import ops
 
 from kbert.errors import ConfigError
+from kbert.layout import flatten
+from kbert.layout import pad
+from kbert.layout import positions
 
 # Hugging Face's `hidden_act`; "gelu" is the erf form there, the tanh form is
 # what Google's original code computes.
@@ -41,6 +44,13 @@ class Embeddings(keras.layers.Layer):
         dropout: rate, 0 to 1.
         layer_norm_epsilon: float.
         initializer_range: standard deviation of the initial weights.
+
+    Call arguments:
+        token_ids, segment_ids: int `(B, T)`.
+        layout: None, or what `FlatLayout` gives.
+
+    Returns:
+        float `(B, T, H)` or, laid flat, `(N, H)`.
     """
 
     def __init__(
@@ -91,18 +101,20 @@ class Embeddings(keras.layers.Layer):
         self.norm.build((None, None, self.hidden_dim))
         self.built = True
 
-    def call(self, token_ids, segment_ids, training=None):
-        positions = ops.arange(ops.shape(token_ids)[1], dtype="int32")
+    def call(self, token_ids, segment_ids, layout=None, training=None):
         x = (
-            self.token_embedding(token_ids)  # (B, T, H)
-            + self.segment_embedding(segment_ids)  # (B, T, H)
-            + self.position_embedding(positions)  # (T, H)
+            self.token_embedding(flatten(token_ids, layout))  # (..., H)
+            + self.segment_embedding(flatten(segment_ids, layout))  # (..., H)
+            + self.position_embedding(positions(token_ids, layout))
         )
         return self.dropout_layer(self.norm(x), training=training)
 
-    def compute_output_spec(self, token_ids, segment_ids, training=None):
+    def compute_output_spec(
+        self, token_ids, segment_ids, layout=None, training=None
+    ):
+        shape = token_ids.shape if layout is None else (None,)
         return keras.KerasTensor(
-            (*token_ids.shape, self.hidden_dim), dtype=self.compute_dtype
+            (*shape, self.hidden_dim), dtype=self.compute_dtype
         )
 
     def get_config(self):
@@ -167,11 +179,12 @@ class SelfAttention(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, x, bias, training=None):
+    def call(self, x, bias, layout=None, training=None):
+        length = ops.shape(bias)[-1]
+
         def split(x):  # (B, T, H) -> (B, nh, T, hs)
-            x = ops.reshape(
-                x, (-1, ops.shape(x)[1], self.num_heads, self.head_dim)
-            )
+            x = pad(x, layout)
+            x = ops.reshape(x, (-1, length, self.num_heads, self.head_dim))
             return ops.transpose(x, (0, 2, 1, 3))
 
         # Scaling q and not the scores touches T / hs times fewer numbers.
@@ -186,18 +199,12 @@ class SelfAttention(keras.layers.Layer):
         )
         # (B, nh, T, T) x (B, nh, T, hs) -> (B, nh, T, hs)
         y = ops.matmul(self.dropout_layer(probs, training=training), v)
-        y = ops.reshape(ops.transpose(y, (0, 2, 1, 3)), ops.shape(x))
-        return self.output_dense(y), probs
+        y = ops.transpose(y, (0, 2, 1, 3))  # (B, T, nh, hs)
+        y = ops.reshape(y, (-1, length, self.num_heads * self.head_dim))
+        return self.output_dense(flatten(y, layout)), probs
 
-    def compute_output_spec(self, x, bias, training=None):
-        batch, length, _ = x.shape
-        return (
-            keras.KerasTensor(x.shape, dtype=self.compute_dtype),
-            keras.KerasTensor(
-                (batch, self.num_heads, length, length),
-                dtype=self.compute_dtype,
-            ),
-        )
+    def compute_output_spec(self, x, bias, layout=None, training=None):
+        return _encoder_spec(self, x, bias)
 
     def get_config(self):
         return super().get_config() | {
@@ -222,12 +229,13 @@ class EncoderLayer(keras.layers.Layer):
         initializer_range: standard deviation of the initial weights.
 
     Call arguments:
-        x: float `(B, T, H)`.
-        bias: float, added to the scores, broadcast to `(B, nh, T, T)`: 0
-            where attention may look, very negative where it may not.
+        x: float `(B, T, H)` or, laid flat, `(N, H)`.
+        bias: float `(B, 1, 1, T)`, added to the scores: 0 where attention may
+            look, very negative where it may not.
+        layout: None, or what `FlatLayout` gives.
 
     Returns:
-        `(y, probs)`: `(B, T, H)` and the attention `(B, nh, T, T)`.
+        `(y, probs)`: of the shape of `x`, and the attention `(B, nh, T, T)`.
     """
 
     def __init__(
@@ -291,23 +299,16 @@ class EncoderLayer(keras.layers.Layer):
         self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=policy)
         self.built = True
 
-    def call(self, x, bias, training=None):
-        y, probs = self.attention(x, bias, training=training)
+    def call(self, x, bias, layout=None, training=None):
+        y, probs = self.attention(x, bias, layout, training=training)
         y = self.dropout_layer(y, training=training)
-        x = self.attention_norm(x + y)  # (B, T, H)
-        y = self.intermediate(x)  # (B, T, F)
+        x = self.attention_norm(x + y)  # (..., H)
+        y = self.intermediate(x)  # (..., F)
         y = self.dropout_layer(self.output_dense(y), training=training)
-        return self.output_norm(x + y), probs  # (B, T, H)
+        return self.output_norm(x + y), probs  # (..., H)
 
-    def compute_output_spec(self, x, bias, training=None):
-        batch, length, _ = x.shape
-        return (
-            keras.KerasTensor(x.shape, dtype=self.compute_dtype),
-            keras.KerasTensor(
-                (batch, self.num_heads, length, length),
-                dtype=self.compute_dtype,
-            ),
-        )
+    def compute_output_spec(self, x, bias, layout=None, training=None):
+        return _encoder_spec(self, x, bias)
 
     def get_config(self):
         return super().get_config() | {
@@ -319,3 +320,14 @@ class EncoderLayer(keras.layers.Layer):
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "initializer_range": self.initializer_range,
         }
+
+
+def _encoder_spec(layer, x, bias):
+    batch, _, _, length = bias.shape
+    return (
+        keras.KerasTensor(x.shape, dtype=layer.compute_dtype),
+        keras.KerasTensor(
+            (batch, layer.num_heads, length, length),
+            dtype=layer.compute_dtype,
+        ),
+    )

@@ -91,19 +91,36 @@ class Task:
 
     def build(self) -> None:
         """Put the head on the backbone; its labels must be known."""
-        features = dict(self.backbone.output)
-        inputs = self.backbone.input
-        features["padding_mask"] = inputs["padding_mask"]
-        outputs = self.head.build(features)
-        self.model = keras.Model(inputs, outputs, name=self.head.name)
+        mask = self.backbone.input["padding_mask"]
+        features = self.backbone.output | {"padding_mask": mask}
+        self.model = keras.Model(
+            self.backbone.input, self.head.build(features), name=self.head.name
+        )
         self.build_serving()
 
     def build_serving(self) -> None:
         """Take over what the head has learned since, such as a threshold."""
+        inputs, outputs = self.model.input, self.model.output
+        if not static_shapes():
+            outputs = self._without_padding()
         self.serving_model = keras.Model(
-            self.model.input, self.head.serve(self.model.output), name="serving"
+            inputs, self.head.serve(outputs), name="serving"
         )
         self._compute = compile_model(self.serving_model)
+
+    def _without_padding(self) -> Any:
+        """The model's outputs, from real tokens only; layers are shared."""
+        padded = self.backbone.output
+        flat = self.backbone.without_padding().output
+        names = [name for name in flat if name != "pooled_output"]
+        # Only of some heads: nothing else keeps the pooler in the model.
+        if self.backbone.pooler in self.model.layers:
+            names.append("pooled_output")
+        mask = self.model.input["padding_mask"]
+        head = keras.Model(
+            [*(padded[name] for name in names), mask], self.model.output
+        )
+        return head([*(flat[name] for name in names), mask])
 
     def require_model(self) -> None:
         """Raise `ConfigError` if there is no model yet."""

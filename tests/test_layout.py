@@ -1,0 +1,98 @@
+"""Tokens laid flat: the same answers as padded, on real tokens only."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+import kbert
+from kbert.layout import FlatLayout
+from kbert.layout import flatten
+from kbert.layout import pad
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() == "jax",
+    reason="flat tokens are for backends that do not compile by shape",
+)
+
+
+def batch(lengths, length=None):
+    length = length or max(lengths)
+    generator = np.random.default_rng(len(lengths))
+    mask = np.arange(length) < np.array(lengths)[:, None]
+    ids = generator.integers(5, 50, mask.shape)
+    return {
+        "token_ids": np.where(mask, ids, 0).astype("int32"),
+        "segment_ids": ((np.arange(length) > 3) & mask).astype("int32"),
+        "padding_mask": mask,
+    }
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any),
+    st.integers(0, 3),
+)
+def test_there_and_back(lengths, more):
+    mask = batch(lengths, max(lengths) + more)["padding_mask"]
+    layout = FlatLayout()(mask)
+    x = np.random.default_rng(0).random((*mask.shape, 4), "float32")
+    flat = flatten(keras.ops.convert_to_tensor(x), layout)
+    np.testing.assert_array_equal(flat, x[mask])
+    np.testing.assert_array_equal(np.array(pad(flat, layout))[mask], x[mask])
+    assert flatten(x, None) is x and pad(x, None) is x
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return kbert.Backbone.from_size((2, 64), 50, num_heads=4)
+
+
+@settings(deadline=None, max_examples=20)
+@given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6))
+def test_same_features(backbone, lengths):
+    inputs = batch(lengths, max(lengths) + 2)
+    padded, flat = backbone(inputs), backbone.without_padding()(inputs)
+    assert padded.keys() == flat.keys()
+    mask = inputs["padding_mask"]
+    np.testing.assert_allclose(
+        np.array(padded["sequence_output"])[mask],
+        np.array(flat["sequence_output"])[mask],
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        padded["pooled_output"], flat["pooled_output"], atol=1e-5
+    )
+
+
+def test_dense_layers_see_real_tokens_only(backbone, monkeypatch):
+    seen = []
+    dense = backbone.encoder[0].intermediate
+    real = type(dense).call
+
+    def call(self, x, *args, **kwargs):
+        if self is dense:
+            seen.append(tuple(x.shape))
+        return real(self, x, *args, **kwargs)
+
+    monkeypatch.setattr(type(dense), "call", call)
+    backbone.without_padding()(batch([3, 9, 5]))
+    assert seen[-1] == (17, 64)
+
+
+def test_weights_are_shared(backbone):
+    fast = backbone.without_padding()
+    mine = {id(weight) for weight in backbone.weights}
+    assert {id(weight) for weight in fast.weights} == mine
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
+def test_a_classifier_answers_the_same(pooling):
+    clf = kbert.Classifier(
+        "random:tiny", labels=["a", "b"], pooling=pooling, max_length=16
+    )
+    inputs = batch([3, 12, 7])
+    expected = keras.ops.softmax(clf.model(inputs))
+    received = clf.serving_model(inputs)["probabilities"]
+    np.testing.assert_allclose(received, expected, atol=1e-5)
