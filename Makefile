@@ -25,9 +25,11 @@ format: $(VENV)/.ready-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready-bench  ## The tables of README.md
+bench: $(VENV)/.ready-bench  ## The tables of README.md and docs
 	$(BIN)/python benchmarks/tokenizer.py
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/corpus.py
+	$(BIN)/python benchmarks/pretrain.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
