@@ -36,6 +36,9 @@ import kbert
 from kbert.pretraining.batches import Position
 from kbert.pretraining.feed import Feed
 from kbert.training.optimizer import make_optimizer
+from kbert.training.resume import RunFolder
+from kbert.training.resume import State
+from kbert.training.resume import tensors_of
 from kbert.training.throughput import matmul_ceiling
 from kbert.training.throughput import training_flops
 
@@ -84,13 +87,22 @@ class Ours:
         self.position = mark.position
         return mark.real / seconds
 
+    def checkpoint(self, folder: Path) -> tuple[float, float]:
+        """Seconds and megabytes of one checkpoint."""
+        run = RunFolder(folder, {})
+        started = time.perf_counter()
+        run.save(State(1, tensors_of(self.pretrainer.model), {}))
+        seconds = time.perf_counter() - started
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        return seconds, sum(file.stat().st_size for file in files) / 1e6
+
 
 class Theirs:
     """`BertForPreTraining` with transformers' collator, in a Torch loop."""
 
     name = "transformers + Torch"
 
-    def __init__(self, corpus, config, length, rows, steps, folder):
+    def __init__(self, corpus, config, length, rows, steps):
         torch.manual_seed(0)
         self.model = transformers.BertForPreTraining(
             transformers.BertConfig(
@@ -160,9 +172,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     ceiling = matmul_ceiling("float32")
-    table = Table(
-        title=f"{machine('tensorflow', 'transformers', 'torch')}; matmul ceiling {ceiling / 1e9:.0f} GFLOP/s"
-    )
+    where = machine("tensorflow", "transformers", "torch")
+    table = Table(title=f"{where}; matmul ceiling {ceiling / 1e9:.0f} GFLOP/s")
     for name in (
         "model",
         "length",
@@ -173,6 +184,7 @@ def main() -> None:
         "ratio",
     ):
         table.add_column(name, justify="right")
+    costs = []
     with tempfile.TemporaryDirectory() as folder:
         corpus = make_corpus(Path(folder))
         for size, length in itertools.product(
@@ -180,9 +192,7 @@ def main() -> None:
         ):
             ours = Ours(corpus, size, length, options.rows, options.steps)
             config = ours.pretrainer.backbone.config
-            theirs = Theirs(
-                corpus, config, length, options.rows, options.steps, folder
-            )
+            theirs = Theirs(corpus, config, length, options.rows, options.steps)
             rates = {ours: [], theirs: []}
             for _ in range(options.rounds):
                 for engine in rates:
@@ -200,7 +210,19 @@ def main() -> None:
                     f"{median * flops / ceiling:.0%}",
                     f"{median / base:.2f}",
                 )
-    Console(width=110).print(table)
+            seconds, size_mb = ours.checkpoint(Path(folder, f"{size}-{length}"))
+            rate = statistics.median(rates[ours])
+            # Fit's default: 100 steps of 64 rows or more between two of them.
+            every = 100 * 64 * length / rate
+            costs.append(
+                f"{size}: a checkpoint of {size_mb:.0f} MB takes "
+                f"{seconds:.2f} s, {seconds / every:.2%} of the "
+                f"{every:.0f} s between two at the default of 100 steps"
+            )
+    console = Console(width=110)
+    console.print(table)
+    for line in costs:
+        console.print(line)
 
 
 if __name__ == "__main__":

@@ -184,14 +184,16 @@ class Pretrainer:
         Raises:
             ConfigError: an argument is not valid, or `run_dir` holds a run
                 with other settings.
-            CheckpointError: a checkpoint is corrupt or cannot be written;
-                those before it stay.
+            CheckpointError: the corpus was changed or damaged, or a
+                checkpoint is corrupt or cannot be written; those before it
+                stay.
         """
         # Imported here: a model that is only evaluated needs none of it.
         from kbert.pretraining.run import run
 
         save_every = save_every or max(100, math.ceil(steps / 100))
         check_fit(steps, batch_size, accumulate, warmup, save_every)
+        self.corpus.verify()
         steps = save_every * math.ceil(steps / save_every)
         total = steps * accumulate
         static = static_shapes() or jit_compile is True

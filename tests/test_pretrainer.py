@@ -1,5 +1,6 @@
 """`Pretrainer`: what it learns, refuses, saves and goes on with."""
 
+import shutil
 import subprocess
 import sys
 
@@ -224,6 +225,17 @@ def test_vocabularies_must_fit(corpus, kill, tmp_path, monkeypatch):
 def test_no_corpus(tmp_path):
     with pytest.raises(CheckpointError, match="kbert.build_corpus"):
         kbert.Pretrainer(tmp_path / "nowhere")
+
+
+def test_a_damaged_corpus_is_not_trained_on(corpus, tmp_path):
+    path = tmp_path / "corpus"
+    shutil.copytree(corpus.path, path)
+    tokens = path / "00000.tokens.npy"
+    content = bytearray(tokens.read_bytes())
+    content[-1] ^= 1
+    tokens.write_bytes(content)
+    with pytest.raises(CheckpointError, match="00000.tokens.npy"):
+        make(path).fit(tmp_path / "run", **OPTIONS)
 
 
 # === Backends ===
