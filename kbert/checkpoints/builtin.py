@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from kbert.checkpoints.mirrors import BundledMirror
 from kbert.checkpoints.mirrors import HubMirror
 from kbert.checkpoints.mirrors import PackageMirror
 from kbert.checkpoints.presets import DEFAULT_PRESET
@@ -45,6 +46,37 @@ def register_presets(register: Callable[[Preset], None]) -> None:
                 "vocab.txt": (
                     "07eced375cec144d27c900241f3e3394"
                     "78dec958f92fddbc551f295c992038a3"
+                ),
+            },
+        )
+    )
+    register(
+        Preset(
+            name="kbert_tiny_en",
+            description=(
+                "BERT with 2 layers of width 128, pretrained by kbert on "
+                "Wikipedia; comes with kbert"
+            ),
+            parameters=1_503_104,
+            languages=("en",),
+            lowercase=True,
+            mirrors=(BundledMirror("kbert_tiny_en"),),
+            files={
+                "config.json": (
+                    "4819c98616d242e5eacd81b41b7ceaf3"
+                    "8e97978fe1467447969b723fad4ab99f"
+                ),
+                "model.safetensors": (
+                    "bf85085b73f350a5956fc3b02258cf00"
+                    "319847d4598f964eb48208153b874f73"
+                ),
+                "tokenizer_config.json": (
+                    "ef835b4440c0b966e30c8661a4c1878f"
+                    "8231c8f82c0160e9dc6cac44a1de82bc"
+                ),
+                "vocab.txt": (
+                    "5a2abd112e0b54809cc1929204fad0cc"
+                    "9d1cab8563d21e14be01e0b93602992e"
                 ),
             },
         )

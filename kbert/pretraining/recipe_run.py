@@ -69,7 +69,7 @@ def run_recipe(
     curves = {
         key: values
         for key, values in history.history.items()
-        if key.endswith(("_loss", "_accuracy"))
+        if key.endswith(("loss", "_accuracy"))
     }
     result["curves"] = str(plot_history(curves, run_dir / "curves.png"))
     if validation is not None:

