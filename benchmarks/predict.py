@@ -23,9 +23,10 @@ from pathlib import Path
 
 from kbert.quiet import import_tensorflow
 
-tf = import_tensorflow()  # Without its start-up messages.
+import_tensorflow()  # Without its start-up messages.
 
 import datasets
+import tensorflow as tf
 import torch
 import transformers
 from machine import machine
