@@ -57,6 +57,7 @@ FileFormat = Annotated[
 BatchSize = Annotated[
     int, typer.Option(min=1, metavar="N", help="Rows computed at once.")
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Write JSON to standard output.")
 ]

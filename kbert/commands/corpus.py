@@ -63,7 +63,7 @@ def corpus(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a corpus saved before.")
     ] = False,
-    quiet: reading.Quiet = False,
+    quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
     """Tokenize raw text once, to pretrain on it.

@@ -33,9 +33,7 @@ def pretrain(
         bool,
         typer.Option("--tensorboard", help="Write DIR/tensorboard too."),
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show errors only.")
-    ] = False,
+    quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
     """Pretrain a BERT on raw text.

@@ -48,7 +48,6 @@ Cased = Annotated[
     bool,
     typer.Option("--cased", help="Keep capitals and accents."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
 
 # === Progress ===
 

@@ -120,9 +120,7 @@ def train(
             help="Draw training.png and confusion.png into this folder.",
         ),
     ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show errors only.")
-    ] = False,
+    quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
     """Fine-tune BERT on labelled texts and save it.

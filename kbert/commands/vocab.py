@@ -31,7 +31,7 @@ def vocab(
     cased: reading.Cased = False,
     format: reading.Format = None,
     text_key: reading.TextKey = "text",
-    quiet: reading.Quiet = False,
+    quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
     """Train a WordPiece vocabulary on raw text.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,9 +37,6 @@ class Position:
     epoch: int = 0
     shard: int = 0
     batch: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        return asdict(self)
 
 
 class PretrainingBatches:

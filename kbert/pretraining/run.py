@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -65,7 +66,7 @@ def run(
     save = SaveState(
         folder,
         state,
-        lambda step: {"position": feed.mark(step).position.as_dict()},
+        lambda step: {"position": asdict(feed.mark(step).position)},
     )
     # Before the user's: what it measures is theirs to show.
     all_callbacks = [meter, *(callbacks or []), save]
