@@ -24,6 +24,7 @@ from kbert.commands.listing import presets
 from kbert.commands.listing import version
 from kbert.commands.predict import predict
 from kbert.commands.pretrain import pretrain
+from kbert.commands.serve import serve
 from kbert.commands.train import train
 from kbert.commands.vocab import vocab
 from kbert.errors import KbertError
@@ -70,7 +71,7 @@ app = typer.Typer(
 )
 
 for command in (
-    *(train, evaluate, predict, export),
+    *(train, evaluate, predict, export, serve),
     *(vocab, corpus, pretrain),
     *(heads, presets, version),
 ):

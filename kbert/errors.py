@@ -8,6 +8,9 @@
      x CheckpointError                weights or a saved folder are unreadable
         + DownloadError               no mirror gave the expected file
      x ExportError                    a SavedModel cannot be written as asked
+     x ServingError                   a model server cannot answer a request
+        + RequestError (ValueError)   the request is wrong; do not repeat it
+        + UnavailableError            not now; the same request may do later
 
 Every message says what was expected, what was received and what to do.
 """
@@ -42,6 +45,26 @@ class DownloadError(CheckpointError):
 
 class ExportError(KbertError):
     """A SavedModel cannot be written as asked."""
+
+
+class ServingError(KbertError):
+    """A model server cannot answer a request.
+
+    Attributes:
+        code: a canonical status code of gRPC, such as `"NOT_FOUND"`.
+    """
+
+    def __init__(self, code: str, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+class RequestError(ServingError, ValueError):
+    """A request that no repetition mends."""
+
+
+class UnavailableError(ServingError):
+    """A server that is full, starting or stopping, or not to be reached."""
 
 
 class UnknownNameError(KbertError, LookupError):

@@ -1,0 +1,1 @@
+"""The development server: TF Serving's protocol over the same folder."""

@@ -1,0 +1,155 @@
+"""The HTTP side of a server: REST, metrics, health and the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.responses import JSONResponse
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+
+from kbert.serving import metrics
+from kbert.serving.access import RequireToken
+from kbert.serving.core import Core
+from kbert.serving.models import Version
+from kbert.serving.rest import Rest
+
+PAGE = Path(__file__).parent / "page"
+
+# A model's card is read from the version's folder, which anyone may have
+# written.
+MAX_CARD = 1024 * 1024
+
+# Nothing on the page comes from elsewhere, or goes there.
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+def make_app(
+    core: Core, rest: Rest, draining: Callable[[], bool], token: str | None
+) -> Any:
+    """The ASGI application.
+
+    Args:
+        core: answers requests about models.
+        rest: answers what is under `/v1/`.
+        draining: whether the server is about to end.
+        token: that clients must send, or None.
+    """
+
+    async def page(request: Request) -> Response:
+        return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
+
+    async def models(request: Request) -> Response:
+        cards = [_card(core, name) for name in sorted(core.models.configs)]
+        return JSONResponse(cards)
+
+    async def prometheus(request: Request) -> Response:
+        return Response(core.metrics.page(), media_type="text/plain")
+
+    async def healthz(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(request: Request) -> Response:
+        if core.models.ready and not draining():
+            return JSONResponse({"status": "ready"})
+        status = "draining" if draining() else "loading"
+        return JSONResponse({"status": status}, 503)
+
+    app: Any = Starlette(
+        routes=[
+            Route("/", page),
+            Route("/ui/models", models),
+            Route(metrics.PATH, prometheus),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Mount("/static", StaticFiles(directory=PAGE)),
+        ]
+    )
+    app = _Front(app, rest, draining)
+    return app if token is None else RequireToken(app, token)
+
+
+class _Front:
+    """Sends `/v1/` to REST, and says goodbye while the server drains.
+
+    REST has TF Serving's own rules for paths and methods, so it stands
+    before the router.
+    """
+
+    def __init__(self, app: Any, rest: Rest, draining: Callable[[], bool]):
+        self._app = app
+        self._rest = rest
+        self._draining = draining
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_goodbye(message):
+            if message["type"] == "http.response.start" and self._draining():
+                headers = [*message["headers"], (b"connection", b"close")]
+                message = message | {"headers": headers}
+            await send(message)
+
+        if scope["path"].lower().startswith("/v1/"):
+            response = await self._rest(Request(scope, receive))
+            await response(scope, receive, send_goodbye)
+        else:
+            await self._app(scope, receive, send_goodbye)
+
+
+def _card(core: Core, name: str) -> dict[str, Any]:
+    """What the page shows of a model."""
+    versions = core.models.versions(name)
+    card: dict[str, Any] = {
+        "name": name,
+        "labels": core.models.configs[name].labels,
+        "figures": core.metrics.summary(name),
+        "versions": [_version(version) for version in versions],
+    }
+    served = next((v for v in versions if v.state == "AVAILABLE"), None)
+    if served is not None:
+        signatures = served.servable.signatures
+        card["signatures"] = {
+            key: {
+                "inputs": sorted(signature.inputs),
+                "outputs": sorted(signature.outputs),
+            }
+            for key, signature in signatures.items()
+        }
+        card["model"] = _read_card(served.path / "assets.extra" / "kbert.json")
+    return card
+
+
+def _version(version: Version) -> dict[str, Any]:
+    return {
+        "version": version.number,
+        "state": version.state,
+        "loaded": version.loaded,
+        "error": None if version.failure is None else str(version.failure),
+    }
+
+
+def _read_card(path: Path) -> dict | None:
+    """kbert.json beside the graph; None for a SavedModel of others."""
+    try:
+        if path.stat().st_size > MAX_CARD:
+            return None
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return card if isinstance(card, dict) else None

@@ -1,0 +1,241 @@
+"""What a request asks of a model, whichever way it came.
+
+The REST and the gRPC front turn messages into arrays and back; between them
+everything is here: find the version, check the inputs, compute in batches.
+
+Reference: tensorflow_serving/servables/tensorflow/predict_util.cc,
+classifier.cc, regressor.cc, multi_inference.cc.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kbert.serving import signatures
+from kbert.serving.batching import Batcher
+from kbert.serving.batching import Work
+from kbert.serving.metrics import Metrics
+from kbert.serving.models import Models
+from kbert.serving.models import Version
+from kbert.serving.servable import DEFAULT_SIGNATURE
+from kbert.serving.status import TooLargeError
+from kbert.serving.status import error
+from kbert.serving.status import invalid
+
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Which model, version and signature a request asks for; `ModelSpec`.
+
+    Attributes:
+        name: of the model.
+        number: of the version, None for the newest.
+        label: of the version, in place of a number.
+        signature: "" for the default.
+        deadline: `time.monotonic()` after which nobody waits.
+    """
+
+    name: str
+    number: int | None
+    label: str | None
+    signature: str
+    deadline: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """One part of a multi-inference request: a method and its signature."""
+
+    method: str
+    signature: str
+
+
+class Core:
+    """Answers requests about the models of a server.
+
+    Args:
+        models: the models.
+        batcher: computes.
+        metrics: where time in the model is noted.
+        max_rows: rows in one request; more are refused.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        batcher: Batcher,
+        metrics: Metrics,
+        max_rows: int = 1024,
+    ):
+        self.models = models
+        self.batcher = batcher
+        self.metrics = metrics
+        self.max_rows = max_rows
+
+    def use(self, spec: Spec):
+        """See `Models.use`."""
+        return self.models.use(spec.name, spec.number, spec.label)
+
+    async def predict(
+        self,
+        spec: Spec,
+        read: Callable[[SignatureDef], Arrays],
+        wanted: Sequence[str] = (),
+    ) -> tuple[Arrays, int]:
+        """Answer a predict request.
+
+        Args:
+            spec: what it asks for.
+            read: the request's arrays, by input name, for a signature.
+            wanted: names of outputs; none for all.
+
+        Returns:
+            Arrays by output name, and the version that answered.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION, there is no such signature;
+                INVALID_ARGUMENT, the inputs are not what it takes; and what
+                `Models.use` and `Batcher.submit` raise.
+        """
+        with self.use(spec) as version:
+            name = spec.signature or DEFAULT_SIGNATURE
+            signature = version.servable.signatures.get(name)
+            if signature is None:
+                raise error(
+                    "FAILED_PRECONDITION",
+                    f'Serving signature key "{name}" not found.',
+                )
+            inputs = read(signature)
+            signatures.check_inputs(signature, inputs)
+            outputs = signatures.outputs(signature, wanted)
+            arrays = await self._run(
+                version, signature, inputs, outputs, spec, "Predict"
+            )
+            return arrays, version.number
+
+    async def infer(
+        self, spec: Spec, tasks: Sequence[Task], examples: np.ndarray
+    ) -> tuple[list[Arrays], int]:
+        """Answer classify and regress requests, one or several at once.
+
+        Args:
+            spec: what they ask for; its signature is not looked at.
+            tasks: method and signature of each.
+            examples: serialized `tf.train.Example`s, object `(rows,)`.
+
+        Returns:
+            For each task, for classify `classes` and `scores`, `(rows, n)`
+            each, of which one may be missing; for regress `outputs`
+            `(rows,)`. And the version that answered.
+
+        Raises:
+            ServingError: the signature is no such method's, or answers
+                something else; and as `predict`.
+        """
+        with self.use(spec) as version:
+            found = [
+                signatures.find(
+                    version.servable.signatures, task.signature, task.method
+                )
+                for task in tasks
+            ]
+            if len({s.inputs["inputs"].name for s in found}) > 1:
+                raise invalid(
+                    "Input tensor must be the same for all Signatures."
+                )
+            answers = []
+            for task, signature in zip(tasks, found, strict=True):
+                classify = task.method == signatures.CLASSIFY
+                names = ("classes", "scores") if classify else ("outputs",)
+                outputs = [n for n in names if n in signature.outputs]
+                arrays = await self._run(
+                    version,
+                    signature,
+                    {"inputs": examples},
+                    outputs,
+                    spec,
+                    "Classify" if classify else "Regress",
+                )
+                check = _check_classes if classify else _check_values
+                answers.append(check(arrays, len(examples)))
+            return answers, version.number
+
+    async def _run(
+        self,
+        version: Version,
+        signature: SignatureDef,
+        inputs: Mapping[str, np.ndarray],
+        outputs: list[str],
+        spec: Spec,
+        api: str,
+    ) -> Arrays:
+        first = next(iter(inputs.values()))
+        rows = len(first) if first.ndim else 1
+        if rows > self.max_rows:
+            raise TooLargeError(
+                f"Expected at most {self.max_rows} rows in a request. "
+                f"Received: {rows}. Send several requests."
+            )
+        work = Work(
+            version.run,
+            {signature.inputs[k].name: x for k, x in inputs.items()},
+            tuple(signature.outputs[k].name for k in outputs),
+            rows,
+            rows > 0 and signatures.batchable(signature),
+            spec.deadline,
+        )
+        started = time.perf_counter()
+        arrays = await self.batcher.submit(work)
+        self.metrics.ran(spec.name, api, time.perf_counter() - started)
+        return dict(zip(outputs, arrays, strict=True))
+
+
+def _check_classes(arrays: Arrays, rows: int) -> Arrays:
+    """PostProcessClassificationResult."""
+    kinds = {"classes": "object", "scores": "float32"}
+    for name, array in arrays.items():
+        if array.ndim != 2:
+            raise invalid(
+                "Expected Tensor shape: [batch_size num_classes] but got "
+                f"{list(array.shape)}"
+            )
+        if array.dtype != kinds[name]:
+            raise invalid(
+                f"Expected {name} Tensor of {kinds[name]}. Got: {array.dtype}"
+            )
+        if len(array) != rows:
+            raise invalid(
+                f"Expected {name} output batch size of {rows}. Got: "
+                f"{len(array)}"
+            )
+    if len({array.shape for array in arrays.values()}) > 1:
+        raise invalid(
+            "Tensors class and score should match in dim_size(1). Got "
+            + " vs. ".join(str(a.shape[1]) for a in arrays.values())
+        )
+    return arrays
+
+
+def _check_values(arrays: Arrays, rows: int) -> Arrays:
+    """PostProcessRegressionResult."""
+    array = arrays["outputs"]
+    if array.shape not in ((rows,), (rows, 1)):
+        raise invalid(
+            "Expected output Tensor shape to be either [batch_size] or "
+            f"[batch_size, 1] but got {list(array.shape)}"
+        )
+    if array.dtype != np.float32:
+        raise invalid(f"Expected output Tensor of DT_FLOAT. Got: {array.dtype}")
+    return {"outputs": array.reshape(rows)}

@@ -1,0 +1,109 @@
+"""Requests made of `tf.train.Example`s: classify and regress.
+
+Reference: tensorflow_serving/util/json_tensor.cc
+(FillClassifyRegressRequestFromJson) and
+tensorflow_serving/servables/tensorflow/util.cc
+(InputToSerializedExampleTensor).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from kbert.serving import json_codec
+from kbert.serving.status import invalid
+
+if TYPE_CHECKING:
+    from tensorflow_serving.apis.input_pb2 import Input
+
+
+def examples_of(request: Input) -> np.ndarray:
+    """A gRPC request's examples, serialized, object `(rows,)`.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, there are none.
+    """
+    context = b""
+    examples = request.example_list.examples
+    if request.WhichOneof("kind") == "example_list_with_context":
+        examples = request.example_list_with_context.examples
+        context = request.example_list_with_context.context.SerializeToString()
+    return _array([context + e.SerializeToString() for e in examples])
+
+
+def examples_from_json(body: dict) -> np.ndarray:
+    """A REST request's examples, serialized, object `(rows,)`.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, a feature has the wrong form.
+    """
+    context = b""
+    if "context" in body:
+        context = _example(body["context"])
+    rows = body.get("examples")
+    if "examples" not in body:
+        raise invalid(
+            "When method is classify, key 'examples' is expected and was not "
+            "found"
+        )
+    if not isinstance(rows, list):
+        raise invalid("Expecting 'examples' value to be an list/array")
+    if not rows:
+        raise invalid("'examples' value is an empty array")
+    return _array([context + _example(row) for row in rows])
+
+
+def _array(rows: list[bytes]) -> np.ndarray:
+    if not rows:
+        raise invalid("Input is empty.")
+    array = np.empty(len(rows), object)
+    array[:] = rows
+    return array
+
+
+def _example(features: Any) -> bytes:
+    """MakeExampleFromJsonObject."""
+    from tensorflow.core.example.example_pb2 import Example
+
+    if not isinstance(features, dict):
+        raise invalid(
+            "Example must be JSON object but got JSON "
+            f"{json_codec.type_name(features)}"
+        )
+    example = Example()
+    for name, values in features.items():
+        feature = example.features.feature[json_codec.utf8(name).decode()]
+        for value in values if isinstance(values, list) else [values]:
+            _add(feature, name, value)
+    return example.SerializeToString()
+
+
+def _add(feature: Any, name: str, value: Any) -> None:
+    """AddValueToFeature."""
+    if isinstance(value, str):
+        kind, value = "bytes_list", json_codec.utf8(value)
+    elif json_codec.is_base64(value):
+        kind, value = "bytes_list", json_codec.from_base64(value)
+    elif isinstance(value, int):  # Booleans too.
+        kind, value = "int64_list", int(value)
+        if not -(2**63) <= value < 2**63:
+            raise invalid(
+                f"Feature: {name} has uint64 element. Only int64 is supported."
+            )
+    elif isinstance(value, float):
+        kind = "float_list"
+        value = json_codec.decimal(value, "float32")
+    else:
+        raise invalid(
+            f"Feature: {name} has element with unexpected JSON type: "
+            f"{json_codec.type_name(value)}"
+        )
+    if feature.WhichOneof("kind") not in (None, kind):
+        raise invalid(
+            f"Unexpected element type in feature: {name} expecting type: "
+            f"{feature.WhichOneof('kind').removesuffix('_list')}"
+        )
+    getattr(feature, kind).value.append(value)

@@ -1,0 +1,73 @@
+"""How a server runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kbert.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Addresses, limits and secrets of a server.
+
+    Attributes:
+        host: address to listen on. Anything but this machine's own needs a
+            reason: there is no protection but `token`.
+        rest_port: 0 for any free one.
+        grpc_port: 0 for any free one.
+        poll_seconds: between looks at the folders; 0 looks once.
+        max_batch_size: rows computed together.
+        batch_timeout_ms: to wait for more rows when a worker is free.
+        max_enqueued: pieces of work that wait; more get 503.
+        workers: threads that compute; TensorFlow uses all cores in each.
+        timeout: seconds for a request.
+        max_body: bytes of a request, and of each of its tensors.
+        max_rows: rows of a request.
+        drain_seconds: that running requests get when the server ends.
+        token: what clients must send as a bearer token.
+        tls_cert: PEM file of the certificate chain.
+        tls_key: PEM file of its key.
+        release: TF Serving release whose ops models may use; None for any.
+
+    Raises:
+        ConfigError: a value is impossible.
+    """
+
+    host: str = "127.0.0.1"
+    rest_port: int = 8501
+    grpc_port: int = 8500
+    poll_seconds: float = 1.0
+    max_batch_size: int = 64
+    batch_timeout_ms: float = 0.0
+    max_enqueued: int = 1000
+    workers: int = 1
+    timeout: float = 30.0
+    max_body: int = 8 * 1024 * 1024
+    max_rows: int = 1024
+    drain_seconds: float = 30.0
+    token: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    release: str | None = None
+
+    def __post_init__(self):
+        for name in (
+            *("max_batch_size", "max_enqueued", "workers", "timeout"),
+            *("max_body", "max_rows"),
+        ):
+            if getattr(self, name) <= 0:
+                raise ConfigError(
+                    f"`{name}` must be positive. Received: "
+                    f"{name}={getattr(self, name)}"
+                )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigError(
+                "TLS needs both `tls_cert` and `tls_key`. Received: one."
+            )
+        for path in (self.tls_cert, self.tls_key):
+            if path is not None and not Path(path).is_file():
+                raise ConfigError(f"Expected a PEM file. Received: {path}.")
+        if self.token is not None and not self.token.strip():
+            raise ConfigError("`token` must not be empty.")

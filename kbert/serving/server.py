@@ -1,0 +1,245 @@
+"""The development server, put together.
+
+It is for development and small loads: one process, one Python. What it
+serves, TF Serving serves from the same folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+
+import grpc
+import uvicorn
+from grpc_health.v1 import health
+from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2_grpc
+from tensorflow_serving.apis import model_service_pb2_grpc
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from kbert.errors import ConfigError
+from kbert.errors import UnavailableError
+from kbert.serving.access import TokenInterceptor
+from kbert.serving.app import make_app
+from kbert.serving.batching import Batcher
+from kbert.serving.config import ModelConfig
+from kbert.serving.core import Core
+from kbert.serving.grpc_front import ModelService
+from kbert.serving.grpc_front import PredictionService
+from kbert.serving.logs import Log
+from kbert.serving.metrics import Metrics
+from kbert.serving.models import Models
+from kbert.serving.models import Version
+from kbert.serving.options import ServerOptions
+from kbert.serving.rest import Rest
+from kbert.serving.servable import Servable
+from kbert.serving.warmup import warm_up
+
+# Seconds that a server which is about to end still takes new requests, so
+# that load balancers and clients see it coming.
+LAME_DUCK = 1.0
+
+# Connections at once; further ones are answered 503.
+MAX_CONNECTIONS = 1024
+
+
+class _Http(uvicorn.Server):
+    """uvicorn, with signals left to `Server`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):
+        yield
+
+
+class Server:
+    """REST and gRPC over the same models, until told to stop.
+
+    Args:
+        models: what to serve.
+        options: how.
+        log: where requests and changes are noted.
+
+    Attributes:
+        rest_port: the port of HTTP, known once `start` has returned.
+        grpc_port: the port of gRPC.
+
+    Example:
+
+    >>> server = Server([from_folder("saved_models/spam")])
+    >>> asyncio.run(server.run())
+    """
+
+    def __init__(
+        self,
+        models: list[ModelConfig],
+        options: ServerOptions | None = None,
+        log: Log | None = None,
+    ):
+        self.options = options or ServerOptions()
+        self.log = log or Log()
+        self.draining = False
+        self.rest_port = self.grpc_port = 0
+        self._configs = models
+        self._stop = asyncio.Event()
+        self._metrics = Metrics()
+        self._health = health.aio.HealthServicer()
+
+    def _load(self, version: Version) -> Servable:
+        """In a thread: a version that can answer at once."""
+        servable = Servable(version.path, self.options.release)
+        try:
+            warm_up(servable, self._metrics, self.options.max_body)
+        except BaseException:
+            servable.close()
+            raise
+        return servable
+
+    async def start(self) -> None:
+        """Load the models, then listen.
+
+        Raises:
+            UnavailableError: a model has no version that can be loaded.
+            ConfigError: a port is taken.
+        """
+        options = self.options
+        self.models = Models(self._configs, self._load, self.log)
+        await self.models.update()
+        self._check_loaded()
+        self._batcher = Batcher(
+            options.max_batch_size,
+            options.batch_timeout_ms / 1e3,
+            options.max_enqueued,
+            options.workers,
+            self._metrics.queued,
+        )
+        core = Core(self.models, self._batcher, self._metrics, options.max_rows)
+        await self._start_grpc(core)
+        self._start_http(core)
+        self._polling = None
+        if options.poll_seconds:
+            self._polling = asyncio.create_task(
+                self.models.poll(options.poll_seconds)
+            )
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+
+    def _check_loaded(self) -> None:
+        for name, config in self.models.configs.items():
+            versions = self.models.versions(name)
+            if not any(v.state == "AVAILABLE" for v in versions):
+                reasons = "; ".join(
+                    f"version {v.number}: {v.failure}" for v in versions
+                )
+                raise UnavailableError(
+                    "UNAVAILABLE",
+                    f"Expected a version of model {name!r} that can be served "
+                    f"in {config.base_path}. Received: "
+                    f"{reasons or 'no version'}.",
+                )
+
+    async def _start_grpc(self, core: Core) -> None:
+        options = self.options
+        parts = (core, self._metrics, self.log)
+        limits = (options.timeout, options.max_body)
+        self._grpc = grpc.aio.server(
+            interceptors=[TokenInterceptor(options.token)]
+            if options.token
+            else [],
+            options=[("grpc.max_receive_message_length", options.max_body)],
+        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(*parts, *limits), self._grpc
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelService(*parts, *limits), self._grpc
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        address = f"{options.host}:{options.grpc_port}"
+        try:
+            if options.tls_cert is None:
+                self.grpc_port = self._grpc.add_insecure_port(address)
+            else:
+                pair = (
+                    options.tls_key.read_bytes(),
+                    options.tls_cert.read_bytes(),
+                )
+                self.grpc_port = self._grpc.add_secure_port(
+                    address, grpc.ssl_server_credentials([pair])
+                )
+        except RuntimeError as error:
+            raise _taken(address, "--grpc-port") from error
+        await self._grpc.start()
+
+    def _start_http(self, core: Core) -> None:
+        options = self.options
+        rest = Rest(
+            *(core, self._metrics, self.log, options.timeout, options.max_body)
+        )
+        app = make_app(core, rest, lambda: self.draining, options.token)
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=int(options.drain_seconds) or 1,
+            ssl_certfile=options.tls_cert,
+            ssl_keyfile=options.tls_key,
+        )
+        address = (options.host, options.rest_port)
+        try:
+            listener = socket.create_server(address, backlog=1024)
+        except OSError as error:
+            raise _taken(
+                f"{options.host}:{options.rest_port}", "--rest-port"
+            ) from error
+        self.rest_port = listener.getsockname()[1]
+        self._http = _Http(config)
+        self._http_done = asyncio.create_task(self._http.serve([listener]))
+
+    def stop(self) -> None:
+        """Have `run` end, after the requests that have come."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """`start`, then `wait`."""
+        await self.start()
+        await self.wait()
+
+    async def wait(self) -> None:
+        """Serve until SIGTERM, SIGINT or `stop`, then drain."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Only the main thread of a process may.
+            with contextlib.suppress(ValueError, RuntimeError):
+                loop.add_signal_handler(number, self.stop)
+        await self._stop.wait()
+        await self.drain()
+
+    async def drain(self) -> None:
+        """Answer what has come, refuse what comes, and free the models."""
+        self.log("draining", seconds=self.options.drain_seconds)
+        self.draining = True
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(min(LAME_DUCK, self.options.drain_seconds))
+        if self._polling is not None:
+            self._polling.cancel()
+        self._http.should_exit = True
+        await asyncio.gather(
+            self._http_done, self._grpc.stop(self.options.drain_seconds)
+        )
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.options.drain_seconds):
+                await self.models.close()
+        self._batcher.close()
+        self.log("ended")
+
+
+def _taken(address: str, option: str) -> ConfigError:
+    return ConfigError(
+        f"Expected a free port. Received: {address}, which cannot be listened "
+        f"on. Stop what listens there, or choose another with {option}."
+    )

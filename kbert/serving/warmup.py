@@ -1,0 +1,124 @@
+"""Replays the warm-up requests of a version before it answers anyone.
+
+Reference: tensorflow_serving/servables/tensorflow/saved_model_warmup_util.cc.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from kbert.errors import ServingError
+from kbert.export.warmup import MAX_RECORDS
+from kbert.export.warmup import PATH
+from kbert.serving import signatures
+from kbert.serving import tensors
+from kbert.serving.examples import examples_of
+from kbert.serving.metrics import Metrics
+from kbert.serving.servable import DEFAULT_SIGNATURE
+from kbert.serving.servable import Servable
+from kbert.serving.status import error
+from kbert.serving.status import invalid
+
+
+def warm_up(servable: Servable, metrics: Metrics, max_bytes: int) -> int:
+    """Replay assets.extra/tf_serving_warmup_requests, if it is there.
+
+    Args:
+        servable: what was loaded.
+        metrics: where the time is noted.
+        max_bytes: of a tensor in a request.
+
+    Returns:
+        How many requests were replayed.
+
+    Raises:
+        ServingError: a request fails, the file is no TFRecord (DATA_LOSS), or
+            there are too many requests.
+    """
+    path = servable.path / PATH
+    if not path.is_file():
+        return 0
+    started, code, count = time.perf_counter(), "OK", 0
+    try:
+        for record in _records(path):
+            count += 1
+            if count > MAX_RECORDS:
+                raise invalid(
+                    f"Number of warmup records exceeds the maximum "
+                    f"({MAX_RECORDS}) at {path}"
+                )
+            _replay(servable, record, max_bytes)
+    except ServingError as failure:
+        code = failure.code
+        raise
+    finally:
+        seconds = time.perf_counter() - started
+        metrics.warmed_up(str(servable.path), code, seconds)
+    return count
+
+
+def _records(path):
+    import tensorflow as tf
+
+    try:
+        yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    except tf.errors.DataLossError as failure:
+        raise error(
+            "DATA_LOSS",
+            f"{failure.message}. Please verify your warmup data is in "
+            f"TFRecord format.",
+        ) from failure
+
+
+def _replay(servable: Servable, record: bytes, max_bytes: int) -> None:
+    from google.protobuf.message import DecodeError
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    try:
+        log = PredictionLog.FromString(record)
+    except DecodeError as failure:
+        raise invalid("Failed to parse warmup record") from failure
+    kind = log.WhichOneof("log_type")
+    if kind == "predict_log":
+        request = log.predict_log.request
+        name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        if name not in servable.signatures:
+            raise error(
+                "FAILED_PRECONDITION",
+                f'Serving signature key "{name}" not found.',
+            )
+        signature = servable.signatures[name]
+        inputs = {
+            key: tensors.to_array(proto, max_bytes)
+            for key, proto in request.inputs.items()
+        }
+        signatures.check_inputs(signature, inputs)
+        _run(servable, signature, inputs)
+    elif kind in ("classify_log", "regress_log"):
+        request = getattr(log, kind).request
+        classify = kind == "classify_log"
+        method = signatures.CLASSIFY if classify else signatures.REGRESS
+        name = request.model_spec.signature_name
+        signature = signatures.find(servable.signatures, name, method)
+        _run(servable, signature, {"inputs": examples_of(request.input)})
+    elif kind == "multi_inference_log":
+        request = log.multi_inference_log.request
+        examples = examples_of(request.input)
+        for task in request.tasks:
+            signature = signatures.find(
+                servable.signatures,
+                task.model_spec.signature_name,
+                task.method_name,
+            )
+            _run(servable, signature, {"inputs": examples})
+    else:
+        raise error("UNIMPLEMENTED", f"Unsupported log_type for warmup: {kind}")
+
+
+def _run(servable: Servable, signature, inputs: dict[str, np.ndarray]) -> None:
+    servable.run(
+        {signature.inputs[k].name: x for k, x in inputs.items()},
+        [info.name for info in signature.outputs.values()],
+    )
