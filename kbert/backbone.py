@@ -203,6 +203,39 @@ class Backbone(keras.Model):
         )
         return keras.Model(self.input, outputs, name=f"{self.name}_flat")
 
+    def after_embeddings(self):
+        """The same layers as a model of embedded tokens.
+
+        For what asks how the answer depends on each token, since a gradient
+        cannot pass through token ids.
+
+        Returns:
+            A functional `keras.Model` from `embeddings` float `(B, T, H)`,
+            what `backbone.embeddings` gives, and `padding_mask` bool
+            `(B, T)`, to the backbone's outputs without hidden states and
+            attentions.
+
+        Example:
+
+        >>> x = backbone.embeddings(batch["token_ids"], batch["segment_ids"])
+        >>> backbone.after_embeddings()(
+        ...     {"embeddings": x, "padding_mask": batch["padding_mask"]}
+        ... )
+        """
+        x = keras.Input(
+            (None, self.config["hidden_dim"]),
+            dtype=self.embeddings.compute_dtype,
+            name="embeddings",
+        )
+        tokens = {
+            "token_ids": None,
+            "segment_ids": None,
+            "padding_mask": self.input["padding_mask"],
+        }
+        outputs = _encode(tokens, lambda *_: x, self.encoder, self.pooler)
+        inputs = {"embeddings": x, "padding_mask": tokens["padding_mask"]}
+        return keras.Model(inputs, outputs, name=f"{self.name}_embedded")
+
     @classmethod
     def from_size(cls, size, vocabulary_size, **kwargs):
         """A randomly initialized backbone of a size known from the papers.

@@ -102,25 +102,34 @@ class Task:
         """Take over what the head has learned since, such as a threshold."""
         inputs, outputs = self.model.input, self.model.output
         if not static_shapes():
-            outputs = self._without_padding()
+            outputs = self.outputs_on(self.backbone.without_padding())
         self.serving_model = keras.Model(
             inputs, self.head.serve(outputs), name="serving"
         )
         self._compute = compile_model(self.serving_model)
 
-    def _without_padding(self) -> Any:
-        """The model's outputs, from real tokens only; layers are shared."""
-        padded = self.backbone.output
-        flat = self.backbone.without_padding().output
-        names = [name for name in flat if name != "pooled_output"]
+    def outputs_on(self, encoder: keras.Model) -> Any:
+        """The model's outputs on another form of its backbone.
+
+        Args:
+            encoder: a model with the backbone's outputs and the input
+                `padding_mask`; the head's layers are shared.
+        """
+        padded, other = self.backbone.output, encoder.output
+        names = [name for name in other if name != "pooled_output"]
         # Only of some heads: nothing else keeps the pooler in the model.
         if self.backbone.pooler in self.model.layers:
             names.append("pooled_output")
-        mask = self.model.input["padding_mask"]
         head = keras.Model(
-            [*(padded[name] for name in names), mask], self.model.output
+            [
+                *(padded[name] for name in names),
+                self.model.input["padding_mask"],
+            ],
+            self.model.output,
         )
-        return head([*(flat[name] for name in names), mask])
+        return head(
+            [*(other[name] for name in names), encoder.input["padding_mask"]]
+        )
 
     def require_model(self) -> None:
         """Raise `ConfigError` if there is no model yet."""

@@ -180,7 +180,13 @@ class Tokenizer:
     # === Tokens to rows of the model ===
 
     def __call__(
-        self, text, pair=None, *, max_length: int, truncation: str = "head"
+        self,
+        text,
+        pair=None,
+        *,
+        max_length: int,
+        truncation: str = "head",
+        offsets: bool = False,
     ) -> dict[str, tf.RaggedTensor]:
         """Tokenize, truncate and add the special tokens.
 
@@ -198,11 +204,14 @@ class Tokenizer:
                 2019); with a pair, the first text keeps its first tokens,
                 half the room or what the pair leaves over if that is more,
                 and the pair keeps the head and tail that fit.
+            offsets: whether to say where each token stands in its text.
 
         Returns:
             A dict of `tf.RaggedTensor` of int32, shape `(B, None)`:
             `"token_ids"`, and `"segment_ids"`, 0 for the text and 1 for the
-            pair.
+            pair. With `offsets` also `"starts"` and `"ends"`, the bytes of
+            the token in its text, as `tokenize_with_offsets` gives them;
+            special tokens have 0 and 0.
 
         Raises:
             ConfigError: `max_length` leaves no room for a token of each
@@ -222,22 +231,39 @@ class Tokenizer:
                 f"Received: max_length={max_length!r}"
             )
         room = max_length - special
-        first = self.tokenize(text)  # (B, None)
-        second = None if pair is None else self.tokenize(pair)  # (B, None)
-        first, second = TRUNCATIONS[truncation](first, second, room)
+        texts = [text] if pair is None else [text, pair]
+        if offsets:
+            facts = [self.tokenize_with_offsets(text) for text in texts]
+        else:
+            facts = [(self.tokenize(text),) for text in texts]
+        # Which tokens stay is decided on their places: ids, starts and ends
+        # of the same tokens stay.
+        places = [ids.with_values(tf.range(tf.size(ids))) for ids, *_ in facts]
+        kept = TRUNCATIONS[truncation](*(*places, None)[:2], room)
+        facts = [
+            [place.with_values(tf.gather(x.values, place.values)) for x in fact]
+            for place, fact in zip(kept, facts, strict=False)
+        ]
 
         # === Special tokens ===
-        column = tf.ones([first.nrows(), 1], tf.int32)  # (B, 1)
-        cls, sep = self.cls_id * column, self.sep_id * column
-        parts = [cls, first, sep]
-        segments = [0 * column, tf.zeros_like(first), 0 * column]
-        if second is not None:
-            parts += [second, sep]
-            segments += [tf.ones_like(second), column]
-        return {
-            "token_ids": tf.concat(parts, axis=1),
+        column = tf.ones([facts[0][0].nrows(), 1], tf.int32)  # (B, 1)
+
+        def join(which: int, first, rest):
+            parts = [first * column]
+            for fact in facts:
+                parts += [fact[which], rest * column]
+            return tf.concat(parts, axis=1)  # (B, None)
+
+        segments = [0 * column]
+        for i, (ids, *_) in enumerate(facts):
+            segments += [i * tf.ones_like(ids), i * column]
+        tokens = {
+            "token_ids": join(0, self.cls_id, self.sep_id),
             "segment_ids": tf.concat(segments, axis=1),
         }
+        if offsets:
+            tokens |= {"starts": join(1, 0, 0), "ends": join(2, 0, 0)}
+        return tokens
 
     def pad(
         self, tokens: dict[str, tf.RaggedTensor], length: int | None = None

@@ -21,6 +21,8 @@ import keras
 
 from kbert.errors import ExportError
 from kbert.export.check_ops import check_ops as run_check_ops
+from kbert.export.explain import can_explain
+from kbert.export.explain import make_explain
 from kbert.export.warmup import write_warmup
 from kbert.folders import new_folder
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 # TF Serving's Classify API asks for this name, and for the names below.
 CLASSIFY_METHOD = "tensorflow/serving/classify"
+
+# Why the model answers as it does; see `kbert.export.explain`.
+EXPLAIN = "explain"
 
 Requests = Sequence[Mapping[str, Sequence[str]]]
 
@@ -52,6 +57,8 @@ def export(
             with a bytes feature for each of the task's inputs, to `classes`
             string and `scores` float, both `(B, labels)`. Only for heads
             that answer `probabilities`.
+        `explain`: as `serving_default`, to what each word adds to the score;
+            see `kbert.export.explain`. Only for heads that answer `score`.
 
     Beside the graph, `assets.extra` holds the warm-up requests that TF
     Serving replays, and kbert.json, the model's configuration.
@@ -98,6 +105,8 @@ def export(
         signatures = _write_graph(task, folder)
         if check_ops is not None:
             run_check_ops(folder, check_ops)
+        # An explanation costs as much as dozens of answers.
+        signatures = [name for name in signatures if name != EXPLAIN]
         write_warmup(folder, warmup, path.name, signatures)
         config = json.dumps(task.config(), indent=2, ensure_ascii=False)
         (folder / "assets.extra" / "kbert.json").write_text(
@@ -178,6 +187,11 @@ def _write_graph(task: Task, folder: Path) -> list[str]:
         module.classify = tf.function(classify, autograph=False)
         signatures["classify"] = module.classify.get_concrete_function(
             inputs=strings("inputs")
+        )
+    if can_explain(task):
+        module.explain = tf.function(make_explain(task), autograph=False)
+        signatures[EXPLAIN] = module.explain.get_concrete_function(
+            **{name: strings(name) for name in task.inputs}
         )
     try:
         tf.saved_model.save(module, str(folder), signatures)
