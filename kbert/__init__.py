@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Backbone": "kbert.backbone",
     "Classifier": "kbert.classifier",
+    "Client": "kbert.client",
     "Corpus": "kbert.pretraining.corpus",
     "Head": "kbert.heads.base",
     "KbertError": "kbert.errors",

@@ -2,7 +2,10 @@
 
 const REFRESH_MS = 2000;
 const $ = (id) => document.getElementById(id);
-const token = new URLSearchParams(location.hash.slice(1)).get("token");
+// What may follow the address: #token=...&model=...&text=... The texts, by
+// the names of the model's inputs, are asked at once.
+const given = new URLSearchParams(location.hash.slice(1));
+const token = given.get("token");
 let models = [];
 
 function element(tag, text = "", attributes = {}) {
@@ -235,5 +238,19 @@ $("model").addEventListener("change", () => {
   $("answer").hidden = true;
   refresh();
 });
-refresh();
-setInterval(refresh, REFRESH_MS);
+
+async function begin() {
+  await refresh();
+  if (models.some((model) => model.name === given.get("model"))) {
+    $("model").value = given.get("model");
+    await refresh();
+  }
+  const areas = [...$("inputs").querySelectorAll("textarea")];
+  for (const area of areas) area.value = given.get(area.name) ?? "";
+  if (areas.length && areas.every((area) => area.value)) {
+    $("ask").requestSubmit();
+  }
+  setInterval(refresh, REFRESH_MS);
+}
+
+begin();

@@ -1,0 +1,165 @@
+"""A server in this process, over small SavedModels."""
+
+import asyncio
+import threading
+
+import pytest
+
+
+class Running:
+    """A `Server` on a thread of its own, on free ports."""
+
+    def __init__(self, models, **options):
+        from kbert.serving.logs import Log
+        from kbert.serving.options import ServerOptions
+        from kbert.serving.server import Server
+
+        settings = {"rest_port": 0, "grpc_port": 0, "poll_seconds": 0.1}
+        self._ready = threading.Event()
+        self._error = None
+
+        async def main():
+            self._loop = asyncio.get_running_loop()
+            self.server = Server(
+                models, ServerOptions(**(settings | options)), Log(None)
+            )
+            try:
+                await self.server.start()
+            except Exception as error:
+                self._error = error
+                return
+            finally:
+                self._ready.set()
+            await self.server.wait()
+
+        self._thread = threading.Thread(target=asyncio.run, args=(main(),))
+        self._thread.start()
+        self._ready.wait(120)
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+        scheme = "https" if options.get("tls_cert") else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.server.rest_port}"
+        self.grpc = f"127.0.0.1:{self.server.grpc_port}"
+
+    def stop(self):
+        """Begin to drain, as SIGTERM does."""
+        self._loop.call_soon_threadsafe(self.server.stop)
+
+    def join(self):
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def run_server():
+    """Starts servers, and ends them when the tests are over."""
+    started = []
+
+    def start(models, **options):
+        server = Running(models, **options)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        if server._thread.is_alive():
+            server.stop()
+    for server in started:
+        server.join()
+
+
+@pytest.fixture(scope="session")
+def classifier():
+    """ham or spam, with random weights."""
+    import kbert
+
+    return kbert.Classifier(
+        "random:tiny", labels=["ham", "spam"], seed=0, max_length=32
+    )
+
+
+@pytest.fixture(scope="session")
+def text_model(classifier, tmp_path_factory):
+    """A folder with version 1 of it."""
+    path = tmp_path_factory.mktemp("models") / "toy"
+    classifier.export(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def number_model(tmp_path_factory):
+    """A SavedModel that kbert did not make, with signatures of all kinds."""
+    import tensorflow as tf
+
+    class Model(tf.Module):
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((None,), tf.float32, "x"),
+                tf.TensorSpec((None,), tf.int32, "n"),
+            ]
+        )
+        def two(self, x, n):
+            return {"y": x / 2 + 2, "n": n + 1}
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32)])
+        def one(self, x):
+            return {"y": x / 2 + 2}
+
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+        def echo(self, x):
+            return {"same_bytes": x, "same": x}
+
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+        def total(self, x):
+            return {"rows": tf.size(x)}
+
+        @tf.function(
+            input_signature=[tf.TensorSpec((None,), tf.string, "inputs")]
+        )
+        def regress(self, inputs):
+            features = tf.io.parse_example(
+                inputs, {"x": tf.io.FixedLenFeature((), tf.float32)}
+            )
+            return {"outputs": features["x"] / 2 + 2}
+
+        @tf.function(
+            input_signature=[tf.TensorSpec((None,), tf.string, "inputs")]
+        )
+        def scores(self, inputs):
+            features = tf.io.parse_example(
+                inputs, {"x": tf.io.FixedLenFeature((), tf.float32)}
+            )
+            return {"scores": features["x"][:, None]}
+
+    model = Model()
+    path = tmp_path_factory.mktemp("models") / "numbers"
+    tf.saved_model.save(
+        model,
+        str(path / "1"),
+        {
+            "serving_default": model.one,
+            "two": model.two,
+            "echo": model.echo,
+            "total": model.total,
+            "regress": model.regress,
+            "scores": model.scores,
+        },
+    )
+    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(
+        str(path / "1")
+    )
+    for name, method in (("regress", "regress"), ("scores", "classify")):
+        updater.replace_method_name(
+            name, f"tensorflow/serving/{method}", ["serve"]
+        )
+    updater.save()
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(run_server, text_model, number_model):
+    """A server of both."""
+    from kbert.serving.config import from_folder
+
+    return run_server([from_folder(text_model), from_folder(number_model)])
