@@ -230,20 +230,21 @@ def _leaf(value: Any, dtype: str) -> Any:
 
 def decimal(value: int | float, dtype: str) -> float:
     """A number as a float, if nothing is lost. IsLosslessDecimal."""
-    if isinstance(value, int):
-        # JSON's larger integers are read as decimal numbers.
-        fits = -(2**63) <= value < 2**64
-        lossless = not fits or abs(value) <= _WHOLE[dtype]
-        value = float(min(max(value, -(10**308)), 10**308))
-    else:
-        lossless = True
-    limit = float(np.finfo(dtype).max)
-    if not lossless or (np.isfinite(value) and abs(value) > limit):
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise invalid(
+            "JSON Parse error: Number too big to be stored in double."
+        ) from error
+    # JSON's larger integers are read as decimal numbers.
+    whole = isinstance(value, int) and -(2**63) <= value < 2**64
+    limit = _WHOLE[dtype] if whole else float(np.finfo(dtype).max)
+    if np.isfinite(number) and abs(value) > limit:
         raise invalid(
             f"Cannot convert JSON value: {_shown(value)} to "
             f"{_tensorflow(dtype)} without loss of precision."
         )
-    return value
+    return number
 
 
 def _is_object(value: Any) -> bool:
