@@ -85,6 +85,8 @@ class Server:
         self._stop = asyncio.Event()
         self._metrics = Metrics()
         self._health = health.aio.HealthServicer()
+        self._grpc: grpc.aio.Server | None = None
+        self._polling: asyncio.Task | None = None
 
     def _load(self, version: Version) -> Servable:
         """In a thread: a version that can answer at once."""
@@ -103,10 +105,19 @@ class Server:
             UnavailableError: a model has no version that can be loaded.
             ConfigError: a port is taken.
         """
-        options = self.options
         self.models = Models(self._configs, self._load, self.log)
-        await self.models.update()
-        self._check_loaded()
+        try:
+            await self.models.update()
+            self._check_loaded()
+            await self._listen()
+        except BaseException:
+            if self._grpc is not None:
+                await self._grpc.stop(None)
+            await self.models.close()
+            raise
+
+    async def _listen(self) -> None:
+        options = self.options
         self._batcher = Batcher(
             options.max_batch_size,
             options.batch_timeout_ms / 1e3,
@@ -117,7 +128,6 @@ class Server:
         core = Core(self.models, self._batcher, self._metrics, options.max_rows)
         await self._start_grpc(core)
         self._start_http(core)
-        self._polling = None
         if options.poll_seconds:
             self._polling = asyncio.create_task(
                 self.models.poll(options.poll_seconds)

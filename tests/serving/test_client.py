@@ -1,0 +1,164 @@
+"""The client: the same answers by both ways, retries, typed errors."""
+
+import http.server
+import json
+import threading
+
+import numpy as np
+import pytest
+
+import kbert
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.errors import RequestError
+from kbert.errors import ServingError
+from kbert.errors import UnavailableError
+
+TEXTS = ["aaa", "zz yyy", "Ünïcode 中文 😀", "", "a\0b"]
+
+
+def urls(server, name="toy"):
+    yield f"{server.url}/v1/models/{name}"
+    yield f"grpc://{server.grpc}/{name}"
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_answers_are_the_classifiers(server, classifier, way):
+    url = list(urls(server))[way]
+    with kbert.Client(url, batch_size=2) as client:
+        assert client.ready()
+        assert client.predict(TEXTS) == classifier.predict(TEXTS)
+        np.testing.assert_allclose(
+            client.predict_proba(TEXTS),
+            classifier.predict_proba(TEXTS),
+            atol=1e-5,
+        )
+        why = client.answers(["aaa zz"], signature="explain")
+        assert why["attribution"].shape == why["start"].shape
+        numbers = list(urls(server, "numbers"))[way]
+    with kbert.Client(numbers) as client:
+        answers = client.answers({"x": ["a", "b"]}, signature="echo")
+        assert answers["same"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_failures_have_types_and_codes(server, way):
+    for name, signature, code in (
+        ("nope", "", "NOT_FOUND"),
+        ("toy", "nope", "INVALID_ARGUMENT"),
+    ):
+        url = list(urls(server, name))[way]
+        with kbert.Client(url) as client:
+            with pytest.raises(RequestError) as caught:
+                client.answers({"text": ["a"]}, signature=signature)
+            # REST and gRPC differ, as TF Serving's do.
+            assert caught.value.code in (code, "FAILED_PRECONDITION")
+    with kbert.Client(list(urls(server, "nope"))[way]) as client:
+        assert not client.ready()
+
+
+def test_versions_in_the_url(server):
+    with kbert.Client(f"{server.url}/v1/models/toy/versions/1") as client:
+        assert client.predict(["a"])
+    with kbert.Client(f"{server.url}/v1/models/toy/versions/9") as client:
+        with pytest.raises(RequestError, match="Specific"):
+            client.predict(["a"])
+
+
+@pytest.fixture
+def flaky():
+    """A server that answers as told, and counts."""
+    answers = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            status, body = answers.pop(0)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}/v1/models/m"
+    yield url, answers
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+GOOD = (200, json.dumps({"outputs": {"label": ["a"], "score": [0.5]}}))
+FULL = (503, json.dumps({"error": "full"}))
+
+
+def test_a_full_server_is_asked_again(flaky):
+    url, answers = flaky
+    answers += [FULL, FULL, GOOD]
+    with kbert.Client(url) as client:
+        assert client.predict(["x"]) == ["a"]
+    assert not answers
+
+
+def test_not_for_ever(flaky):
+    url, answers = flaky
+    answers += [FULL] * 5
+    with kbert.Client(url, retries=2) as client:
+        with pytest.raises(UnavailableError, match="full"):
+            client.predict(["x"])
+    assert len(answers) == 2
+    with kbert.Client(url, timeout=0.01) as client:
+        with pytest.raises(UnavailableError):
+            client.predict(["x"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "message"),
+    [
+        ((400, '{"error": "bad"}'), RequestError, "bad"),
+        ((401, '{"error": "who"}'), RequestError, "who"),
+        ((500, '{"error": "oh"}'), ServingError, "oh"),
+        ((500, "<html>"), ServingError, "Expected JSON"),
+        ((404, "[]"), RequestError, "404"),
+    ],
+)
+def test_other_failures_are_not_repeated(flaky, answer, kind, message):
+    url, answers = flaky
+    answers += [answer, GOOD]
+    with kbert.Client(url) as client, pytest.raises(kind, match=message):
+        client.predict(["x"])
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_nobody_there(scheme):
+    path = "/v1/models/m" if scheme == "http" else "/m"
+    client = kbert.Client(f"{scheme}://127.0.0.1:1{path}", retries=1)
+    with client, pytest.raises(UnavailableError):
+        client.answers({"text": ["x"]})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8501",
+        "ftp://localhost/m",
+        "http://localhost:8501",
+        "http://localhost:8501/v1",
+        "grpc://localhost:8500",
+        "grpc://localhost:8500/v1/models/m",
+    ],
+)
+def test_urls_that_name_no_model(url):
+    with pytest.raises(ConfigError):
+        kbert.Client(url)
+
+
+def test_texts_that_are_none(server):
+    with kbert.Client(next(urls(server))) as client:
+        for texts in ([], [1, 2], None):
+            with pytest.raises(InputError):
+                client.predict(texts)

@@ -1,0 +1,385 @@
+"""The server as a whole: reloads, draining, limits, health, the page."""
+
+import gzip
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import zlib
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2_grpc
+
+from kbert.errors import ConfigError
+from kbert.errors import UnavailableError
+from kbert.serving.config import from_folder
+from kbert.serving.options import ServerOptions
+
+BODY = b'{"instances": ["aaa bb"]}'
+PATH = "/v1/models/toy:predict"
+
+
+@pytest.fixture
+def copied(text_model, tmp_path):
+    """A model folder of the test's own."""
+    return shutil.copytree(text_model, tmp_path / "toy")
+
+
+class Load:
+    """Clients that ask until told to stop, and what became of it."""
+
+    def __init__(self, url, clients=4, until_goodbye=False):
+        self.statuses = []
+        self.errors = []
+        self._stop = threading.Event()
+        self._url = url
+        self._until_goodbye = until_goodbye
+        self._threads = [
+            threading.Thread(target=self._ask) for _ in range(clients)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _ask(self):
+        with httpx.Client(base_url=self._url, trust_env=False) as client:
+            while not self._stop.is_set():
+                try:
+                    response = client.post(PATH, content=BODY, timeout=30)
+                except httpx.HTTPError as error:
+                    self.errors.append(repr(error))
+                    return
+                self.statuses.append(response.status_code)
+                goodbye = response.headers.get("connection") == "close"
+                if self._until_goodbye and goodbye:
+                    return
+
+    def stop(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def states(server, name="toy"):
+    answer = httpx.get(f"{server.url}/v1/models/{name}", trust_env=False)
+    rows = answer.json()["model_version_status"]
+    return {int(row["version"]): row["state"] for row in rows}
+
+
+def test_a_hot_reload_fails_no_request(run_server, copied):
+    server = run_server([from_folder(copied)])
+    load = Load(server.url)
+    shutil.copytree(copied / "1", copied / "new")
+    (copied / "new").rename(copied / "2")
+    wait_for(lambda: states(server) == {2: "AVAILABLE", 1: "END"})
+    time.sleep(0.2)
+    load.stop()
+    assert not load.errors
+    assert set(load.statuses) == {200} and len(load.statuses) > 10
+    # A version that cannot be loaded says so, and changes nothing.
+    (copied / "3").mkdir()
+    (copied / "3" / "saved_model.pb").write_bytes(b"no graph")
+    wait_for(lambda: states(server).get(3) == "END")
+    assert states(server)[2] == "AVAILABLE"
+    answer = httpx.get(f"{server.url}/v1/models/toy/versions/3").json()
+    status = answer["model_version_status"][0]["status"]
+    assert status["error_code"] != "OK" and status["error_message"]
+
+
+def test_draining_answers_what_has_come(run_server, text_model):
+    server = run_server([from_folder(text_model)])
+    load = Load(server.url, until_goodbye=True)
+    with grpc.insecure_channel(server.grpc) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        request = health_pb2.HealthCheckRequest()
+        serving = health.Check(request, timeout=30)
+        assert serving.status == health_pb2.HealthCheckResponse.SERVING
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+        server.stop()
+        wait_for(lambda: server.server.draining)
+        response = httpx.get(f"{server.url}/readyz", trust_env=False)
+        assert (response.status_code, response.json()["status"]) == (
+            503,
+            "draining",
+        )
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        serving = health.Check(request, timeout=30)
+        assert serving.status == health_pb2.HealthCheckResponse.NOT_SERVING
+    server.join()
+    load.stop()
+    assert not load.errors
+    assert set(load.statuses) == {200}
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.url}/healthz", trust_env=False)
+
+
+# === Limits ===
+
+
+def test_bodies_and_batches_that_are_too_large(run_server, text_model):
+    server = run_server([from_folder(text_model)], max_body=10_000, max_rows=5)
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        many = json.dumps({"instances": ["a"] * 6})
+        response = client.post(PATH, content=many)
+        assert response.status_code == 413
+        assert "at most 5 rows" in response.json()["error"]
+        assert client.post(PATH, content=b" " * 10_001).status_code == 413
+        bomb = gzip.compress(b" " * 10_000_000)
+        assert len(bomb) < 10_000
+        headers = {"Content-Encoding": "gzip"}
+        response = client.post(PATH, content=bomb, headers=headers)
+        assert response.status_code == 413
+        # Without a length, in pieces.
+        pieces = (b" " * 1000 for _ in range(20))
+        assert client.post(PATH, content=pieces).status_code == 413
+        assert client.post(PATH, content=BODY).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        (b"no gzip", "gzip", 400),
+        (gzip.compress(BODY)[:-9], "gzip", 400),
+        (gzip.compress(BODY) + b"x", "gzip", 400),
+        (b"", "gzip", 400),
+        (zlib.compress(BODY), "deflate", 501),
+        (gzip.compress(BODY[:9]) + gzip.compress(BODY[9:]), "gzip", 200),
+    ],
+)
+def test_encoded_bodies(server, body, encoding, status):
+    headers = {"Content-Encoding": encoding}
+    response = httpx.post(f"{server.url}{PATH}", content=body, headers=headers)
+    assert response.status_code == status
+
+
+def test_a_body_that_does_not_come(run_server, text_model):
+    server = run_server([from_folder(text_model)], timeout=0.5)
+    address = ("127.0.0.1", server.server.rest_port)
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+    with socket.create_connection(address, timeout=30) as half:
+        half.sendall(head.encode() + BODY)
+        assert b" 504 " in half.recv(1000)
+    # One that goes away in the middle leaves nothing behind.
+    with socket.create_connection(address, timeout=30) as half:
+        half.sendall(head.encode() + BODY)
+    response = httpx.post(f"{server.url}{PATH}", content=BODY)
+    assert response.status_code == 200
+
+
+def test_a_full_queue_says_when_to_come_again(run_server, text_model):
+    # The batch waits for more rows, so the queue is full meanwhile.
+    server = run_server(
+        [from_folder(text_model)], batch_timeout_ms=1000, max_enqueued=1
+    )
+    first = threading.Thread(
+        target=httpx.post,
+        args=(f"{server.url}{PATH}",),
+        kwargs={"content": BODY},
+    )
+    first.start()
+    time.sleep(0.3)
+    response = httpx.post(f"{server.url}{PATH}", content=BODY)
+    first.join()
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "1"
+    assert "queue" in response.json()["error"]
+
+
+# === Who may ask ===
+
+
+def test_a_token(run_server, text_model):
+    server = run_server([from_folder(text_model)], token="secret")
+    for headers, status in (
+        ({}, 401),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": "Bearer secret"}, 200),
+    ):
+        response = httpx.post(
+            f"{server.url}{PATH}", content=BODY, headers=headers
+        )
+        assert response.status_code == status
+        path = "/monitoring/prometheus/metrics"
+        response = httpx.get(f"{server.url}{path}", headers=headers)
+        assert response.status_code == status
+    for path in ("/", "/healthz", "/readyz", "/static/page.js"):
+        assert httpx.get(f"{server.url}{path}").status_code == 200
+    with grpc.insecure_channel(server.grpc) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        health.Check(health_pb2.HealthCheckRequest(), timeout=30)
+        from tensorflow_serving.apis import get_model_status_pb2
+        from tensorflow_serving.apis import model_service_pb2_grpc
+
+        service = model_service_pb2_grpc.ModelServiceStub(channel)
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = "toy"
+        with pytest.raises(grpc.RpcError) as caught:
+            service.GetModelStatus(request, timeout=30)
+        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        metadata = [("authorization", "Bearer secret")]
+        service.GetModelStatus(request, timeout=30, metadata=metadata)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for this machine that nobody else signed."""
+    folder = tmp_path_factory.mktemp("tls")
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"),
+            *("-days", "1", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
+            *("-keyout", folder / "key.pem", "-out", folder / "cert.pem"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def test_tls(run_server, text_model, certificate):
+    import kbert
+
+    server = run_server(
+        [from_folder(text_model)],
+        tls_cert=certificate / "cert.pem",
+        tls_key=certificate / "key.pem",
+    )
+    ca_file = certificate / "cert.pem"
+    for url in (
+        f"{server.url}/v1/models/toy",
+        f"grpcs://localhost:{server.server.grpc_port}/toy",
+    ):
+        with kbert.Client(url, ca_file=ca_file) as client:
+            assert client.predict(["aaa"])[0] in ("ham", "spam")
+    with kbert.Client(f"{server.url}/v1/models/toy", retries=0) as client:
+        with pytest.raises(UnavailableError, match="certificate"):
+            client.predict(["aaa"])
+
+
+# === What it says of itself ===
+
+
+def test_metrics_have_tf_servings_names(server):
+    httpx.post(f"{server.url}{PATH}", content=BODY)
+    httpx.post(f"{server.url}/v1/models/secret-name:predict", content=BODY)
+    page = httpx.get(f"{server.url}/monitoring/prometheus/metrics")
+    assert page.headers["content-type"].startswith("text/plain")
+    lines = page.text.splitlines()
+    prefix = ":tensorflow:serving"
+    assert f"# TYPE {prefix}:request_count counter" in lines
+    assert f"# TYPE {prefix}:request_latency histogram" in lines
+    counts = [x for x in lines if x.startswith(f"{prefix}:request_count{{")]
+    assert any('model_name="toy",status="OK"' in line for line in counts)
+    assert any('model_name="",status="NOT_FOUND"' in line for line in counts)
+    labels = 'API="Predict",entrypoint="REST",model_name="toy",status="OK"'
+    assert any(
+        x.startswith(f"{prefix}:request_latency_bucket{{{labels[:13]}")
+        or (f"{prefix}:request_latency_count" in x and labels in x)
+        for x in lines
+    )
+    assert f"{prefix}:model_warmup_latency_count" in page.text
+    # Names that clients make up must not fill the memory.
+    assert "secret-name" not in page.text
+
+
+def test_the_page_and_its_parts(server):
+    page = httpx.get(server.url)
+    assert page.status_code == 200 and "kbert" in page.text
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    for name in ("page.js", "page.css"):
+        part = httpx.get(f"{server.url}/static/{name}")
+        assert part.status_code == 200
+        for word in ("http://", "https://", "//cdn"):
+            assert word not in page.text + part.text
+    assert httpx.get(f"{server.url}/static/../app.py").status_code == 404
+    numbers, toy = httpx.get(f"{server.url}/ui/models").json()
+    assert (numbers["name"], numbers["model"]) == ("numbers", None)
+    assert toy["model"]["head"]["config"]["labels"] == ["ham", "spam"]
+    assert toy["versions"][0]["state"] == "AVAILABLE"
+    assert toy["signatures"]["explain"]["inputs"] == ["text"]
+
+
+def test_explanations_add_up(server):
+    body = {"signature_name": "explain", "instances": ["zz yyy 中文 aaa"]}
+    answer = httpx.post(f"{server.url}{PATH}", json=body, timeout=60).json()
+    (row,) = answer["predictions"]
+    assert sum(row["attribution"]) == pytest.approx(
+        row["value"] - row["blank_value"], abs=1e-3
+    )
+    text = "zz yyy 中文 aaa".encode()
+    pieces = zip(row["start"], row["end"], strict=True)
+    words = "".join(text[a:b].decode() for a, b in pieces if b > a)
+    assert words == "zzyyy中文aaa"
+    plain = httpx.post(
+        f"{server.url}{PATH}", json={"instances": ["zz yyy 中文 aaa"]}
+    ).json()["predictions"][0]
+    assert row["value"] == pytest.approx(plain["score"], abs=1e-5)
+
+
+# === Starting ===
+
+
+def test_ports_that_are_taken(run_server, text_model):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for option in ("rest_port", "grpc_port"):
+            with pytest.raises(ConfigError, match="Expected a free port"):
+                run_server([from_folder(text_model)], **{option: port})
+
+
+def test_a_model_that_cannot_be_loaded(run_server, copied):
+    (copied / "1" / "saved_model.pb").write_bytes(b"no graph")
+    with pytest.raises(UnavailableError, match="version 1: "):
+        run_server([from_folder(copied)])
+
+
+def test_a_warm_up_that_fails(run_server, copied):
+    path = copied / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    path.write_bytes(b"no records")
+    with pytest.raises(UnavailableError, match="TFRecord"):
+        run_server([from_folder(copied)])
+
+
+def test_ops_that_a_release_lacks(run_server, copied):
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.f = tf.function(
+        lambda x: {"y": tf.py_function(lambda v: v, [x], tf.float32)},
+        input_signature=[tf.TensorSpec((None,), tf.float32)],
+    )
+    tf.saved_model.save(
+        module, str(copied / "2"), {"serving_default": module.f}
+    )
+    shutil.rmtree(copied / "1")
+    with pytest.raises(UnavailableError, match="EagerPyFunc"):
+        run_server([from_folder(copied)], release="2.18.0")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "workers"),
+        ({"max_body": -1}, "max_body"),
+        ({"token": " "}, "token"),
+        ({"tls_cert": "cert.pem"}, "both"),
+        ({"tls_cert": "no.pem", "tls_key": "no.pem"}, "Expected a PEM file"),
+    ],
+)
+def test_options_that_are_wrong(options, message):
+    with pytest.raises(ConfigError, match=message):
+        ServerOptions(**options)
