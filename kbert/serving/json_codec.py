@@ -70,7 +70,7 @@ def signature_name(body: dict) -> str:
             f"JSON Value: {_shown(body)} not formatted correctly. "
             f"'signature_name' key must be a string value."
         )
-    return name
+    return utf8(name).decode()
 
 
 def predict_inputs(

@@ -91,6 +91,8 @@ def test_half_of_a_surrogate_pair():
     body = json_codec.parse(b'{"instances": ["\\ud800"]}')
     with pytest.raises(ServingError, match="surrogate"):
         predict(body, x="object")
+    with pytest.raises(ServingError, match="surrogate"):
+        json_codec.signature_name({"signature_name": "\ud800"})
 
 
 def test_messages_do_not_repeat_the_body():

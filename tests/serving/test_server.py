@@ -349,25 +349,30 @@ def test_a_model_that_cannot_be_loaded(run_server, copied):
 
 def test_a_warm_up_that_fails(run_server, copied):
     path = copied / "1" / "assets.extra" / "tf_serving_warmup_requests"
-    path.write_bytes(b"no records")
+    path.write_bytes(b"no records " * 100)
     with pytest.raises(UnavailableError, match="TFRecord"):
         run_server([from_folder(copied)])
 
 
-def test_ops_that_a_release_lacks(run_server, copied):
+def test_ops_that_a_release_lacks(run_server, tmp_path):
     import tensorflow as tf
+    import tensorflow_text as tf_text
+
+    trimmer = tf_text.RoundRobinTrimmer(max_seq_length=4)
+
+    def trim(x):
+        first, second = trimmer.trim([tf.strings.split(x)] * 2)
+        return {"a": first.to_tensor(), "b": second.to_tensor()}
 
     module = tf.Module()
     module.f = tf.function(
-        lambda x: {"y": tf.py_function(lambda v: v, [x], tf.float32)},
-        input_signature=[tf.TensorSpec((None,), tf.float32)],
+        trim, input_signature=[tf.TensorSpec((None,), tf.string)]
     )
-    tf.saved_model.save(
-        module, str(copied / "2"), {"serving_default": module.f}
-    )
-    shutil.rmtree(copied / "1")
-    with pytest.raises(UnavailableError, match="EagerPyFunc"):
-        run_server([from_folder(copied)], release="2.18.0")
+    path = tmp_path / "new" / "1"
+    tf.saved_model.save(module, str(path), {"serving_default": module.f})
+    model = from_folder(path.parent)
+    with pytest.raises(UnavailableError, match="RoundRobinTrim"):
+        run_server([model], release="2.12.1")
 
 
 @pytest.mark.parametrize(
