@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -154,6 +155,16 @@ class ServedModel:
                 value = np.char.decode(value.astype(bytes), "utf-8")
             answers[key] = value[inverse]
         return answers
+
+
+@functools.lru_cache(maxsize=1)
+def shared_model(path: str, threads: int | None = None) -> ServedModel:
+    """The `ServedModel` of this process, loaded at the first call.
+
+    For engines that call a function again and again in the same process,
+    such as Spark, whose Python workers live on from task to task.
+    """
+    return ServedModel(path, threads=threads)
 
 
 def input_names(version: Path) -> tuple[str, ...]:

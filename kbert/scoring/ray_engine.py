@@ -10,6 +10,7 @@ whatever happens to the others, and no text passes through the driver.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,15 +31,17 @@ RAISED = {e.__name__: e for e in (InputError, ConfigError, CheckpointError)}
 class Worker:
     """What runs in each of Ray's processes; its arguments are `run`'s."""
 
-    def __init__(self, version: Path, batch_size: int, *task: Any):
+    def __init__(
+        self, parts: list[Part], version: Path, batch_size: int, *task: Any
+    ):
         self._model = ServedModel(version, batch_size, threads=1)
+        self._parts = {part.number: part for part in parts}
         self._task = task
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        part: Part = row["item"]
-        answer = {"number": part.number, "error": "", "message": ""}
+    def __call__(self, row: dict[str, int]) -> dict[str, Any]:
+        answer = {"number": row["number"], "error": "", "message": ""}
         try:
-            score_part(self._model, part, *self._task)
+            score_part(self._model, self._parts[row["number"]], *self._task)
         except KbertError as error:
             # An exception would come wrapped in Ray's own, and be retried.
             answer["error"] = type(error).__name__
@@ -59,19 +62,26 @@ def run(pending: list[Part], workers: int | None, *task: Any) -> Iterator[int]:
         KbertError: what a worker raised; parts that are done stay.
     """
     ray = _import_ray()
+    if not pending:
+        return
     started = not ray.is_initialized()
     if started:
-        ray.init(include_dashboard=False, log_to_driver=False)
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     try:
         if workers is None:
             workers = int(ray.cluster_resources()["CPU"])
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         dataset = ray.data.from_items(
-            pending, override_num_blocks=len(pending)
+            [{"number": part.number} for part in pending],
+            override_num_blocks=len(pending),
         ).map(
             Worker,
-            fn_constructor_args=task,
+            fn_constructor_args=(pending, *task),
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(pending))),
             num_cpus=1,
         )
@@ -85,8 +95,10 @@ def run(pending: list[Part], workers: int | None, *task: Any) -> Iterator[int]:
 
 
 def _import_ray():
-    # Its usage statistics go to a server of Ray's makers.
+    # Its usage statistics go to a server of Ray's makers, and its own log
+    # tells of each worker; both can be had by setting these otherwise.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.data
@@ -95,4 +107,5 @@ def _import_ray():
             "Expected Ray Data for engine='ray'. Received: an environment "
             "without it. Install it: pip install 'kbert[ray]'."
         ) from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
