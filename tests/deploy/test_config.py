@@ -25,9 +25,9 @@ STATUS = f"/v1/models/{MODEL}"
 def schema():
     """Two messages that tensorflow-serving-api leaves out.
 
-    As TF Serving 2.20 has them, in `servables/tensorflow/
-    session_bundle_config.proto` and `config/monitoring_config.proto`; of the
-    first only what is general.
+    As TF Serving has them in `servables/tensorflow/
+    session_bundle_config.proto` (and reads them in `bundle_factory_util.h`)
+    and in `config/monitoring_config.proto`. Numbers do not matter in text.
     """
     field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
@@ -56,6 +56,8 @@ def schema():
         thread_pool_name=".google.protobuf.StringValue",
         allowed_batch_sizes=field.TYPE_INT64,
         pad_variable_length_inputs=field.TYPE_BOOL,
+        enable_large_batch_splitting=".google.protobuf.BoolValue",
+        max_execution_batch_size=wrapped,
     )
     batching.field[5].label = field.LABEL_REPEATED
     message("PrometheusConfig", enable=field.TYPE_BOOL, path=field.TYPE_STRING)
@@ -158,8 +160,14 @@ def test_model_config():
 def test_batching(batching):
     assert not batching.allowed_batch_sizes
     assert not batching.pad_variable_length_inputs  # Texts are not padded.
-    for name in ("max_batch_size", "num_batch_threads", "max_enqueued_batches"):
-        assert getattr(batching, name).value > 0, name
+    assert batching.enable_large_batch_splitting.value
+    request = batching.max_batch_size.value
+    batch = batching.max_execution_batch_size.value
+    queue = batch * batching.max_enqueued_batches.value
+    # The queue takes a request whole, or not at all.
+    assert 0 < batch <= request <= queue
+    # A version loads only if its warm-up requests fit; an export has 8 rows.
+    assert 8 <= request
     # Waiting for company must not be what a client notices.
     assert 0 < batching.batch_timeout_micros.value <= 10_000
 
@@ -348,3 +356,14 @@ def test_kubectl_builds_it():
     assert volume["configMap"]["name"] == config["metadata"]["name"]
     for path in (DEPLOY / "config").iterdir():
         assert config["data"][path.name] == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.large
+def test_manifest_fits_the_schemas_of_kubernetes(objects):
+    kubernetes = pytest.importorskip("kubernetes_validate")
+    for version in ("1.30", kubernetes.latest_version()):
+        for one in objects.values():
+            kubernetes.validate(one, version, strict=True)
+    wrong = objects["Service"] | {"spec": {"port": 8501}}
+    with pytest.raises(kubernetes.ValidationError):
+        kubernetes.validate(wrong, version, strict=True)
