@@ -15,15 +15,19 @@ from pathlib import Path
 LABELS = ["ham", "spam"]
 
 
-def export(path: Path) -> Path:
-    """Write version 1 into `path`, which is named like the model."""
+def make():
+    """The classifier, always with the same weights."""
     from kbert.quiet import import_tensorflow
 
     import_tensorflow()
     import kbert
 
-    clf = kbert.Classifier("random:tiny", labels=LABELS, max_length=32, seed=0)
-    return clf.export(path, version=1, check_ops="2.12.1")
+    return kbert.Classifier("random:tiny", labels=LABELS, max_length=32, seed=0)
+
+
+def export(path: Path) -> Path:
+    """Write version 1 into `path`, which is named like the model."""
+    return make().export(path, version=1, check_ops="2.12.1")
 
 
 if __name__ == "__main__":

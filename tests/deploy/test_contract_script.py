@@ -114,24 +114,36 @@ def test_a_model_that_does_not_load_fails_it(contract, server):
     assert tests == ""
 
 
-def test_the_model_is_the_same_each_time(tmp_path):
-    import tensorflow as tf
-
-    import kbert
-
+@pytest.fixture(scope="module")
+def exporter():
+    """deploy/export_contract_model.py as a module."""
     spec = importlib.util.spec_from_file_location(
         "export_contract_model", ROOT / "deploy" / "export_contract_model.py"
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    path = module.export(tmp_path / "kbert")
+    return module
+
+
+def test_the_model_is_the_same_each_time(exporter):
+    one, other = exporter.make(), exporter.make()
+    assert one.labels == other.labels == ["ham", "spam"]
+    weights = zip(one.model.weights, other.model.weights, strict=True)
+    for mine, its in weights:
+        np.testing.assert_array_equal(mine.numpy(), its.numpy())
+
+
+@pytest.mark.large
+def test_the_model_is_exported(exporter, tmp_path):
+    import tensorflow as tf
+
+    path = exporter.export(tmp_path / "kbert")
     assert path == tmp_path / "kbert" / "1"
-    again = kbert.Classifier(
-        "random:tiny", labels=module.LABELS, max_length=32, seed=0
-    )
     texts = ["", "Win a prize", "中文 😀"]
     serve = tf.saved_model.load(str(path)).signatures["serving_default"]
     answer = serve(text=tf.constant(texts))
     np.testing.assert_allclose(
-        answer["probabilities"], again.predict_proba(texts), atol=1e-6
+        answer["probabilities"],
+        exporter.make().predict_proba(texts),
+        atol=1e-6,
     )
