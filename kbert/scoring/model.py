@@ -129,7 +129,9 @@ class ServedModel:
 
         Returns:
             A dict of output names to arrays whose first dimension is the
-            row; label names are `str`.
+            row; label names are `str`. Where the model answers tokens and
+            batches differ in length, `(rows,)` of arrays, each filled up as
+            its batch was.
 
         Raises:
             InputError: a row has no text, or there are no rows.
@@ -146,15 +148,30 @@ class ServedModel:
                 name: tf.constant([column[i] for i in rows])
                 for name, column in zip(self.inputs, columns, strict=True)
             }
-            parts.append(self._serve(**batch))
+            answers = self._serve(**batch)
+            parts.append({k: _decode(v.numpy()) for k, v in answers.items()})
         inverse = np.argsort(order)
-        answers = {}
-        for key in sorted(parts[0]):
-            value = np.concatenate([part[key].numpy() for part in parts])
-            if value.dtype == object:
-                value = np.char.decode(value.astype(bytes), "utf-8")
-            answers[key] = value[inverse]
-        return answers
+        return {
+            key: _join([part[key] for part in parts])[inverse]
+            for key in sorted(parts[0])
+        }
+
+
+def _decode(value: np.ndarray) -> np.ndarray:
+    if value.dtype != object:
+        return value
+    return np.char.decode(value.astype(bytes), "utf-8")
+
+
+def _join(parts: list[np.ndarray]) -> np.ndarray:
+    """Rows of all batches; of objects, where batches differ in length."""
+    if len({part.shape[1:] for part in parts}) == 1:
+        return np.concatenate(parts)
+    rows = [row for part in parts for row in part]
+    joined = np.empty(len(rows), object)
+    for i, row in enumerate(rows):
+        joined[i] = row
+    return joined
 
 
 @functools.lru_cache(maxsize=1)

@@ -48,8 +48,6 @@ def score_part(
         ConfigError: a column has the name of an answer.
         CheckpointError: the answers cannot be written.
     """
-    import pyarrow as pa
-
     table = read_part(part, tuple(columns.values()), keep)
     try:
         answers = model(
@@ -67,16 +65,24 @@ def score_part(
         )
     # Labels first, then the rest by name.
     for key in sorted(answers, key=lambda k: (answers[k].dtype.kind != "U", k)):
-        value = answers[key]
-        # Arrow makes lists of rows that are arrays, of one dimension each.
-        array = pa.array(value if value.ndim == 1 else value.tolist())
-        if value.ndim == 2 and value.dtype.kind != "U":
-            array = array.cast(pa.list_(pa.from_numpy_dtype(value.dtype)))
-        table = table.append_column(key, array)
+        table = table.append_column(key, _to_arrow(answers[key]))
     target = folder / part.name
     with new_file(target) as temporary:
         import_parquet().write_table(table, temporary)
     return target
+
+
+def _to_arrow(value: np.ndarray) -> Any:
+    """A column; rows that are arrays become lists of the same type."""
+    import pyarrow as pa
+
+    if value.ndim == 1 and value.dtype != object:
+        return pa.array(value)
+    kind = value[0].dtype
+    array = pa.array([row.tolist() for row in value])
+    if kind.kind == "U" or value[0].ndim > 1:
+        return array
+    return array.cast(pa.list_(pa.from_numpy_dtype(kind)))
 
 
 def read_part(

@@ -18,6 +18,8 @@ def exported(tmp_path_factory):
                 "score": longer,
                 "probabilities": tf.stack([1 - longer, longer], axis=-1),
                 "label": tf.where(length > 2, "läng", "short"),
+                # As of a head that answers tokens: as wide as the longest.
+                "codes": tf.strings.unicode_decode(text, "UTF-8").to_tensor(),
             }
 
         module = tf.Module()
