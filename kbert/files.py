@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import json
 import reprlib
 import sys
@@ -33,6 +34,20 @@ NOT_UTF8 = {
 }
 
 
+class Span(NamedTuple):
+    """Whole lines in the middle of a file.
+
+    Attributes:
+        start: byte that the first of them begins at.
+        stop: byte behind the last of them.
+        line: number of the first, counted from 1.
+    """
+
+    start: int
+    stop: int
+    line: int
+
+
 class Row(NamedTuple):
     """A row of a file.
 
@@ -51,6 +66,7 @@ def read_rows(
     path: str | Path,
     columns: list[str] | None = None,
     format: str | None = None,
+    span: Span | None = None,
 ) -> Iterator[Row]:
     """Rows of a TSV, CSV, JSON Lines or text file, as they arrive.
 
@@ -63,6 +79,7 @@ def read_rows(
             knows no quotes; `"text"` has one text a line, in the column
             `text`. By default as the file's name ends: `.csv`, `.jsonl` or
             `.json`; anything else is TSV.
+        span: lines to read instead of all; of JSON Lines or text only.
 
     Raises:
         InputError: the file cannot be read, or a row is not as expected.
@@ -85,7 +102,12 @@ def read_rows(
                 file = sys.stdin.buffer
             else:
                 file = stack.enter_context(open(path, "rb"))
-            lines = _Lines(file, path)
+            first = 1
+            if span is not None:
+                file.seek(span.start)
+                file = io.BytesIO(file.read(span.stop - span.start))
+                first = span.line
+            lines = _Lines(file, path, first)
             for line, cells in read(lines, path, columns):
                 yield Row(line, cells, lines.ready)
     except OSError as error:
@@ -100,10 +122,13 @@ class _Lines:
     A line ends at a line feed only, for texts may hold other separators.
     """
 
-    def __init__(self, file: BinaryIO, path: Path):
+    def __init__(self, file: BinaryIO, path: Path, first: int = 1):
+        self.first = first
         self._file = file
         self._path = path
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")("ignore")
+        # A byte order mark is one only where the file begins.
+        name = "utf-8-sig" if first == 1 else "utf-8"
+        self._decode = codecs.getincrementaldecoder(name)("ignore")
         self._lines: deque[str] = deque()
         self._parts: list[str] = []
         self._begun = self._ended = False
@@ -126,7 +151,8 @@ class _Lines:
         chunk = self._file.read1(CHUNK)
         if not self._begun:
             self._begun = True
-            _refuse(chunk, self._path)
+            if self.first == 1:
+                _refuse(chunk, self._path)
         self._ended = not chunk
         text = self._decode.decode(chunk, self._ended)
         # `str.splitlines` would split at form feeds and U+2028 too.
@@ -185,7 +211,7 @@ def _read_text(lines, path, columns):
             f"Expected one column in a file of texts. Received: "
             f"{len(more) + 1} for {path}."
         )
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=lines.first):
         yield number, {name: _strip(line)}
 
 
@@ -219,7 +245,7 @@ def _name_cells(rows, path, columns, hint):
 
 
 def _read_json(lines, path, columns):
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=lines.first):
         if not line.strip():
             yield number, None
             continue
@@ -313,6 +339,40 @@ def read_table(
     if not y:
         raise InputError(f"Expected rows in {path}. Received: none.")
     return x, y
+
+
+def read_columns(
+    path: str | Path,
+    texts: tuple[str, ...],
+    others: tuple[str, ...] = (),
+    format: str | None = None,
+    span: Span | None = None,
+) -> dict[str, list]:
+    """Some columns of a file, or of some lines of it.
+
+    Args:
+        path: the file.
+        texts: names of columns that have to hold texts.
+        others: names of columns that may hold anything.
+        format: see `read_rows`.
+        span: see `read_rows`.
+
+    Raises:
+        InputError: the file cannot be read, or a row has no text.
+        UnknownNameError: the file has no such column.
+
+    Example:
+
+    >>> read_columns("mail.jsonl", ("body",), ("id",))
+    {'body': ['Win a prize!'], 'id': [7]}
+    """
+    columns = {name: [] for name in (*texts, *others)}
+    for row in read_rows(path, format=format, span=span):
+        if row.cells is not None:
+            for name, values in columns.items():
+                pick = _pick_text if name in texts else _pick
+                values.append(pick(row, name, path))
+    return columns
 
 
 def read_texts(

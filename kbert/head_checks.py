@@ -15,10 +15,15 @@ import numpy as np
 
 from kbert.classifier import Classifier
 from kbert.classifier import load
+from kbert.export.check_ops import check_ops
 from kbert.heads.base import Head
 
 ROWS_PER_LABEL = 16
 MAX_LENGTH = 32
+
+# TF Serving releases that have to load a head's export: the oldest that has
+# the tokenizer's ops, and one whose TensorFlow is newer than its text ops.
+SERVING_RELEASES = ("2.12.1", "2.18.0")
 
 
 def expect(true: Any, expected: str, received: Any, advice: str) -> None:
@@ -281,6 +286,8 @@ def _check_saved(clf: Classifier, x: list) -> None:
             ):
                 clf.export(exported)
                 received = _call_exported(exported, clf, x)
+                for release in SERVING_RELEASES:
+                    check_ops(exported / "1", release)
             named = clf.name_labels(answers)
             for key in clf.head.label_outputs:
                 named[key] = named[key].astype(str)

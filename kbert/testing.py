@@ -33,7 +33,8 @@ def check_head(
     Python, NumPy and the backend are set. What is checked: the name, the
     configuration through JSON, the labels, the loss before and after a few
     steps of `fit`, the answers of `serve`, `calibrate` and `report`, saving
-    and loading, and on the TensorFlow backend the exported SavedModel.
+    and loading, and on the TensorFlow backend the exported SavedModel: its
+    answers, and that TF Serving 2.12.1 and 2.18.0 have its ops.
 
     Args:
         head_class: a `kbert.Head` subclass.

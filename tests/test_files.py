@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from kbert import files
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.files import Span
+from kbert.files import read_columns
 from kbert.files import read_rows
 from kbert.files import read_table
 from kbert.files import read_texts
@@ -222,3 +224,33 @@ def test_text_lines_keep_their_number(write):
     assert [row for part in parts for row in part] == [("a",), ("",), ("b",)]
     with pytest.raises(InputError, match="one column"):
         list(read_rows(path, ["a", "b"], format="text"))
+
+
+# === Some lines, some columns ===
+
+
+def test_lines_of_a_span_keep_their_numbers(write):
+    path = write("a\nb\n\nc\n", "a.txt")
+    rows = read_rows(path, format="text", span=Span(2, 5, 2))
+    assert [(r.line, r.cells) for r in rows] == [
+        *((2, {"text": "b"}), (3, {"text": ""}))
+    ]
+    path = write('{"text": "a"}\n{"text": 3}\n', "a.jsonl")
+    with pytest.raises(InputError, match="line 2 of"):
+        read_columns(path, ("text",), span=Span(14, 26, 2))
+
+
+def test_a_byte_order_mark_is_one_at_the_beginning_only(write):
+    path = write("\ufeffa\n\ufeffb\n".encode(), "a.txt")
+    whole = [row.cells["text"] for row in read_rows(path, format="text")]
+    spans = [Span(0, 5, 1), Span(5, 10, 2)]
+    parts = [read_columns(path, ("text",), (), "text", span) for span in spans]
+    assert [part["text"][0] for part in parts] == whole == ["a", "\ufeffb"]
+
+
+def test_columns_of_a_file(write):
+    path = write('{"id": 7, "text": "a", "more": []}\n\n', "a.jsonl")
+    found = read_columns(path, ("text",), ("id",))
+    assert found == {"text": ["a"], "id": [7]}
+    with pytest.raises(UnknownNameError, match="mean 'id'"):
+        read_columns(path, ("text",), ("idd",))

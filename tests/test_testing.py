@@ -6,6 +6,8 @@ import pytest
 from keras import ops
 
 from kbert import head_checks
+from kbert.classifier import Classifier
+from kbert.export import check_ops
 from kbert.head_checks import toy_data
 from kbert.heads.base import Head
 from kbert.heads.classification import ClassificationHead
@@ -302,3 +304,21 @@ def test_answers_must_survive_export(monkeypatch):
         AssertionError, match="the same answers from the export"
     ):
         check_head(broken(name="exported"))
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="exports on TensorFlow"
+)
+def test_ops_must_be_in_tf_serving(monkeypatch):
+    known = check_ops.release_ops
+    # An op that the newer of the two releases has dropped.
+    monkeypatch.setattr(
+        check_ops,
+        "release_ops",
+        lambda r: known(r) - {"Softmax"} if r == "2.18.0" else known(r),
+    )
+    clf = Classifier("random:tiny", labels=["a", "b"], max_length=32)
+    with pytest.raises(
+        AssertionError, match=r"(?s)exported model to work.*2\.18\.0.*'Softmax'"
+    ):
+        head_checks._check_saved(clf, ["a", "b b"])

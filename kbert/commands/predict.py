@@ -12,7 +12,9 @@ from typing import Any
 import typer
 
 from kbert.commands import common
+from kbert.commands import scoring
 from kbert.files import read_texts
+from kbert.scoring.parts import PART_ROWS
 
 if TYPE_CHECKING:
     from kbert.classifier import Classifier
@@ -56,6 +58,11 @@ def predict(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write JSON Lines, one a row.")
     ] = False,
+    output: scoring.Output = None,
+    engine: scoring.EngineName = scoring.Engine.local,
+    workers: scoring.Workers = None,
+    keep: scoring.Keep = None,
+    part_rows: scoring.PartRows = PART_ROWS,
 ) -> None:
     """Answer texts: a line each with label, score and text.
 
@@ -63,12 +70,28 @@ def predict(
     .txt files have one text a line (texts of a pair with a tab between),
     unless --text, --columns or --format say otherwise.
 
+    With --output, MODEL is an export and FILE a file or folder of Parquet,
+    a text a line (.txt) or JSON Lines (.jsonl). Answers go to the folder by
+    parts; killed and started again, the command goes on. --engine ray shares
+    the parts among processes and machines.
+
     [bold]Examples[/bold]
 
       kbert predict saved_models/spam --input "Win a prize!"
       kbert predict saved_models/spam new.csv --text body --json
       tail -f mail.log | kbert predict saved_models/spam -
+      kbert predict exports/spam mail.parquet --output answers --engine ray
     """
+    if output is not None or engine != scoring.Engine.local:
+        if input or columns or proba or as_json:
+            raise typer.BadParameter(
+                "--input, --columns, --proba and --json are not for --output."
+            )
+        scoring.run(
+            *(model, file, output, text, keep, format),
+            *(engine, workers, part_rows, batch_size),
+        )
+        return
     if file is not None and input:
         raise typer.BadParameter("Give a file or --input, not both.")
     path = file or "-"

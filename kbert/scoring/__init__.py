@@ -1,0 +1,1 @@
+"""Batch scoring: files of texts through an exported SavedModel, by parts."""

@@ -1,0 +1,149 @@
+"""A part of some texts: read it, have it answered, write the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.errors import UnknownNameError
+from kbert.files import read_columns
+from kbert.folders import new_file
+from kbert.scoring.parts import Part
+from kbert.scoring.parts import import_parquet
+from kbert.scoring.parts import open_parquet
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def score_part(
+    model: Callable[[dict], dict[str, np.ndarray]],
+    part: Part,
+    columns: dict[str, str],
+    keep: tuple[str, ...],
+    folder: Path,
+) -> Path:
+    """Answer a part and write `part.name`, whole or not at all.
+
+    The file has the columns of the texts, those to keep, and the model's
+    answers, labels first; a row for each row, in their order.
+
+    Args:
+        model: a `kbert.scoring.model.ServedModel`.
+        part: what to answer.
+        columns: names of the model's inputs to names of columns.
+        keep: names of other columns to take over.
+        folder: where to write.
+
+    Raises:
+        InputError: a row is not as expected, or the file cannot be read.
+        UnknownNameError: the file has no such column.
+        ConfigError: a column has the name of an answer.
+        CheckpointError: the answers cannot be written.
+    """
+    table = read_part(part, tuple(columns.values()), keep)
+    try:
+        answers = model(
+            {name: table[c].to_pylist() for name, c in columns.items()}
+        )
+    except InputError as error:
+        raise InputError(
+            f"{error} It is of {part.path}, counted from row {part.start}."
+        ) from error
+    if taken := set(answers) & set(table.column_names):
+        raise ConfigError(
+            f"Expected columns with other names than the answers "
+            f"({', '.join(answers)}). Received: {', '.join(sorted(taken))}. "
+            f"Rename them, or do not keep them."
+        )
+    # Labels first, then the rest by name.
+    for key in sorted(answers, key=lambda k: (answers[k].dtype.kind != "U", k)):
+        table = table.append_column(key, _to_arrow(answers[key]))
+    target = folder / part.name
+    with new_file(target) as temporary:
+        import_parquet().write_table(table, temporary)
+    return target
+
+
+def _to_arrow(value: np.ndarray) -> Any:
+    """A column; rows that are arrays become lists of the same type."""
+    import pyarrow as pa
+
+    if value.ndim == 1 and value.dtype != object:
+        return pa.array(value)
+    kind = value[0].dtype
+    array = pa.array([row.tolist() for row in value])
+    if kind.kind == "U" or value[0].ndim > 1:
+        return array
+    return array.cast(pa.list_(pa.from_numpy_dtype(kind)))
+
+
+def read_part(
+    part: Part, texts: tuple[str, ...], keep: tuple[str, ...] = ()
+) -> pyarrow.Table:
+    """The rows of a part, with some of its columns."""
+    import_parquet()
+    import pyarrow as pa
+
+    names = list(dict.fromkeys((*texts, *keep)))
+    if part.format == "parquet":
+        return _read_parquet(part, names)
+    others = tuple(name for name in names if name not in texts)
+    columns = read_columns(part.path, texts, others, part.format, part.span)
+    try:
+        return pa.table(columns)
+    except pa.ArrowException as error:
+        raise InputError(
+            f"Expected values of one kind in each column that is kept. "
+            f"Received: {part.path}: {error}."
+        ) from error
+
+
+def check_columns(part: Part, names: Iterable[str]) -> None:
+    """Refuse columns that the file of a part does not have.
+
+    Raises:
+        UnknownNameError: one of them; JSON shows it only row by row.
+    """
+    known = {"text": ["text"]}.get(part.format)
+    if part.format == "parquet":
+        with open_parquet(part.path) as file:
+            known = file.schema_arrow.names
+    for name in names if known is not None else ():
+        if name not in known:
+            raise UnknownNameError(
+                "column", name, known, f"The file is {part.path}."
+            )
+
+
+def _read_parquet(part: Part, names: list[str]) -> Any:
+    import pyarrow as pa
+
+    check_columns(part, names)
+    file = open_parquet(part.path)
+    groups, skip, seen = [], 0, 0
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        if seen + rows <= part.start:
+            skip += rows
+        elif seen < part.start + part.rows:
+            groups.append(group)
+        seen += rows
+    # A row group may be huge: only what is needed of it is kept in memory.
+    begin, wanted, taken = part.start - skip, part.rows, []
+    for batch in file.iter_batches(row_groups=groups, columns=names):
+        piece = batch.slice(begin, wanted)
+        begin = max(0, begin - batch.num_rows)
+        wanted -= piece.num_rows
+        taken.append(piece)
+        if not wanted:
+            break
+    file.close()
+    return pa.Table.from_batches(taken)
