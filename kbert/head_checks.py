@@ -281,7 +281,7 @@ def _check_saved(clf: Classifier, x: list) -> None:
             ):
                 clf.export(exported)
                 received = _call_exported(exported, clf, x)
-            named = clf.name_labels(answers)
+            named = clf.head.name_labels(answers)
             for key in clf.head.label_outputs:
                 named[key] = named[key].astype(str)
             _check_same(
