@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -143,6 +144,40 @@ def as_labels(y: Any, rows: int) -> list:
                 f"{row}."
             )
     return labels
+
+
+def as_numbers(y: Any, rows: int) -> list[float]:
+    """Numbers of any usual form as floats; strings are read.
+
+    Raises:
+        InputError: another number of them than of texts, or one that is
+            missing, infinite or no number.
+
+    Example:
+
+    >>> as_numbers(["3.8", 5], 2)
+    [3.8, 5.0]
+    """
+    values = _as_list(y, "numbers")
+    if len(values) != rows:
+        raise InputError(
+            f"Expected one number a text. Received: {rows} texts and "
+            f"{len(values)} numbers."
+        )
+    numbers = []
+    for row, value in enumerate(values):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise InputError(
+                f"Expected a number in every row. Received: "
+                f"{reprlib.repr(value)} in row {row}. Remove the row or "
+                f"correct it."
+            )
+        numbers.append(number)
+    return numbers
 
 
 def from_dataset(dataset: Any) -> tuple[Any, list]:

@@ -1,4 +1,4 @@
-"""Files of texts and labels: TSV, CSV, JSON Lines, or a text a line."""
+"""Files of texts and labels: TSV, CSV, JSON Lines, text, or CoNLL."""
 
 from __future__ import annotations
 
@@ -15,10 +15,19 @@ from typing import Any
 from typing import BinaryIO
 from typing import NamedTuple
 
+from kbert.conll import read_conll
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
 
-FORMATS = ("tsv", "csv", "jsonl", "text")
+FORMATS = ("tsv", "csv", "jsonl", "text", "conll")
+ENDINGS = {
+    ".csv": "csv",
+    ".json": "jsonl",
+    ".jsonl": "jsonl",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+}
 
 # Bytes read at once; a pipe gives what it has.
 CHUNK = 1 << 20
@@ -61,23 +70,21 @@ def read_rows(
         columns: names of the columns, if the first line does not have them.
         format: one of `FORMATS`. `"tsv"` has tabs between its columns and
             knows no quotes; `"text"` has one text a line, in the column
-            `text`. By default as the file's name ends: `.csv`, `.jsonl` or
-            `.json`; anything else is TSV.
+            `text`; for `"conll"` see `kbert.conll`. By default as the file's
+            name ends, see `ENDINGS`; anything else is TSV.
 
     Raises:
         InputError: the file cannot be read, or a row is not as expected.
     """
     path = Path(path)
     if format is None:
-        ending = path.suffix.lower()
-        format = {".csv": "csv", ".json": "jsonl", ".jsonl": "jsonl"}.get(
-            ending, "tsv"
-        )
+        format = ENDINGS.get(path.suffix.lower(), "tsv")
     read = {
         "tsv": _read_tsv,
         "csv": _read_csv,
         "jsonl": _read_json,
         "text": _read_text,
+        "conll": read_conll,
     }[format]
     try:
         with ExitStack() as stack:

@@ -238,6 +238,11 @@ class Head:
             for key, value in answers.items()
         }
 
+    def named(self, answers: dict[str, np.ndarray]) -> dict:
+        """Answers with label names, and with `str` for bytes."""
+        named = self.name_labels(answers)
+        return {key: decode(value) for key, value in named.items()}
+
     def rows(self, answers: dict[str, np.ndarray]) -> list[dict[str, Any]]:
         """The answers of each row for people, with names for labels.
 
@@ -247,10 +252,7 @@ class Head:
         Args:
             answers: what `serve`, or `finish`, gave; strings are bytes.
         """
-        named = {
-            key: decode(value)
-            for key, value in self.name_labels(answers).items()
-        }
+        named = self.named(answers)
         count = len(next(iter(named.values())))
         return [
             {key: value[i] for key, value in named.items()}
