@@ -127,6 +127,17 @@ class TokenTargets:
         return targets
 
 
+def take_targets(targets, rows: np.ndarray):
+    """Those of some rows, of any structure that `LengthBatches` takes."""
+
+    def take(part):
+        if isinstance(part, TokenTargets):
+            return part.take(rows, static_shapes())
+        return part[rows]
+
+    return keras.tree.map_structure(take, targets)
+
+
 def token_places(
     offsets: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -243,14 +254,9 @@ class LengthBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple:
         rows = self._batches[index]
 
-        def take(targets):
-            if isinstance(targets, TokenTargets):
-                return targets.take(rows, static_shapes())
-            return targets[rows]
-
         batch = (
             self.table.take(rows, static_shapes()),
-            keras.tree.map_structure(take, self.targets),
+            take_targets(self.targets, rows),
         )
         if self.sample_weight is not None:
             batch += (self.sample_weight[rows],)

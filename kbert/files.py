@@ -18,8 +18,9 @@ from typing import NamedTuple
 from kbert.conll import read_conll
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.squad import read_squad
 
-FORMATS = ("tsv", "csv", "jsonl", "text", "conll")
+FORMATS = ("tsv", "csv", "jsonl", "text", "conll", "squad")
 ENDINGS = {
     ".csv": "csv",
     ".json": "jsonl",
@@ -70,8 +71,9 @@ def read_rows(
         columns: names of the columns, if the first line does not have them.
         format: one of `FORMATS`. `"tsv"` has tabs between its columns and
             knows no quotes; `"text"` has one text a line, in the column
-            `text`; for `"conll"` see `kbert.conll`. By default as the file's
-            name ends, see `ENDINGS`; anything else is TSV.
+            `text`; for `"conll"` and `"squad"` see `kbert.conll` and
+            `kbert.squad`. By default as the file's name ends, see `ENDINGS`;
+            anything else is TSV.
 
     Raises:
         InputError: the file cannot be read, or a row is not as expected.
@@ -85,6 +87,7 @@ def read_rows(
         "jsonl": _read_json,
         "text": _read_text,
         "conll": read_conll,
+        "squad": read_squad,
     }[format]
     try:
         with ExitStack() as stack:

@@ -3,6 +3,7 @@
 from kbert.heads.classification import ClassificationHead
 from kbert.heads.multi_label import MultiLabelHead
 from kbert.heads.ner import EntityHead
+from kbert.heads.qa import AnswerHead
 from kbert.heads.regression import RegressionHead
 from kbert.hookspecs import hookimpl
 
@@ -13,3 +14,4 @@ def register_heads(register):
     register(MultiLabelHead)
     register(RegressionHead)
     register(EntityHead)
+    register(AnswerHead)

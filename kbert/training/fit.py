@@ -15,6 +15,8 @@ import numpy as np
 from kbert.batching import LengthBatches
 from kbert.batching import TokenTable
 from kbert.batching import TokenTargets
+from kbert.batching import static_shapes
+from kbert.batching import take_targets
 from kbert.data import from_dataset
 from kbert.errors import ConfigError
 from kbert.errors import InputError
@@ -77,6 +79,13 @@ class Examples:
             windows.table,
             task.head.align(rows.targets, windows),
             None if weight is None else weight[windows.row],
+        )
+
+    def batch(self, rows: np.ndarray) -> tuple:
+        """Some rows as one batch, `(inputs, targets)`."""
+        return (
+            self.table.take(rows, static_shapes()),
+            take_targets(self.targets, rows),
         )
 
     def digest(self) -> str:
