@@ -167,6 +167,22 @@ def padding_mask(lengths: np.ndarray, static: bool) -> np.ndarray:
     return np.arange(longest) < lengths[:, None]
 
 
+def join_rows(parts: list[np.ndarray]) -> np.ndarray:
+    """Rows of arrays, one array after the other.
+
+    Those of fewer columns are filled up: integers with -1, strings with an
+    empty one, others with 0.
+    """
+    width = max(part.shape[1:2] for part in parts)
+    for i, part in enumerate(parts):
+        if part.shape[1:2] != width:
+            more = [(0, 0)] * part.ndim
+            more[1] = (0, width[0] - part.shape[1])
+            fill = {"i": -1, "O": b""}.get(part.dtype.kind, 0)
+            parts[i] = np.pad(part, more, constant_values=fill)
+    return np.concatenate(parts)
+
+
 def static_shapes() -> bool:
     """Whether the backend compiles anew for each shape."""
     return keras.backend.backend() == "jax"

@@ -110,6 +110,12 @@ def encode_texts(column: Column) -> list[bytes]:
     ]
 
 
+def encoded_parts(columns: list[Column], size: int) -> Iterator[list]:
+    """Columns of up to `size` texts at a time, as `encode_texts` gives them."""
+    for start in range(0, len(columns[0]), size):
+        yield [encode_texts(column[start : start + size]) for column in columns]
+
+
 def as_labels(y: Any, rows: int) -> list:
     """Labels of any usual form as a list of `str` or `int`.
 

@@ -283,6 +283,7 @@ def read_table(
     label: str,
     columns: list[str] | None = None,
     format: str | None = None,
+    empty: bool = False,
 ) -> tuple[dict[str, list], list]:
     """Texts and labels of a whole file.
 
@@ -292,6 +293,7 @@ def read_table(
         label: name of the label column.
         columns: see `read_rows`.
         format: see `read_rows`.
+        empty: whether a label may be empty, as where rows may have several.
 
     Raises:
         InputError: the file cannot be read, has no rows, or a row has no
@@ -315,7 +317,9 @@ def read_table(
         for name in texts:
             x[name].append(_pick_text(row, name, path))
         y.append(_pick(row, label, path))
-        if y[-1] is None or y[-1] == "":
+        if y[-1] is None and empty:
+            y[-1] = ""
+        if (y[-1] is None or y[-1] == "") and not empty:
             raise InputError(
                 f"Expected a label in every row. Received: none in line "
                 f"{row.line} of {path}. Remove the row or label it."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -15,32 +14,31 @@ import numpy as np
 import kbert
 from kbert.backbone import Backbone
 from kbert.batching import TokenTable
+from kbert.batching import join_rows
 from kbert.batching import length_batches
 from kbert.batching import static_shapes
 from kbert.batching import token_places
 from kbert.checkpoints import huggingface
-from kbert.data import encode_texts
+from kbert.data import encoded_parts
 from kbert.data import windows
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
-from kbert.errors import PluginError
-from kbert.errors import UnknownNameError
 from kbert.folders import new_folder
 from kbert.heads.base import Head
 from kbert.inference import compile_model
 from kbert.plugins import Registered
-from kbert.plugins import get_plugins
+from kbert.saved import CONFIG
+from kbert.saved import FORMAT
+from kbert.saved import VOCABULARY
+from kbert.saved import WEIGHTS
+from kbert.saved import check_target
+from kbert.saved import find_head
+from kbert.saved import read_config
+from kbert.saved import write_json
 from kbert.tokenizer import Tokenizer
 from kbert.windows import Windows
 from kbert.windows import make_windows
 from kbert.windows import token_table
-
-CONFIG = "kbert.json"
-WEIGHTS = "model.safetensors"
-VOCABULARY = "vocab.txt"
-
-# Version of the form of a saved folder.
-FORMAT = 1
 
 # Texts that are tokenized and sorted at once.
 WINDOW = 8192
@@ -181,7 +179,7 @@ class Task:
         return TokenTable.concatenate(
             [
                 token_table(self.tokens(part), self.tokenizer.pad_id)
-                for part in _parts(columns)
+                for part in encoded_parts(columns, WINDOW)
             ]
         )
 
@@ -190,7 +188,7 @@ class Task:
         return Windows.concatenate(
             [
                 Windows.from_tensors(self.tokens(part), self.tokenizer.pad_id)
-                for part in _parts(columns)
+                for part in encoded_parts(columns, WINDOW)
             ]
         )
 
@@ -227,15 +225,15 @@ class Task:
         if self.head.overlap is None:
             answers = [
                 self.answer_table(self.tokenize(part), batch_size)
-                for part in _parts(columns)
+                for part in encoded_parts(columns, WINDOW)
             ]
         else:
             answers = [
                 self._answer_windows(part, batch_size)
-                for part in _parts(columns)
+                for part in encoded_parts(columns, WINDOW)
             ]
         return {
-            key: _join([answer[key] for answer in answers])
+            key: join_rows([answer[key] for answer in answers])
             for key in answers[0]
         }
 
@@ -293,12 +291,7 @@ class Task:
         """
         self.require_model()
         path = Path(path)
-        if path.exists() and not (path / CONFIG).is_file():
-            if not path.is_dir() or any(path.iterdir()):
-                raise CheckpointError(
-                    f"Expected a new folder, or one that kbert saved before. "
-                    f"Received: {path}, which holds something else."
-                )
+        check_target(path)
         tensors = {
             f"bert.{name}": value
             for name, value in huggingface.backbone_tensors(
@@ -314,7 +307,7 @@ class Task:
             huggingface.write_tokenizer(
                 self.tokenizer.vocabulary, self.tokenizer.lowercase, folder
             )
-            _write_json(self.config(), folder / CONFIG)
+            write_json(self.config(), folder / CONFIG)
 
     def _head_weights(self) -> list[tuple[str, keras.Variable]]:
         shared = {id(weight) for weight in self.backbone.weights}
@@ -351,10 +344,10 @@ class Task:
             PluginError: the head's plugin is not installed.
         """
         path = Path(path)
-        config = _read_config(path / CONFIG)
+        config = read_config(path / CONFIG)
         try:
             head = config["head"]
-            registered = _find_head(head, path)
+            registered = find_head(head, path)
             task = cls.__new__(cls)
             Task.__init__(
                 task,
@@ -409,54 +402,3 @@ class Task:
             "backend": keras.backend.backend(),
             **facts,
         }
-
-
-def _parts(columns: list) -> Iterator[list]:
-    """Some thousand texts at a time, as bytes."""
-    for start in range(0, len(columns[0]), WINDOW):
-        yield [encode_texts(c[start : start + WINDOW]) for c in columns]
-
-
-def _join(parts: list[np.ndarray]) -> np.ndarray:
-    """Rows one after the other; what `finish` filled up, to one width."""
-    width = max(part.shape[1:2] for part in parts)
-    for i, part in enumerate(parts):
-        if part.shape[1:2] != width:
-            more = [(0, 0)] * part.ndim
-            more[1] = (0, width[0] - part.shape[1])
-            fill = {"i": -1, "O": b""}.get(part.dtype.kind, 0)
-            parts[i] = np.pad(part, more, constant_values=fill)
-    return np.concatenate(parts)
-
-
-def _find_head(head: dict, path: Path) -> Registered:
-    try:
-        return get_plugins().heads.get(head["name"])
-    except UnknownNameError as error:
-        raise PluginError(
-            f"{path} needs the head {head['name']!r} of the plugin "
-            f"{head['plugin']} {head['version']}, which is not installed. "
-            f"Install it: pip install '{head['plugin']}>={head['version']}'."
-        ) from error
-
-
-def _read_config(path: Path) -> dict:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"Expected a folder that kbert saved. Received: {path.parent}, "
-            f"whose {path.name} cannot be read: {error}."
-        ) from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        received = config.get("format") if isinstance(config, dict) else config
-        raise CheckpointError(
-            f"Expected format {FORMAT} in {path}. Received: {received!r}. "
-            f"Install the kbert that saved it, or a later one."
-        )
-    return config
-
-
-def _write_json(value: Any, path: Path) -> None:
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
