@@ -82,6 +82,28 @@ def thucnews(part: str) -> tuple[list, list]:
     return [x["title"][i] for i in kept], [y[i] for i in kept]
 
 
+def conll2003(part: str) -> tuple[list, list]:
+    """CoNLL-2003 English: words and tags (BIO), `part` is `"train"`, `"valid"`
+    or `"test"`; the words of a sentence with spaces between."""
+    path = data_root() / "conll2003" / f"{part}.txt"
+    x, y = read_table(path, ("text",), "label", format="conll")
+    return x["text"], y
+
+
+def stsb(part: str) -> tuple[dict, list]:
+    """STS benchmark: pairs of sentences and a similarity of 0 to 5."""
+    names = ("sentence1", "sentence2")
+    return read_table(data_root() / "stsb" / f"{part}.tsv", names, "score")
+
+
+def cola(part: str) -> tuple[list, list]:
+    """CoLA: sentences and whether they are acceptable, `"1"` or `"0"`."""
+    names = ["source", "label", "mark", "sentence"]
+    path = data_root() / "cola" / f"{part}.tsv"
+    x, y = read_table(path, ("sentence",), "label", names)
+    return x["sentence"], y
+
+
 def vocabulary(name: str) -> Path:
     """A published vocabulary, such as `"bert-base-chinese"`."""
     return data_root().parent / "vocab" / f"{name}.txt"

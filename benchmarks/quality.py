@@ -3,6 +3,7 @@ r"""What kbert is worth on real data, beside a linear SVM.
     python benchmarks/quality.py                 # every row, 3 seeds
     python benchmarks/quality.py sms bbc --seeds 1
     python benchmarks/quality.py sst2            # the full training set, long
+    python benchmarks/quality.py conll2003 stsb cola --seeds 1
     python benchmarks/quality.py sst2 bbc --preset kbert_tiny_en \
         --epochs 6 --learning-rate 5e-4
 
@@ -14,6 +15,7 @@ the mean and the standard deviation over the seeds. A seed decides the split
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
@@ -36,6 +38,7 @@ from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import accuracy_score
 from sklearn.metrics import f1_score
+from sklearn.metrics import matthews_corrcoef
 from sklearn.metrics import roc_curve
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
@@ -105,13 +108,22 @@ class Start:
     model: dict[str, str] = field(default_factory=dict)
     epochs: int | None = None
     learning_rate: float | None = None
+    folder: Path | None = None
 
-    def fit(self, epochs: int, learning_rate: float) -> dict:
+    def fit(
+        self, epochs: int, learning_rate: float, batch_size: int = 32
+    ) -> dict:
         """Arguments of `Classifier.fit`."""
         return {
             "epochs": self.epochs or epochs,
             "learning_rate": self.learning_rate or learning_rate,
+            "batch_size": batch_size,
         }
+
+    def keep(self, clf: kbert.Classifier, row: str, seed: int) -> None:
+        """Save what was trained, if a folder was given."""
+        if self.folder is not None:
+            clf.save(self.folder / f"{row}-{seed}")
 
 
 # === Rows: seed and start -> (scores of kbert, scores of the SVM) ===
@@ -187,13 +199,96 @@ def thucnews(seed: int, start: Start) -> tuple[Scores, Scores]:
     )
 
 
+def conll2003(seed: int, start: Start) -> tuple[Scores, Scores]:
+    """CoNLL-2003 test, head `ner`, entities."""
+    x, y = datasets.conll2003("train")
+    x_test, y_test = datasets.conll2003("test")
+    clf = kbert.Classifier(head="ner", seed=seed, **start.model)
+    clf.fit(x, y, **start.fit(3, 2e-4))
+    start.keep(clf, "conll2003", seed)
+    report = clf.evaluate(x_test, y_test)
+    found = clf.predict(x_test)
+    ours = {"F1": report["f1"]}
+    with contextlib.suppress(ImportError):
+        from seqeval.metrics import f1_score as seqeval_f1
+
+        tags = [tags_of(*row) for row in zip(x_test, found, strict=True)]
+        ours["F1 by seqeval"] = float(seqeval_f1(y_test, tags))
+    rows = np.random.default_rng(seed).choice(len(x_test), 1000, replace=False)
+    ours["of 1,000 sentences with exact spans"] = float(
+        np.mean([exact(x_test[i], found[i]) for i in rows])
+    )
+    return ours, {}
+
+
+def tags_of(text: str, entities: list[dict]) -> list[str]:
+    """BIO tags of the words of a text, each by its first character."""
+    tags, place = [], 0
+    for word in text.split(" "):
+        tag = "O"
+        for entity in entities:
+            if entity["start"] <= place < entity["end"]:
+                begins = place == entity["start"]
+                tag = f"{'B' if begins else 'I'}-{entity['type']}"
+        tags.append(tag)
+        place += len(word) + 1
+    return tags
+
+
+def exact(text: str, entities: list[dict]) -> bool:
+    """Whether both kinds of spans slice every entity out of the text."""
+    raw = text.encode()
+    return all(
+        text[e["start"] : e["end"]] == e["text"]
+        and raw[e["start_byte"] : e["end_byte"]].decode() == e["text"]
+        for e in entities
+    )
+
+
+def stsb(seed: int, start: Start) -> tuple[Scores, Scores]:
+    """STS-B dev, head `regression` on pairs."""
+    x, y = datasets.stsb("train")
+    x_test, y_test = datasets.stsb("dev")
+    clf = kbert.Classifier(
+        head="regression",
+        inputs=("sentence1", "sentence2"),
+        minimum=0,
+        maximum=5,
+        seed=seed,
+        **start.model,
+    )
+    clf.fit(x, y, **start.fit(4, 1e-4, 16))
+    start.keep(clf, "stsb", seed)
+    report = clf.evaluate(x_test, y_test)
+    return {key: report[key] for key in ("pearson", "spearman")}, {}
+
+
+def cola(seed: int, start: Start) -> tuple[Scores, Scores]:
+    """CoLA dev."""
+    x, y = datasets.cola("train")
+    x_test, y_test = datasets.cola("dev")
+    clf = kbert.Classifier(seed=seed, **start.model)
+    clf.fit(x, y, **start.fit(4, 1e-4))
+    predicted, _ = svm(x, y, x_test)
+    return (
+        {"matthews": matthews_corrcoef(y_test, clf.predict(x_test))},
+        {"matthews": matthews_corrcoef(y_test, predicted)},
+    )
+
+
 ROWS: dict[str, Callable[[int, Start], tuple[Scores, Scores]]] = {
     "sms": sms,
     "sst2-10k": sst2_10k,
     "bbc": bbc,
     "thucnews": thucnews,
+    "stsb": stsb,
+    "cola": cola,
+    "conll2003": conll2003,
     "sst2": sst2,
 }
+
+# They run only when they are asked for.
+LONG = ("conll2003", "sst2")
 
 
 def mean_sd(values: list[float]) -> str:
@@ -223,11 +318,11 @@ def main() -> None:
     )
     parser.add_argument("--epochs", type=int, help="of every row")
     parser.add_argument("--learning-rate", type=float, help="of every row")
+    parser.add_argument("--save", type=Path, help="folder for some models")
     parser.add_argument("--log", type=Path, help="JSON Lines, a run a line")
     arguments = parser.parse_args()
     keras.config.set_dtype_policy(arguments.policy)
-    # The long row runs only when it is asked for.
-    rows = arguments.rows or [name for name in ROWS if name != "sst2"]
+    rows = arguments.rows or [name for name in ROWS if name not in LONG]
     if unknown := [name for name in rows if name not in ROWS]:
         parser.error(f"unknown row {unknown[0]}; known: {', '.join(ROWS)}")
 
@@ -236,6 +331,7 @@ def main() -> None:
         {key: value for key, value in model.items() if value is not None},
         arguments.epochs,
         arguments.learning_rate,
+        arguments.save,
     )
 
     header = (
@@ -270,7 +366,9 @@ def main() -> None:
                 "" if i else ROWS[name].__doc__.rstrip("."),
                 metric,
                 mean_sd([ours[metric] for ours, _ in runs]),
-                mean_sd([peer[metric] for _, peer in runs]),
+                mean_sd([peer[metric] for _, peer in runs])
+                if metric in runs[0][1]
+                else "",
                 "" if i else f"{statistics.mean(minutes):.1f}",
             )
     Console(width=120).print(table)

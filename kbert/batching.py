@@ -75,11 +75,7 @@ class TokenTable:
 
     def select(self, rows: np.ndarray) -> TokenTable:
         """The table of some rows, int `(B,)`."""
-        lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
-        # Each token's place: its row's start, plus its place in the row.
-        flat = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        flat += np.arange(offsets[-1])
+        flat, offsets = token_places(self.offsets, rows)
         return TokenTable(
             self.token_ids[flat], self.segment_ids[flat], offsets, self.pad_id
         )
@@ -96,10 +92,7 @@ class TokenTable:
             `padding_mask` bool.
         """
         part = self.select(rows)
-        longest = int(part.lengths.max(initial=1))
-        if static:
-            longest = next((b for b in BUCKETS if b >= longest), longest)
-        mask = np.arange(longest) < part.lengths[:, None]  # (B, T)
+        mask = padding_mask(part.lengths, static)  # (B, T)
         token_ids = np.full(mask.shape, self.pad_id, "int32")
         segment_ids = np.zeros(mask.shape, "int32")
         token_ids[mask] = part.token_ids
@@ -109,6 +102,85 @@ class TokenTable:
             "segment_ids": segment_ids,
             "padding_mask": mask,
         }
+
+
+@dataclass(frozen=True)
+class TokenTargets:
+    """A target for each token of a `TokenTable`.
+
+    Attributes:
+        values: array `(N,)`.
+        offsets: int64 `(rows + 1,)`, those of the table.
+        fill: the target of padding.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+    fill: int
+
+    def take(self, rows: np.ndarray, static: bool = False) -> np.ndarray:
+        """Those of some rows, `(B, T)`, padded as `TokenTable.take` pads."""
+        flat, offsets = token_places(self.offsets, rows)
+        mask = padding_mask(np.diff(offsets), static)
+        targets = np.full(mask.shape, self.fill, self.values.dtype)
+        targets[mask] = self.values[flat]
+        return targets
+
+
+def take_targets(targets, rows: np.ndarray):
+    """Those of some rows, of any structure that `LengthBatches` takes."""
+
+    def take(part):
+        if isinstance(part, TokenTargets):
+            return part.take(rows, static_shapes())
+        return part[rows]
+
+    return keras.tree.map_structure(take, targets)
+
+
+def token_places(
+    offsets: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the tokens of some rows are.
+
+    Args:
+        offsets: int64 `(rows + 1,)`, those of a `TokenTable`.
+        rows: int `(B,)`.
+
+    Returns:
+        int64 `(N,)`, the place of each token, rows in order; and int64
+        `(B + 1,)`, the offsets of those rows laid end to end.
+    """
+    lengths = np.diff(offsets)[rows]
+    new = np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
+    # Each token's place: its row's start, plus its place in the row.
+    flat = np.repeat(offsets[rows] - new[:-1], lengths)
+    flat += np.arange(new[-1])
+    return flat, new
+
+
+def padding_mask(lengths: np.ndarray, static: bool) -> np.ndarray:
+    """Bool `(B, T)`, true for real tokens; `static` as `TokenTable.take`."""
+    longest = int(lengths.max(initial=1))
+    if static:
+        longest = next((b for b in BUCKETS if b >= longest), longest)
+    return np.arange(longest) < lengths[:, None]
+
+
+def join_rows(parts: list[np.ndarray]) -> np.ndarray:
+    """Rows of arrays, one array after the other.
+
+    Those of fewer columns are filled up: integers with -1, strings with an
+    empty one, others with 0.
+    """
+    width = max(part.shape[1:2] for part in parts)
+    for i, part in enumerate(parts):
+        if part.shape[1:2] != width:
+            more = [(0, 0)] * part.ndim
+            more[1] = (0, width[0] - part.shape[1])
+            fill = {"i": -1, "O": b""}.get(part.dtype.kind, 0)
+            parts[i] = np.pad(part, more, constant_values=fill)
+    return np.concatenate(parts)
 
 
 def static_shapes() -> bool:
@@ -153,7 +225,7 @@ class LengthBatches(keras.utils.PyDataset):
 
     Args:
         table: `TokenTable`.
-        targets: array `(rows, ...)` or a dict of such arrays.
+        targets: array `(rows, ...)`, `TokenTargets`, or a dict of such.
         sample_weight: float `(rows,)`, or None.
         batch_size: rows in a batch.
         shuffle: false for rows sorted by length, the same every epoch.
@@ -197,9 +269,10 @@ class LengthBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple:
         rows = self._batches[index]
+
         batch = (
             self.table.take(rows, static_shapes()),
-            keras.tree.map_structure(lambda t: t[rows], self.targets),
+            take_targets(self.targets, rows),
         )
         if self.sample_weight is not None:
             batch += (self.sample_weight[rows],)

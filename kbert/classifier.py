@@ -11,7 +11,6 @@ import numpy as np
 
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
-from kbert.data import as_texts
 from kbert.errors import ConfigError
 from kbert.plugins import get_plugins
 from kbert.task import Task
@@ -102,8 +101,8 @@ class Classifier(Task):
                 `tf.data.Dataset` of `(texts, labels)`; pairs of texts as a
                 list of pairs, or a dict or data frame that has the columns
                 `inputs`.
-            y: one label a text, strings or integers; None if `x` is a
-                dataset.
+            y: one label a text, strings or integers, or what else the head
+                learns from (docs/heads.md); None if `x` is a dataset.
             validation_data: `(x, y)` in the same forms, or a one-element
                 tuple with a dataset.
             validation_split: fraction of the rows to set aside for
@@ -145,25 +144,37 @@ class Classifier(Task):
         return fit(self, x, y, **({"seed": seed} | options))
 
     def predict(self, x: Any, batch_size: int = 32) -> list:
-        """The label of each text.
+        """The label of each text, or what else the head answers.
 
         Args:
             x: texts in any form that `fit` takes.
             batch_size: rows computed at once.
 
         Returns:
-            A list of labels, strings or integers as they were trained.
+            A list with one answer a row, the head's `answer_output`; for
+            `classification` labels, strings or integers as they were
+            trained.
         """
-        answers = self.answers(x, batch_size)
-        return [self.labels[i] for i in answers["label"]]
+        rows = self.head.rows(self.answers(x, batch_size))
+        return [row[self.head.answer_output] for row in rows]
 
     def predict_proba(self, x: Any, batch_size: int = 32) -> np.ndarray:
         """The probability of each label for each text.
 
         Returns:
             float32 `(rows, labels)`; the columns are `clf.labels`.
+
+        Raises:
+            ConfigError: the head answers no probabilities.
         """
-        return self.answers(x, batch_size)["probabilities"]
+        answers = self.answers(x, batch_size)
+        if "probabilities" not in answers:
+            raise ConfigError(
+                f"Expected a head that answers probabilities. Received: "
+                f"{self.head.name!r}, which answers {', '.join(answers)}. Use "
+                f"`predict` or `stream`."
+            )
+        return answers["probabilities"]
 
     def evaluate(self, x: Any, y: Any = None, batch_size: int = 32) -> dict:
         """Compare answers with labels.
@@ -178,14 +189,18 @@ class Classifier(Task):
 
         self.require_model()
         columns, labels = read_examples(self, x, y)
-        answers = self.answer_table(self.tokenize(columns), batch_size)
-        return self.head.report(answers, self.head.encode(labels))
+        targets = self.head.encode(labels)
+        answers = self.answer_columns(columns, batch_size)
+        return self.head.report(answers, targets)
 
     def columns(self, x: Any) -> list:
         # Until the model is built, two texts a row say that it takes pairs.
         if self.model is None and not self._fixed_inputs:
             pair = (self.inputs[0], f"{self.inputs[0]}_pair")
-            if len(self.inputs) == 1 and len(as_texts(x, self.inputs)) == 2:
+            if (
+                len(self.inputs) == 1
+                and len(self.head.texts(x, self.inputs)) == 2
+            ):
                 self.inputs = pair
         return super().columns(x)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -109,6 +110,12 @@ def encode_texts(column: Column) -> list[bytes]:
     ]
 
 
+def encoded_parts(columns: list[Column], size: int) -> Iterator[list]:
+    """Columns of up to `size` texts at a time, as `encode_texts` gives them."""
+    for start in range(0, len(columns[0]), size):
+        yield [encode_texts(column[start : start + size]) for column in columns]
+
+
 def as_labels(y: Any, rows: int) -> list:
     """Labels of any usual form as a list of `str` or `int`.
 
@@ -143,6 +150,40 @@ def as_labels(y: Any, rows: int) -> list:
                 f"{row}."
             )
     return labels
+
+
+def as_numbers(y: Any, rows: int) -> list[float]:
+    """Numbers of any usual form as floats; strings are read.
+
+    Raises:
+        InputError: another number of them than of texts, or one that is
+            missing, infinite or no number.
+
+    Example:
+
+    >>> as_numbers(["3.8", 5], 2)
+    [3.8, 5.0]
+    """
+    values = _as_list(y, "numbers")
+    if len(values) != rows:
+        raise InputError(
+            f"Expected one number a text. Received: {rows} texts and "
+            f"{len(values)} numbers."
+        )
+    numbers = []
+    for row, value in enumerate(values):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise InputError(
+                f"Expected a number in every row. Received: "
+                f"{reprlib.repr(value)} in row {row}. Remove the row or "
+                f"correct it."
+            )
+        numbers.append(number)
+    return numbers
 
 
 def from_dataset(dataset: Any) -> tuple[Any, list]:

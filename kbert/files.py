@@ -1,4 +1,4 @@
-"""Files of texts and labels: TSV, CSV, JSON Lines, or a text a line."""
+"""Files of texts and labels: TSV, CSV, JSON Lines, text, or CoNLL."""
 
 from __future__ import annotations
 
@@ -16,10 +16,20 @@ from typing import Any
 from typing import BinaryIO
 from typing import NamedTuple
 
+from kbert.conll import read_conll
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.squad import read_squad
 
-FORMATS = ("tsv", "csv", "jsonl", "text")
+FORMATS = ("tsv", "csv", "jsonl", "text", "conll", "squad")
+ENDINGS = {
+    ".csv": "csv",
+    ".json": "jsonl",
+    ".jsonl": "jsonl",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+}
 
 # Bytes read at once; a pipe gives what it has.
 CHUNK = 1 << 20
@@ -77,8 +87,9 @@ def read_rows(
         columns: names of the columns, if the first line does not have them.
         format: one of `FORMATS`. `"tsv"` has tabs between its columns and
             knows no quotes; `"text"` has one text a line, in the column
-            `text`. By default as the file's name ends: `.csv`, `.jsonl` or
-            `.json`; anything else is TSV.
+            `text`; for `"conll"` and `"squad"` see `kbert.conll` and
+            `kbert.squad`. By default as the file's name ends, see `ENDINGS`;
+            anything else is TSV.
         span: lines to read instead of all; of JSON Lines or text only.
 
     Raises:
@@ -86,15 +97,14 @@ def read_rows(
     """
     path = Path(path)
     if format is None:
-        ending = path.suffix.lower()
-        format = {".csv": "csv", ".json": "jsonl", ".jsonl": "jsonl"}.get(
-            ending, "tsv"
-        )
+        format = ENDINGS.get(path.suffix.lower(), "tsv")
     read = {
         "tsv": _read_tsv,
         "csv": _read_csv,
         "jsonl": _read_json,
         "text": _read_text,
+        "conll": read_conll,
+        "squad": read_squad,
     }[format]
     try:
         with ExitStack() as stack:
@@ -299,6 +309,7 @@ def read_table(
     label: str,
     columns: list[str] | None = None,
     format: str | None = None,
+    empty: bool = False,
 ) -> tuple[dict[str, list], list]:
     """Texts and labels of a whole file.
 
@@ -308,6 +319,7 @@ def read_table(
         label: name of the label column.
         columns: see `read_rows`.
         format: see `read_rows`.
+        empty: whether a label may be empty, as where rows may have several.
 
     Raises:
         InputError: the file cannot be read, has no rows, or a row has no
@@ -331,7 +343,9 @@ def read_table(
         for name in texts:
             x[name].append(_pick_text(row, name, path))
         y.append(_pick(row, label, path))
-        if y[-1] is None or y[-1] == "":
+        if y[-1] is None and empty:
+            y[-1] = ""
+        if (y[-1] is None or y[-1] == "") and not empty:
             raise InputError(
                 f"Expected a label in every row. Received: none in line "
                 f"{row.line} of {path}. Remove the row or label it."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -15,29 +14,31 @@ import numpy as np
 import kbert
 from kbert.backbone import Backbone
 from kbert.batching import TokenTable
+from kbert.batching import join_rows
 from kbert.batching import length_batches
 from kbert.batching import static_shapes
+from kbert.batching import token_places
 from kbert.checkpoints import huggingface
-from kbert.data import as_texts
-from kbert.data import encode_texts
+from kbert.data import encoded_parts
 from kbert.data import windows
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
-from kbert.errors import PluginError
-from kbert.errors import UnknownNameError
 from kbert.folders import new_folder
 from kbert.heads.base import Head
 from kbert.inference import compile_model
 from kbert.plugins import Registered
-from kbert.plugins import get_plugins
+from kbert.saved import CONFIG
+from kbert.saved import FORMAT
+from kbert.saved import VOCABULARY
+from kbert.saved import WEIGHTS
+from kbert.saved import check_target
+from kbert.saved import find_head
+from kbert.saved import read_config
+from kbert.saved import write_json
 from kbert.tokenizer import Tokenizer
-
-CONFIG = "kbert.json"
-WEIGHTS = "model.safetensors"
-VOCABULARY = "vocab.txt"
-
-# Version of the form of a saved folder.
-FORMAT = 1
+from kbert.windows import Windows
+from kbert.windows import make_windows
+from kbert.windows import token_table
 
 # Texts that are tokenized and sorted at once.
 WINDOW = 8192
@@ -57,7 +58,8 @@ class Task:
 
     Attributes:
         model: functional `keras.Model` from token arrays to the head's
-            outputs; None until the head knows its labels.
+            outputs; None until the head is ready, as when it has to learn
+            its labels.
         serving_model: the same weights, to the head's answers.
     """
 
@@ -86,11 +88,11 @@ class Task:
         self.training = training or {}
         self.model = None
         self.serving_model = None
-        if head.labels is not None:
+        if head.ready:
             self.build()
 
     def build(self) -> None:
-        """Put the head on the backbone; its labels must be known."""
+        """Put the head on the backbone; it must be ready."""
         mask = self.backbone.input["padding_mask"]
         features = self.backbone.output | {"padding_mask": mask}
         self.model = keras.Model(
@@ -141,55 +143,126 @@ class Task:
 
     # === Texts in, answers out ===
 
-    def tokenize(self, columns: list) -> TokenTable:
-        """Token ids of texts, one list a column."""
-        tables = []
-        rows = len(columns[0])
-        for start in range(0, rows, WINDOW):
-            part = [encode_texts(c[start : start + WINDOW]) for c in columns]
-            ragged = self.tokenizer(
-                *part,
+    def tokens(self, columns: list) -> dict:
+        """Rows for the model of texts, a list or string tensor a column.
+
+        Returns:
+            What `kbert.Tokenizer` gives; for heads that answer tokens, what
+            `kbert.windows.make_windows` gives.
+        """
+        if self.head.overlap is None:
+            return self.tokenizer(
+                *columns,
                 max_length=self.max_length,
                 truncation=self.head.truncation,
             )
-            tables.append(
-                TokenTable(
-                    ragged["token_ids"].flat_values.numpy(),
-                    ragged["segment_ids"].flat_values.numpy().astype("uint8"),
-                    ragged["token_ids"].row_splits.numpy(),
-                    self.tokenizer.pad_id,
-                )
-            )
-        return TokenTable.concatenate(tables)
+        return make_windows(
+            self.tokenizer,
+            *columns,
+            max_length=self.max_length,
+            overlap=self.head.overlap,
+        )
+
+    def finish(self, outputs: dict, tokens: dict, texts: list) -> dict:
+        """Answers of texts, dense tensors, from outputs of their tokens.
+
+        Args:
+            outputs: of the head's `serve`; ragged for heads that answer
+                tokens.
+            tokens: what `tokens` gave.
+            texts: string tensors `(B,)`, one a column.
+        """
+        if self.head.overlap is None:
+            return outputs
+        names = dict(zip(self.head.inputs, texts, strict=True))
+        answers = self.head.finish(outputs, tokens, names)
+        return {
+            key: value.to_tensor(-1 if value.dtype.is_integer else None)
+            if hasattr(value, "to_tensor")
+            else value
+            for key, value in answers.items()
+        }
+
+    def tokenize(self, columns: list) -> TokenTable:
+        """Token ids of texts, one list a column."""
+        return TokenTable.concatenate(
+            [
+                token_table(self.tokens(part), self.tokenizer.pad_id)
+                for part in encoded_parts(columns, WINDOW)
+            ]
+        )
+
+    def windows(self, columns: list) -> Windows:
+        """Windows of texts, one list a column; for heads that answer tokens."""
+        return Windows.concatenate(
+            [
+                Windows.from_tensors(self.tokens(part), self.tokenizer.pad_id)
+                for part in encoded_parts(columns, WINDOW)
+            ]
+        )
 
     def answer_table(
         self, table: TokenTable, batch_size: int = 32
     ) -> dict[str, np.ndarray]:
-        """What the head's `serve` gives for each row, in the table's order."""
+        """What the head's `serve` gives for each row, in the table's order.
+
+        Of heads that answer tokens it is `(N, ...)`, without padding.
+        """
         batches = length_batches(table.lengths, batch_size)
-        answers = [
-            self._compute(table.take(rows, static_shapes())) for rows in batches
-        ]
-        inverse = np.argsort(np.concatenate(batches))
+        answers = []
+        order = batches
+        for rows in batches:
+            batch = table.take(rows, static_shapes())
+            answer = self._compute(batch)
+            if self.head.overlap is not None:
+                mask = batch["padding_mask"]
+                answer = {key: value[mask] for key, value in answer.items()}
+            answers.append(answer)
+        if self.head.overlap is not None:
+            order = [token_places(table.offsets, rows)[0] for rows in batches]
+        inverse = np.argsort(np.concatenate(order))
         return {
             key: np.concatenate([answer[key] for answer in answers])[inverse]
             for key in answers[0]
         }
 
+    def answer_columns(
+        self, columns: list, batch_size: int = 32
+    ) -> dict[str, np.ndarray]:
+        """The head's answers for what `columns` gave, in their order."""
+        self.require_model()
+        if self.head.overlap is None:
+            answers = [
+                self.answer_table(self.tokenize(part), batch_size)
+                for part in encoded_parts(columns, WINDOW)
+            ]
+        else:
+            answers = [
+                self._answer_windows(part, batch_size)
+                for part in encoded_parts(columns, WINDOW)
+            ]
+        return {
+            key: join_rows([answer[key] for answer in answers])
+            for key in answers[0]
+        }
+
+    def _answer_windows(self, texts: list, batch_size: int) -> dict:
+        import tensorflow as tf
+
+        tokens = self.tokens(texts)
+        table = token_table(tokens, self.tokenizer.pad_id)
+        outputs = {
+            key: tf.RaggedTensor.from_row_splits(value, table.offsets)
+            for key, value in self.answer_table(table, batch_size).items()
+        }
+        texts = [tf.constant(text) for text in texts]
+        answers = self.finish(outputs, tokens, texts)
+        return {key: value.numpy() for key, value in answers.items()}
+
     def answers(self, x: Any, batch_size: int = 32) -> dict[str, np.ndarray]:
         """The head's answers for texts of any usual form, in their order."""
         self.require_model()
-        columns = self.columns(x)
-        parts = [
-            self.answer_table(
-                self.tokenize([c[i : i + WINDOW] for c in columns]), batch_size
-            )
-            for i in range(0, len(columns[0]), WINDOW)
-        ]
-        return {
-            key: np.concatenate([part[key] for part in parts])
-            for key in parts[0]
-        }
+        return self.answer_columns(self.columns(x), batch_size)
 
     def stream(
         self, rows: Iterable, batch_size: int = 32, window: int = WINDOW
@@ -200,21 +273,11 @@ class Task:
             One dict a row, with label names in place of indices.
         """
         for part in windows(iter(rows), window):
-            answers = self.name_labels(self.answers(part, batch_size))
-            for i in range(len(part)):
-                yield {key: value[i] for key, value in answers.items()}
-
-    def name_labels(self, answers: dict[str, np.ndarray]) -> dict:
-        """Label names in place of the indices that the head says are such."""
-        labels = np.array(self.head.labels)
-        return {
-            key: labels[value] if key in self.head.label_outputs else value
-            for key, value in answers.items()
-        }
+            yield from self.head.rows(self.answers(part, batch_size))
 
     def columns(self, x: Any) -> list:
         """Texts as one list a column, checked against the model's inputs."""
-        columns = as_texts(x, self.inputs)
+        columns = self.head.texts(x, self.inputs)
         if len(columns) != len(self.inputs):
             raise ConfigError(
                 f"Expected {len(self.inputs)} text(s) a row "
@@ -237,12 +300,7 @@ class Task:
         """
         self.require_model()
         path = Path(path)
-        if path.exists() and not (path / CONFIG).is_file():
-            if not path.is_dir() or any(path.iterdir()):
-                raise CheckpointError(
-                    f"Expected a new folder, or one that kbert saved before. "
-                    f"Received: {path}, which holds something else."
-                )
+        check_target(path)
         tensors = {
             f"bert.{name}": value
             for name, value in huggingface.backbone_tensors(
@@ -258,7 +316,7 @@ class Task:
             huggingface.write_tokenizer(
                 self.tokenizer.vocabulary, self.tokenizer.lowercase, folder
             )
-            _write_json(self.config(), folder / CONFIG)
+            write_json(self.config(), folder / CONFIG)
 
     def _head_weights(self) -> list[tuple[str, keras.Variable]]:
         shared = {id(weight) for weight in self.backbone.weights}
@@ -295,10 +353,10 @@ class Task:
             PluginError: the head's plugin is not installed.
         """
         path = Path(path)
-        config = _read_config(path / CONFIG)
+        config = read_config(path / CONFIG)
         try:
             head = config["head"]
-            registered = _find_head(head, path)
+            registered = find_head(head, path)
             task = cls.__new__(cls)
             Task.__init__(
                 task,
@@ -353,36 +411,3 @@ class Task:
             "backend": keras.backend.backend(),
             **facts,
         }
-
-
-def _find_head(head: dict, path: Path) -> Registered:
-    try:
-        return get_plugins().heads.get(head["name"])
-    except UnknownNameError as error:
-        raise PluginError(
-            f"{path} needs the head {head['name']!r} of the plugin "
-            f"{head['plugin']} {head['version']}, which is not installed. "
-            f"Install it: pip install '{head['plugin']}>={head['version']}'."
-        ) from error
-
-
-def _read_config(path: Path) -> dict:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"Expected a folder that kbert saved. Received: {path.parent}, "
-            f"whose {path.name} cannot be read: {error}."
-        ) from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        received = config.get("format") if isinstance(config, dict) else config
-        raise CheckpointError(
-            f"Expected format {FORMAT} in {path}. Received: {received!r}. "
-            f"Install the kbert that saved it, or a later one."
-        )
-    return config
-
-
-def _write_json(value: Any, path: Path) -> None:
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")

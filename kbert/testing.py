@@ -24,7 +24,8 @@ from kbert.plugins import get_plugins
 
 def check_head(
     head_class: type[Head],
-    labels: tuple[str | int, ...] = ("no", "yes"),
+    labels: tuple[str | int, ...] | None = ("no", "yes"),
+    data: tuple[list, list] | None = None,
     **options: Any,
 ) -> None:
     """Check a task head on a tiny backbone with random weights.
@@ -38,7 +39,11 @@ def check_head(
 
     Args:
         head_class: a `kbert.Head` subclass.
-        labels: labels of the toy data, in the head's order.
+        labels: labels of the toy data, in the head's order; None for a head
+            that has none.
+        data: toy data `(x, y)` for a head that learns from something else
+            than one label a row: a few dozen rows, as `fit` takes them, in
+            which a letter of the text tells what to learn.
         **options: arguments of the head.
 
     Raises:
@@ -51,11 +56,14 @@ def check_head(
     >>> def test_head():
     ...     check_head(MyHead, labels=("ham", "spam"), pooling="cls")
     """
-    labels = list(labels)
+    labels = None if labels is None else list(labels)
     try:
         _check_class(head_class)
         _check_config(head_class, labels, options)
-        _check_labels(head_class, labels, options)
+        if data is None:
+            _check_labels(head_class, labels, options)
+        else:
+            _check_data(head_class, data, labels, options)
         heads = get_plugins().heads
         taken = dict(heads.items()).get(head_class.name)
         if taken is not None:
@@ -63,7 +71,7 @@ def check_head(
         # Lent, since loading a model looks its head up by name.
         entry = Registered(head_class, "under test", "0")
         with heads.lend(head_class.name, entry):
-            check_model(head_class, labels, options)
+            check_model(head_class, data, labels, options)
     except AssertionError as error:
         name = getattr(head_class, "__name__", repr(head_class))
         raise AssertionError(f"{name}: {error}") from error.__cause__
@@ -128,7 +136,7 @@ def _check_config(head_class, labels: list, options: dict) -> None:
         "It takes labels=None and options that have defaults.",
     ):
         empty = head_class(**options)
-        given = head_class(labels=list(labels), **options)
+        given = head_class(labels=labels and list(labels), **options)
     expect(
         given.labels == labels,
         f"labels={labels} to be kept in that order",
@@ -173,15 +181,7 @@ def _check_labels(head_class, labels: list, options: dict) -> None:
     check_round_trip(heads[0], " after adapt")
     with stage("encode", "It takes any list of the labels."):
         targets = heads[0].encode(y)
-    expect(
-        isinstance(targets, np.ndarray)
-        and targets.dtype.kind in "iuf"
-        and len(targets) == len(y)
-        and np.isfinite(targets).all(),
-        f"encode to give an array of {len(y)} finite targets",
-        repr(targets),
-        "Return one int or float target a row.",
-    )
+    _check_targets(targets, y)
     unseen = "never seen" if isinstance(labels[0], str) else max(labels) + 1
     try:
         heads[0].encode([*y, unseen])
@@ -197,4 +197,53 @@ def _check_labels(head_class, labels: list, options: dict) -> None:
         "not seen",
         received,
         "Call super().encode, or check the labels.",
+    )
+
+
+def _check_data(head_class, data: tuple, labels, options: dict) -> None:
+    x, y = data
+    expect(
+        isinstance(x, list) and isinstance(y, list) and len(x) == len(y) > 1,
+        "`data` to be a list of rows and a list with as many to learn",
+        f"{type(x).__name__} and {type(y).__name__}",
+        "Give them as `fit` takes them.",
+    )
+    heads = [head_class(**options) for _ in range(2)]
+    orders = [
+        list(range(len(y))),
+        random.Random(1).sample(range(len(y)), len(y)),
+    ]
+    with stage("texts, read and adapt", "They take rows in any order."):
+        for head, order in zip(heads, orders, strict=True):
+            columns = head.texts([x[i] for i in order], head.inputs)
+            known = head.read([y[i] for i in order], columns)
+            head.adapt(known)
+    expect(
+        heads[0].ready and heads[0].labels == heads[1].labels == labels,
+        f"adapt to learn the labels {labels} from the same rows in any order",
+        f"{heads[0].labels} and {heads[1].labels}",
+        "Sort them, as kbert.Head.adapt does.",
+    )
+    check_round_trip(heads[0], " after adapt")
+    with stage("encode", "It takes what read gave."):
+        targets = heads[1].encode(known)
+    if isinstance(targets, np.ndarray):
+        _check_targets(targets, y)
+    expect(
+        len(targets) == len(y),
+        f"encode to give {len(y)} targets",
+        len(targets),
+        "Return one target a row.",
+    )
+
+
+def _check_targets(targets: np.ndarray, y: list) -> None:
+    expect(
+        isinstance(targets, np.ndarray)
+        and targets.dtype.kind in "iuf"
+        and len(targets) == len(y)
+        and np.isfinite(targets).all(),
+        f"encode to give an array of {len(y)} finite targets",
+        repr(targets),
+        "Return one int or float target a row.",
     )

@@ -19,6 +19,7 @@ from kbert.files import FORMATS
 
 if TYPE_CHECKING:
     from kbert.classifier import Classifier
+    from kbert.heads.base import Head
 
 Format = StrEnum("Format", {name: name for name in FORMATS})
 
@@ -75,7 +76,7 @@ def split(values: str | Iterable[str] | None) -> list[str]:
 
 
 def format_name(format: Format | None) -> str | None:
-    """What `kbert.files` takes for an option."""
+    """The name that an option stands for."""
     return None if format is None else format.value
 
 
@@ -123,7 +124,19 @@ def text_columns(clf: Classifier, text: list[str] | None) -> tuple[str, ...]:
     return names
 
 
-def match_labels(y: list, known: list) -> list:
+def match_labels(y: list, known: list | None) -> list:
     """Labels as the model has them: 1 in JSON is "1" in TSV."""
-    names = {str(label): label for label in known}
+    names = {str(label): label for label in known or ()}
     return [names.get(str(label), label) for label in y]
+
+
+def file_format(
+    format: Format | None, path: str | Path, head: type[Head] | Head
+) -> str | None:
+    """What `kbert.files` takes for an option, or else for a head's files."""
+    if format is not None:
+        return format.value
+    # These endings say what is inside; .json and .txt may be anything.
+    if Path(path).suffix.lower() in (".tsv", ".csv", ".jsonl"):
+        return None
+    return head.file_format

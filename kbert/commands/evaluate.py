@@ -18,7 +18,8 @@ def evaluate(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="Labelled texts: TSV, CSV or JSON Lines."
+            metavar="FILE",
+            help="Labelled texts: TSV, CSV, JSON Lines, CoNLL or SQuAD.",
         ),
     ],
     text: common.TextColumns = None,
@@ -44,12 +45,20 @@ def evaluate(
       kbert evaluate saved_models/reviews test.tsv
       kbert evaluate saved_models/spam new.tsv --columns label,text
       kbert evaluate saved_models/reviews test.tsv --plot confusion.png
+      kbert evaluate saved_models/entities test.txt
     """
     common.check_readable(file)
     clf = common.load(model)
     names = common.text_columns(clf, text)
-    where = (common.split(columns) or None, common.format_name(format))
-    x, y = read_table(file, names, label, *where)
+    form = common.file_format(format, file, clf.head)
+    x, y = read_table(
+        file,
+        names,
+        label,
+        common.split(columns) or None,
+        form,
+        empty=not clf.head.exclusive,
+    )
     report = clf.evaluate(
         dict(zip(clf.inputs, x.values(), strict=True)),
         common.match_labels(y, clf.labels),

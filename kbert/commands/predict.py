@@ -79,6 +79,7 @@ def predict(
 
       kbert predict saved_models/spam --input "Win a prize!"
       kbert predict saved_models/spam new.csv --text body --json
+      kbert predict saved_models/entities -i "Ann moved to Oslo." --json
       tail -f mail.log | kbert predict saved_models/spam -
       kbert predict exports/spam mail.parquet --output answers --engine ray
     """
@@ -114,7 +115,7 @@ def predict(
                 common.text_columns(clf, text),
                 window,
                 common.split(columns) or None,
-                common.format_name(format),
+                common.file_format(format, path, clf.head),
             )
     for part in rows:
         for line in _answer(clf, part, batch_size, proba, as_json):
@@ -137,7 +138,7 @@ def _answer(
 ) -> Iterator[str]:
     texts = [row[0] for row in rows] if len(clf.inputs) == 1 else rows
     answers = clf.stream(texts, batch_size, window=len(rows))
-    first = clf.head.label_outputs
+    first = (clf.head.answer_output, *clf.head.label_outputs)
     for row, answer in zip(rows, answers, strict=True):
         chances = answer.pop(PROBABILITIES, None)
         # Labels first, then the rest by name.
@@ -160,6 +161,10 @@ def _plain(value: Any) -> Any:
     # Imported here: the help has no use for it.
     import numpy as np
 
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
     value = np.asarray(value)
     if value.dtype.kind == "f":
         value = value.astype("float64").round(6)
@@ -170,10 +175,15 @@ def _cells(values: dict[str, Any]) -> Iterator[str]:
     for value in values.values():
         if isinstance(value, dict):
             yield from (f"{key}={part:.4f}" for key, part in value.items())
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for part in value:
+                yield json.dumps(part, ensure_ascii=False)
         elif isinstance(value, list):
             yield " ".join(map(str, value))
+        elif isinstance(value, float):
+            yield f"{value:.4f}"
         else:
-            yield f"{value:.4f}" if isinstance(value, float) else str(value)
+            yield _one_line(str(value))
 
 
 def _one_line(text: str) -> str:

@@ -8,6 +8,7 @@ import shlex
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Annotated
 from typing import Any
 
@@ -18,12 +19,16 @@ from kbert.commands import common
 from kbert.errors import CheckpointError
 from kbert.files import read_table
 
+if TYPE_CHECKING:
+    from kbert.heads.base import Head
+
 
 def train(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="Labelled texts: TSV, CSV or JSON Lines."
+            metavar="FILE",
+            help="Labelled texts: TSV, CSV, JSON Lines, CoNLL or SQuAD.",
         ),
     ],
     output: Annotated[
@@ -131,21 +136,32 @@ def train(
       kbert train SMSSpamCollection -o saved_models/spam --columns label,text
       kbert train pairs.csv -o saved_models/pairs --text question,answer
       kbert train mail.jsonl -o saved_models/mail --class-weight balanced
+      kbert train eng.train -o saved_models/entities --head ner
     """
     if validation is not None and validation_split is not None:
         raise typer.BadParameter(
             "Give --validation or --validation-split, not both."
         )
-    names = tuple(common.split(text)) or ("text",)
     options = _head_options(head_option)
     weights = _class_weight(class_weight)
     _check_output(output)
-    where = (common.split(columns) or None, common.format_name(format))
-    x, y = read_table(file, names, label, *where)
+    for path in (file, validation):
+        if path is not None:
+            common.check_readable(path)
+    head_class = _head_class(head)
+    names = tuple(common.split(text)) or head_class.inputs
+
+    def read(path):
+        form = common.file_format(format, path, head_class)
+        named = common.split(columns) or None
+        several = not head_class.exclusive
+        return read_table(path, names, label, named, form, empty=several)
+
+    x, y = read(file)
     held_out = None
     if validation is not None:
-        xv, yv = read_table(validation, names, label, *where)
-        held_out = (xv, common.match_labels(yv, list(dict.fromkeys(y))))
+        xv, yv = read(validation)
+        held_out = (xv, common.match_labels(yv, y))
     elif validation_split is None:
         validation_split = 0.1
 
@@ -266,6 +282,15 @@ def _check_output(path: Path) -> None:
         ) from error
 
 
+def _head_class(name: str) -> type[Head]:
+    from kbert.quiet import import_tensorflow
+
+    import_tensorflow()
+    from kbert.plugins import get_plugins
+
+    return get_plugins().heads.get(name).value
+
+
 def _classifier(**arguments):
     from kbert.quiet import import_tensorflow
 
@@ -278,12 +303,16 @@ def _classifier(**arguments):
 def _describe(labels: list) -> str:
     import keras
 
-    counts = Counter(labels).most_common()
+    # Tags and several labels a row are counted one by one.
+    parts = [x for y in labels for x in (y if isinstance(y, list) else [y])]
+    known = all(isinstance(part, str | int) for part in parts)
+    counts = Counter(parts if known else ()).most_common()
     shown = ", ".join(f"{label} {count:,}" for label, count in counts[:6])
     more = f" and {len(counts) - 6} more" if len(counts) > 6 else ""
     devices = keras.distribution.list_devices("gpu")
     device = f"{len(devices)} GPU" if devices else "CPU"
-    return f"{len(labels):,} rows: {shown}{more}. Training on {device}."
+    facts = f": {shown}{more}" if counts else ""
+    return f"{len(labels):,} rows{facts}. Training on {device}."
 
 
 def _draw(folder: Path | None, history: Any, report: dict | None) -> list:

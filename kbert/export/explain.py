@@ -25,7 +25,12 @@ STEPS = 16
 
 
 def can_explain(task: Task) -> bool:
-    """Whether the head answers a label and probabilities, or a score."""
+    """Whether the head answers a label and probabilities, or a score.
+
+    Not of heads that answer tokens: theirs have one a token.
+    """
+    if task.head.overlap is not None:
+        return False
     answers = task.serving_model.output
     shapes = {name: len(x.shape) for name, x in answers.items()}
     return _of_label(shapes) or shapes.get("score") == 1

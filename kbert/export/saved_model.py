@@ -50,7 +50,7 @@ def export(
 
     Signatures:
         `serving_default`: string `(B,)` for each of the task's inputs, to
-            what the head's `serve` gives, with label names as strings; for
+            the head's answers, with label names as strings; for
             classification `label` string `(B,)`, `score` float `(B,)` and
             `probabilities` float `(B, labels)`.
         `classify`: serialized `tf.Example`s, string `(B,)`, named `inputs`,
@@ -137,19 +137,25 @@ def _write_graph(task: Task, folder: Path) -> list[str]:
     """Write the SavedModel; the names of its signatures."""
     import tensorflow as tf
 
-    labels = tf.constant([str(label) for label in task.head.labels])
+    names = [str(label) for label in task.head.labels or ()]
+    labels = tf.constant(names)
+    # One more for -1, which stands for no label.
+    padded = tf.constant([*names, ""])
 
     def answer(texts: dict) -> dict[str, Any]:
-        tokens = task.tokenizer.pad(
-            task.tokenizer(
-                *(texts[name] for name in task.inputs),
-                max_length=task.max_length,
-                truncation=task.head.truncation,
-            )
-        )
-        answers = task.serving_model(tokens, training=False)
+        columns = [texts[name] for name in task.inputs]
+        tokens = task.tokens(columns)
+        batch = task.tokenizer.pad(tokens)
+        outputs = task.serving_model(batch, training=False)
+        if task.head.overlap is not None:
+            lengths = tokens["token_ids"].row_lengths()
+            outputs = {
+                key: tf.RaggedTensor.from_tensor(value, lengths)
+                for key, value in outputs.items()
+            }
+        answers = task.finish(outputs, tokens, columns)
         return {
-            key: tf.gather(labels, value)
+            key: tf.gather(padded, value % len(padded))
             if key in task.head.label_outputs
             else value
             for key, value in answers.items()

@@ -1,19 +1,30 @@
 """What a task head is: the part of a model above the backbone.
 
-A head is a plain object. It learns its labels from the training data, adds
-layers to the backbone's features, brings its loss and metrics, and turns the
-layers' outputs into answers. Nothing else in kbert knows the task.
+A head is a plain object. It reads what it is taught from the training data,
+adds layers to the backbone's features, brings its loss and metrics, and turns
+the layers' outputs into answers. Nothing else in kbert knows the task.
+
+    texts, read, adapt, encode, align     data to targets
+    build, loss, metrics                  the model
+    serve, finish, rows                   outputs to answers
+    calibrate, report                     answers beside targets
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
 import numpy as np
 
+from kbert.data import as_labels
+from kbert.data import as_texts
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+
+if TYPE_CHECKING:
+    from kbert.windows import Windows
 
 
 class Head:
@@ -34,8 +45,18 @@ class Head:
         class_weight: default of `fit(class_weight=)`.
         needs_validation: whether `calibrate` needs data that was not trained
             on; then `fit` sets a tenth aside if none is given.
-        label_outputs: which outputs of `serve` are indices into `labels`;
-            the caller turns them into label names.
+        label_outputs: which answers are indices into `labels`; the caller
+            turns them into label names, and -1 into an empty string.
+        answer_output: which of a row's answers `Classifier.predict` gives.
+        exclusive: whether a row has one label, so that `probabilities` sum
+            to 1 over the labels.
+        least_labels: how few labels there may be.
+        overlap: None for heads that answer a text as a whole; it is cut to
+            `max_length` tokens. A number for heads that answer tokens: a
+            long text is read in windows that share so many tokens, `serve`
+            answers tokens and `finish` texts.
+        file_format: the format, of `kbert.files.FORMATS`, that the head's
+            training files have; None for any table.
 
     Args:
         labels: the class labels in order, strings or integers; learned from
@@ -56,30 +77,75 @@ class Head:
     class_weight: dict | str | None = None
     needs_validation: bool = False
     label_outputs: tuple[str, ...] = ("label",)
+    answer_output: str = "label"
+    exclusive: bool = True
+    least_labels: int = 2
+    overlap: int | None = None
+    file_format: str | None = None
 
     def __init__(self, labels: list | None = None):
-        self.labels = None if labels is None else check_labels(labels)
+        self.labels = (
+            None if labels is None else check_labels(labels, self.least_labels)
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as JSON can hold them."""
         return {"labels": self.labels}
 
+    @property
+    def ready(self) -> bool:
+        """Whether enough is known to `build`; by default the labels."""
+        return self.labels is not None
+
     # === Data ===
+
+    def texts(self, x: Any, names: tuple[str, ...]) -> list[list]:
+        """Texts as users have them, as one list of texts a column.
+
+        Args:
+            x: what was given to `fit` or `predict`.
+            names: names of the texts of a row.
+
+        Raises:
+            InputError: `x` has no texts of a form that the head takes.
+        """
+        return as_texts(x, names)
+
+    def read(self, y: Any, columns: list[list]) -> list:
+        """Labels as users have them, as a checked list with one a row.
+
+        Args:
+            y: what was given to `fit`, by default a label a row, strings or
+                integers in any usual form; or cells of a file.
+            columns: what `texts` gave.
+
+        Raises:
+            InputError: a row has no label, or one that does not suit its
+                text. The message gives the row number, from 0.
+        """
+        return as_labels(y, len(columns[0]))
 
     def adapt(self, y: list) -> None:
         """Learn from the training labels, before the model is built.
 
         Args:
-            y: labels as the user gave them, strings or integers.
+            y: what `read` gave.
 
         Raises:
             InputError: the labels do not suit the head.
         """
         if self.labels is None:
-            self.labels = check_labels(_sorted(set(y)))
+            self.labels = check_labels(_sorted(set(y)), self.least_labels)
 
-    def encode(self, y: list) -> np.ndarray:
-        """Training targets of labels; by default int32 indices `(rows,)`.
+    def encode(self, y: list) -> Any:
+        """Targets of labels; by default int32 indices `(rows,)`.
+
+        Args:
+            y: what `read` gave.
+
+        Returns:
+            One target a row, an array `(rows, ...)` or a list. `calibrate`
+            and `report` take them, and the loss what `align` makes of them.
 
         Raises:
             InputError: a label was not among the training labels.
@@ -94,6 +160,21 @@ class Head:
                 f"rows. Remove them, or train with them."
             )
         return np.array([index[label] for label in y], "int32")
+
+    def align(self, targets: Any, windows: Windows) -> Any:
+        """Targets of texts as the loss takes them, for windows of the texts.
+
+        Only for heads that answer tokens, those with an `overlap`.
+
+        Args:
+            targets: what `encode` gave, one a text.
+            windows: `kbert.windows.Windows`, one or more of each text.
+
+        Returns:
+            Array `(windows, ...)`, or `kbert.batching.TokenTargets` for a
+            target a token.
+        """
+        raise NotImplementedError
 
     # === Model ===
 
@@ -110,7 +191,7 @@ class Head:
         raise NotImplementedError
 
     def loss(self) -> Any:
-        """The Keras loss of `encode`'s targets and `build`'s outputs."""
+        """The Keras loss of the targets and `build`'s outputs."""
         raise NotImplementedError
 
     def metrics(self) -> list:
@@ -123,23 +204,71 @@ class Head:
         """Answers of a batch, in `keras.ops`.
 
         The same code runs in `predict` and inside the exported graph. Each
-        output has the batch as its first dimension; those named in
-        `label_outputs` are int indices into `labels`.
+        output has the batch as its first dimension, and for heads with an
+        `overlap` the tokens as its second; those named in `label_outputs`
+        are int indices into `labels`.
         """
         raise NotImplementedError
 
-    def calibrate(
-        self, answers: dict[str, np.ndarray], targets: np.ndarray
-    ) -> None:
+    def finish(self, outputs: dict, tokens: dict, texts: dict) -> dict:
+        """Answers of texts from those of their tokens, in TensorFlow's ops.
+
+        Only for heads that answer tokens, those with an `overlap`. The same
+        code runs in `predict`, on every backend, and in the exported graph.
+
+        Args:
+            outputs: what `serve` gave, each a `tf.RaggedTensor`
+                `(W, None, ...)` without padding, of W windows.
+            tokens: the windows, see `kbert.windows.make_windows`.
+            texts: string tensors `(B,)` by the names of `inputs`.
+
+        Returns:
+            A dict of tensors `(B, ...)`. Ragged ones, `(B, None)`, are then
+            filled up: integers with -1, others with 0 or an empty string.
+        """
+        raise NotImplementedError
+
+    def name_labels(self, answers: dict[str, np.ndarray]) -> dict:
+        """Label names in place of the indices that `label_outputs` says."""
+        if not self.label_outputs:
+            return answers
+        names = np.array([*self.labels, ""], "object")  # -1 is the last one
+        return {
+            key: names[value] if key in self.label_outputs else value
+            for key, value in answers.items()
+        }
+
+    def named(self, answers: dict[str, np.ndarray]) -> dict:
+        """Answers with label names, and with `str` for bytes."""
+        named = self.name_labels(answers)
+        return {key: decode(value) for key, value in named.items()}
+
+    def rows(self, answers: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+        """The answers of each row for people, with names for labels.
+
+        `Classifier.stream` and the command give these rows, and
+        `Classifier.predict` what they have under `answer_output`.
+
+        Args:
+            answers: what `serve`, or `finish`, gave; strings are bytes.
+        """
+        named = self.named(answers)
+        count = len(next(iter(named.values())))
+        return [
+            {key: value[i] for key, value in named.items()}
+            for i in range(count)
+        ]
+
+    def calibrate(self, answers: dict[str, np.ndarray], targets: Any) -> None:
         """Learn from answers on validation data, after training.
 
         Args:
-            answers: what `serve` gives for the validation data.
+            answers: what `serve`, or `finish`, gives for the validation data.
             targets: what `encode` gives for its labels.
         """
 
     def report(
-        self, answers: dict[str, np.ndarray], targets: np.ndarray
+        self, answers: dict[str, np.ndarray], targets: Any
     ) -> dict[str, Any]:
         """Metrics of `Classifier.evaluate`, as JSON can hold them."""
         raise NotImplementedError
@@ -155,12 +284,23 @@ def mean_pool(features: dict[str, keras.KerasTensor]) -> keras.KerasTensor:
     return keras.ops.sum(x * mask, axis=1) / keras.ops.sum(mask, axis=1)
 
 
-def check_labels(labels: list) -> list:
-    """`labels` as a list, if they are two or more distinct names.
+def decode(values: np.ndarray) -> np.ndarray:
+    """An array with `str` for UTF-8 bytes; others as they are."""
+    if values.dtype.kind not in "SO":
+        return values
+    decoded = [
+        v.decode("utf-8", "ignore") if isinstance(v, bytes) else v
+        for v in values.ravel()
+    ]
+    return np.array(decoded, "object").reshape(values.shape)
+
+
+def check_labels(labels: list, least: int = 2) -> list:
+    """`labels` as a list, if they are `least` or more distinct names.
 
     Raises:
         ConfigError: labels repeat, or are not all strings or all integers.
-        InputError: there are fewer than two.
+        InputError: there are fewer.
     """
     labels = [x.item() if isinstance(x, np.generic) else x for x in labels]
     kinds = {type(label) for label in labels}
@@ -171,10 +311,11 @@ def check_labels(labels: list) -> list:
         )
     if len(set(labels)) < len(labels):
         raise ConfigError(f"Labels must differ. Received: {_short(labels)}")
-    if len(labels) < 2:
+    if len(labels) < least:
+        few = "two different labels" if least == 2 else f"{least} label(s)"
         raise InputError(
-            "Expected at least two different labels. Received: "
-            f"{_short(labels)}. A classifier needs examples of each class."
+            f"Expected at least {few}. Received: {_short(labels)}. A "
+            f"classifier needs examples of each class."
         )
     return labels
 

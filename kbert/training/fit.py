@@ -14,7 +14,9 @@ import numpy as np
 
 from kbert.batching import LengthBatches
 from kbert.batching import TokenTable
-from kbert.data import as_labels
+from kbert.batching import TokenTargets
+from kbert.batching import static_shapes
+from kbert.batching import take_targets
 from kbert.data import from_dataset
 from kbert.errors import ConfigError
 from kbert.errors import InputError
@@ -31,38 +33,84 @@ HELD_OUT = 0.1
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Tokenized texts and their targets."""
+class Rows:
+    """Texts and what is known of them.
 
-    table: TokenTable
-    targets: np.ndarray
+    Attributes:
+        columns: texts, a list a column.
+        targets: what the head's `encode` gave.
+        sample_weight: float32 `(rows,)`, or None.
+    """
+
+    columns: list
+    targets: Any
     sample_weight: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.columns[0])
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Some of the rows."""
+        weight = self.sample_weight
+        return Rows(
+            [_take(column, rows) for column in self.columns],
+            _take(self.targets, rows),
+            None if weight is None else weight[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Tokenized texts, or windows of them, and the targets of the loss."""
+
+    table: TokenTable
+    targets: Any
+    sample_weight: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, task: Task, rows: Rows) -> Examples:
+        """The examples of some rows."""
+        if task.head.overlap is None:
+            table = task.tokenize(rows.columns)
+            return cls(table, rows.targets, rows.sample_weight)
+        windows = task.windows(rows.columns)
+        weight = rows.sample_weight
+        return cls(
+            windows.table,
+            task.head.align(rows.targets, windows),
+            None if weight is None else weight[windows.row],
+        )
+
+    def batch(self, rows: np.ndarray) -> tuple:
+        """Some rows as one batch, `(inputs, targets)`."""
+        return (
+            self.table.take(rows, static_shapes()),
+            take_targets(self.targets, rows),
+        )
 
     def digest(self) -> str:
         """SHA-256 of all of it."""
         digest = hashlib.sha256()
+        targets = [
+            t.values if isinstance(t, TokenTargets) else t
+            for t in keras.tree.flatten(self.targets)
+        ]
         for array in (
             self.table.token_ids,
             self.table.segment_ids,
             self.table.offsets,
-            self.targets,
+            *targets,
             self.sample_weight,
         ):
             if array is not None:
                 digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()
 
-    def take(self, rows: np.ndarray) -> Examples:
-        """The examples of some rows."""
-        weight = self.sample_weight
-        return Examples(
-            self.table.select(rows),
-            self.targets[rows],
-            None if weight is None else weight[rows],
-        )
+
+def _take(values: Any, rows: np.ndarray) -> Any:
+    if isinstance(values, np.ndarray):
+        return values[rows]
+    return [values[i] for i in rows]
 
 
 def fit(
@@ -93,18 +141,20 @@ def fit(
     if task.model is None:
         task.head.adapt(labels)
         task.build()
-    examples = Examples(
-        task.tokenize(columns),
+    rows = Rows(
+        columns,
         task.head.encode(labels),
         _weights(task, labels, class_weight, sample_weight),
     )
     if validation_data is not None:
         columns, labels = read_examples(task, *validation_data)
-        validation = Examples(task.tokenize(columns), task.head.encode(labels))
+        held_out = Rows(columns, task.head.encode(labels))
     else:
         if not validation_split and task.head.needs_validation:
             validation_split = HELD_OUT
-        examples, validation = _split(examples, validation_split, seed)
+        rows, held_out = _split(rows, validation_split, seed)
+    examples = Examples.of(task, rows)
+    validation = None if held_out is None else Examples.of(task, held_out)
 
     run = state = None
     if run_dir is not None:
@@ -197,18 +247,18 @@ def fit(
     if save is not None:
         history = save.history(task.model)
     facts = {"epochs": len(history.epoch)}
-    if validation is not None:
-        answers = task.answer_table(validation.table)
+    if held_out is not None:
+        answers = task.answer_columns(held_out.columns)
         # A copy, since a head may change what it holds in place.
         before = copy.deepcopy(task.head.get_config())
-        task.head.calibrate(answers, validation.targets)
+        task.head.calibrate(answers, held_out.targets)
         # Most heads learn nothing more; then the answers stand.
         if task.head.get_config() != before:
             task.build_serving()
-            answers = task.answer_table(validation.table)
-        facts["validation_rows"] = len(validation)
-        facts["validation"] = task.head.report(answers, validation.targets)
-    task.note_training(len(examples), time.perf_counter() - started, **facts)
+            answers = task.answer_columns(held_out.columns)
+        facts["validation_rows"] = len(held_out)
+        facts["validation"] = task.head.report(answers, held_out.targets)
+    task.note_training(len(rows), time.perf_counter() - started, **facts)
     return history
 
 
@@ -248,7 +298,7 @@ def read_examples(task: Task, x: Any, y: Any = None) -> tuple[list, list]:
             )
         x, y = from_dataset(x)
     columns = task.columns(x)
-    return columns, as_labels(y, len(columns[0]))
+    return columns, task.head.read(y, columns)
 
 
 def _weights(task, labels, class_weight, sample_weight):
@@ -259,6 +309,12 @@ def _weights(task, labels, class_weight, sample_weight):
     if class_weight is None and sample_weight is None:
         return None
     if class_weight is not None:
+        if not all(isinstance(label, str | int) for label in labels):
+            raise ConfigError(
+                f"`class_weight` weighs rows by their one label. Received: "
+                f"class_weight={class_weight!r} for the head "
+                f"{task.head.name!r}. Use `sample_weight`."
+            )
         from sklearn.utils import compute_sample_weight
 
         try:
@@ -279,22 +335,22 @@ def _weights(task, labels, class_weight, sample_weight):
     return weight.astype("float32")
 
 
-def _split(
-    examples: Examples, fraction: float, seed: int
-) -> tuple[Examples, Examples | None]:
+def _split(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows | None]:
     """A part for training and one for validation, each class in both."""
     if not fraction:
-        return examples, None
+        return rows, None
     from sklearn.model_selection import train_test_split
 
-    counts = np.unique(examples.targets, return_counts=True)[1]
     stratify = None
-    # Stratifying takes at least one row of each class on either side.
-    if counts.min() > 1 and fraction * len(examples) >= len(counts):
-        stratify = examples.targets
+    # Only where there is one target a row.
+    if isinstance(rows.targets, np.ndarray) and rows.targets.ndim == 1:
+        counts = np.unique(rows.targets, return_counts=True)[1]
+        # Stratifying takes at least one row of each class on either side.
+        if counts.min() > 1 and fraction * len(rows) >= len(counts):
+            stratify = rows.targets
     try:
         train, held_out = train_test_split(
-            np.arange(len(examples)),
+            np.arange(len(rows)),
             test_size=fraction,
             stratify=stratify,
             random_state=seed,
@@ -302,6 +358,6 @@ def _split(
     except ValueError as error:
         raise InputError(
             f"Expected enough rows to set {fraction:.0%} aside for "
-            f"validation. Received: {len(examples)} rows ({error})."
+            f"validation. Received: {len(rows)} rows ({error})."
         ) from error
-    return examples.take(np.sort(train)), examples.take(np.sort(held_out))
+    return rows.take(np.sort(train)), rows.take(np.sort(held_out))

@@ -1,0 +1,277 @@
+"""Any number of labels for a text: the head `multi_label`."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kbert.data import as_labels
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.heads.classification import ClassificationHead
+
+
+class MultiLabelHead(ClassificationHead):
+    """Several labels, one or none, each by its own sigmoid and threshold.
+
+    After training, `calibrate` sets each label's threshold to the one with
+    the best F1 on the validation data, halfway between two scores. A label
+    that the validation data do not have keeps its threshold.
+
+    References:
+        Zhang & Zhou 2014, A Review on Multi-Label Learning Algorithms
+        Yang 2001, A Study of Thresholding Strategies for Text Categorization
+        (SCut, a threshold for each label)
+
+    Args:
+        labels: see `kbert.Head`.
+        thresholds: probabilities from which the labels are given, in their
+            order; None for `threshold`. `fit` replaces them.
+        threshold: of labels that have no other.
+        tune: whether `fit` looks for thresholds; a tenth of the rows is set
+            aside for it if there are no validation data.
+        **options: `pooling` and `dropout`, see
+            `kbert.heads.classification.ClassificationHead`.
+
+    Answers: `labels` `(B, labels)`, those of the text, likeliest first, then
+    empty strings; `count` int `(B,)`; `probabilities` float `(B, labels)` in
+    the order of the head's labels, each by itself.
+
+    Departures: with few rows that have a label, its best threshold on them
+    is mostly chance. Watch `per_class` on test data, or set `tune=False`.
+
+    Example:
+
+    >>> clf = kbert.Classifier(head="multi_label")
+    >>> clf.fit(["a cheap flight to Rome"], [["price", "travel"]])
+    >>> clf.predict(["hotels in Oslo"])
+    [['travel']]
+    """
+
+    name = "multi_label"
+    monitor = ("val_loss", "min")
+    label_outputs = ("labels",)
+    answer_output = "labels"
+    exclusive = False
+
+    def __init__(
+        self,
+        labels: list | None = None,
+        thresholds: list[float] | None = None,
+        threshold: float = 0.5,
+        tune: bool = True,
+        **options: Any,
+    ):
+        super().__init__(labels, **options)
+        if thresholds is not None and len(thresholds) != len(labels or ()):
+            raise ConfigError(
+                f"Expected a threshold for each label. Received: "
+                f"{len(thresholds)} for {len(labels or ())} labels."
+            )
+        self.thresholds = thresholds
+        self.threshold = threshold
+        self.tune = tune
+        self.needs_validation = tune
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "thresholds": self.thresholds,
+            "threshold": self.threshold,
+            "tune": self.tune,
+        }
+
+    # === Data ===
+
+    def read(self, y: Any, columns: list[list]) -> list[list]:
+        """The labels of each row.
+
+        Takes lists; strings with commas between labels, or a JSON list, as
+        files have them; and where `labels` is set, an array `(rows, labels)`
+        of 0 and 1.
+        """
+        count = len(columns[0])
+        if self.labels is not None and getattr(y, "ndim", 1) == 2:
+            y = self._of_indicators(np.asarray(y))
+        rows = list(y) if hasattr(y, "__iter__") else y
+        if not isinstance(rows, list) or len(rows) != count:
+            received = len(rows) if isinstance(rows, list) else repr(y)
+            raise InputError(
+                f"Expected a list of labels for each of {count} texts. "
+                f"Received: {received}."
+            )
+        return [_row(row, number) for number, row in enumerate(rows)]
+
+    def _of_indicators(self, y: np.ndarray) -> list[list]:
+        if y.shape[1] != len(self.labels) or not np.isin(y, (0, 1)).all():
+            raise InputError(
+                f"Expected 0 or 1 for each of {len(self.labels)} labels. "
+                f"Received: an array of shape {y.shape}, from {y.min()} to "
+                f"{y.max()}."
+            )
+        return [[self.labels[i] for i in np.flatnonzero(row)] for row in y]
+
+    def adapt(self, y: list) -> None:
+        if self.labels is None:
+            super().adapt([label for row in y for label in row])
+        if self.thresholds is None:
+            self.thresholds = [self.threshold] * len(self.labels)
+
+    def encode(self, y: list) -> np.ndarray:
+        """float32 `(rows, labels)`, 1 for a row's labels."""
+        targets = np.zeros((len(y), len(self.labels)), "float32")
+        rows = [row for row, labels in enumerate(y) for _ in labels]
+        # The base class finds what is unknown, but counts labels, not rows.
+        known = set(self.labels)
+        for row, labels in enumerate(y):
+            for label in labels:
+                if label not in known:
+                    raise InputError(
+                        f"Expected labels out of "
+                        f"{reprlib.repr(self.labels)}. Received: {label!r} in "
+                        f"row {row}. Remove it, or train with it."
+                    )
+        index = {label: i for i, label in enumerate(self.labels)}
+        targets[rows, [index[label] for row in y for label in row]] = 1
+        return targets
+
+    # === Model ===
+
+    def loss(self) -> keras.losses.Loss:
+        return keras.losses.BinaryCrossentropy(from_logits=True)
+
+    def metrics(self) -> list:
+        return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+
+    # === Answers ===
+
+    def serve(self, outputs: keras.KerasTensor) -> dict:
+        probabilities = ops.sigmoid(outputs)  # (B, labels)
+        limits = self.thresholds or [self.threshold] * len(self.labels)
+        given = probabilities >= ops.convert_to_tensor(limits, "float32")
+        # Those that are given come first, the likeliest of them first.
+        order = ops.argsort(-(probabilities + 2.0 * ops.cast(given, "float32")))
+        count = ops.sum(ops.cast(given, "int32"), axis=-1)  # (B,)
+        place = ops.arange(len(self.labels), dtype="int32")
+        labels = ops.where(
+            ops.less(place[None, :], count[:, None]),
+            ops.cast(order, "int32"),
+            -1,
+        )
+        return {
+            "labels": labels,  # (B, labels)
+            "count": count,
+            "probabilities": probabilities,
+        }
+
+    def rows(self, answers: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+        rows = super().rows(answers)
+        for row in rows:
+            row["labels"] = row["labels"][: row["count"]].tolist()
+        return rows
+
+    def calibrate(self, answers: dict, targets: np.ndarray) -> None:
+        if self.tune:
+            probabilities = answers["probabilities"]
+            self.thresholds = [
+                best_threshold(probabilities[:, i], targets[:, i] == 1)
+                if targets[:, i].any()
+                else self.thresholds[i]
+                for i in range(len(self.labels))
+            ]
+
+    def report(self, answers: dict, targets: np.ndarray) -> dict[str, Any]:
+        """F1 of all decisions together (`micro_f1`) and as a mean over labels
+        (`macro_f1`), `subset_accuracy`, the part of the rows whose labels are
+        all right, and `per_class`."""
+        from sklearn import metrics
+
+        limits = np.array(self.thresholds, "float32")
+        predicted = (answers["probabilities"] >= limits).astype(int)
+        targets = targets.astype(int)
+        names = [str(label) for label in self.labels]
+        table = metrics.classification_report(
+            targets,
+            predicted,
+            target_names=names,
+            output_dict=True,
+            zero_division=0,
+        )
+        return {
+            "micro_f1": float(table["micro avg"]["f1-score"]),
+            "macro_f1": float(table["macro avg"]["f1-score"]),
+            "subset_accuracy": float(
+                metrics.accuracy_score(targets, predicted)
+            ),
+            "per_class": {
+                name: table[name] | {"threshold": self.thresholds[i]}
+                for i, name in enumerate(names)
+            },
+        }
+
+
+def best_threshold(scores: np.ndarray, true: np.ndarray) -> float:
+    """The threshold with the best F1; of several, the highest.
+
+    Args:
+        scores: float32 `(rows,)`, 0 to 1.
+        true: bool `(rows,)`, some of them true.
+
+    Returns:
+        A threshold halfway down to the next lower score.
+
+    Example:
+
+    >>> best_threshold(np.float32([0.1, 0.4, 0.9]), np.array([0, 1, 1]) == 1)
+    0.25
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores, true = scores[order], true[order]
+    right = np.cumsum(true)
+    f1 = 2 * right / (np.arange(1, len(true) + 1) + true.sum())
+    # Equal scores are given or not together.
+    last = np.append(scores[1:] < scores[:-1], True)
+    best = int(np.argmax(np.where(last, f1, -1)))
+    upper = scores[best]
+    lower = scores[best + 1] if best + 1 < len(scores) else np.float32(0)
+    middle = np.float32((float(lower) + float(upper)) / 2)
+    # Between neighbouring floats there is no middle.
+    return float(middle if middle > lower else upper)
+
+
+def _row(row: Any, number: int) -> list:
+    if isinstance(row, str):
+        row = _split(row, number)
+    if not isinstance(row, list | tuple | set | frozenset | np.ndarray):
+        raise InputError(
+            f"Expected a list of labels in each row. Received: "
+            f"{reprlib.repr(row)} in row {number}. Put a single label into a "
+            f"list: [label]."
+        )
+    try:
+        labels = as_labels(row, len(row))
+    except InputError as error:
+        # It counts the labels of this row.
+        raise InputError(f"In row {number}: {error}") from error
+    if len(set(labels)) < len(labels):
+        raise InputError(
+            f"Expected different labels in a row. Received: "
+            f"{reprlib.repr(labels)} in row {number}. Name each once."
+        )
+    return labels
+
+
+def _split(text: str, number: int) -> list:
+    if text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise InputError(
+                f"Expected a JSON list of labels. Received: "
+                f"{reprlib.repr(text)} in row {number}: {error}."
+            ) from error
+    return [part.strip() for part in text.split(",") if part.strip()]

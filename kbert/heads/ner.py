@@ -1,0 +1,306 @@
+"""Entities in a text: the head `ner`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kbert.batching import TokenTargets
+from kbert.data import as_texts
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.heads.base import Head
+from kbert.heads.base import check_labels
+from kbert.heads.spans import read_entities
+from kbert.heads.tags import score
+from kbert.windows import Windows
+from kbert.windows import to_characters
+
+# Tags of the model: outside, then B- and I- of each label.
+OUTSIDE = 0
+IGNORED = -1
+
+
+class EntityHead(Head):
+    """Named entities: a tag for each word, and entities from the tags.
+
+    Trained on words and their tags, or on texts and the spans of their
+    entities; answers any string. A word is what BERT's own splitting makes
+    of a text, so that training and serving see the same words: where a word
+    of the data is split (AL-AIN into AL, - and AIN), each part is tagged. The
+    tag stands on a word's first piece, and the other pieces are left out of
+    the loss. Long texts are read in windows, and each word is tagged where
+    it has the most context.
+
+    Reference: Devlin et al. 2018, section 5.3.
+
+    Args:
+        labels: the types of entities, such as `["LOC", "PER"]`; learned by
+            `fit` if None.
+        scheme: that of the training tags. None: BIO, or BIOES (BILOU) if a
+            tag shows it, and an error for tags that break it. `"IOB1"`:
+            entities may begin with I-.
+        overlap: tokens that neighbouring windows of a long text share.
+        dropout: rate on the tokens' features, 0 to 1.
+
+    Answers, each `(B, entities)`, filled up with -1, 0 or an empty string to
+    the most entities of a text: `text` and `type` string; `score` float, the
+    mean probability of its words' tags; `start` and `end` int, in characters
+    (code points, as Python counts); `start_byte` and `end_byte` int, in bytes
+    of UTF-8; and `count` int `(B,)`. Both kinds of span slice the text as it
+    was given; invalid UTF-8 counts as bytes but not as characters, and is
+    left out of `text`.
+
+    Departures: the paper leaves a word's other parts out where the data's
+    words are split at punctuation too, which a raw string does not tell.
+    Tags that break BIO are read as seqeval reads them.
+
+    Example:
+
+    >>> clf = kbert.Classifier(head="ner")
+    >>> clf.fit([["Ann", "left", "Oslo"]], [["B-PER", "O", "B-LOC"]])
+    >>> clf.predict(["Bob moved to Rome."])
+    [[{'text': 'Bob', 'type': 'PER', 'score': 0.99, 'start': 0, 'end': 3,
+       'start_byte': 0, 'end_byte': 3}, ...]]
+    """
+
+    name = "ner"
+    monitor = ("val_accuracy", "max")
+    label_outputs = ("type",)
+    answer_output = "entities"
+    least_labels = 1
+    file_format = "conll"
+
+    def __init__(
+        self,
+        labels: list | None = None,
+        scheme: str | None = None,
+        overlap: int = 32,
+        dropout: float = 0.1,
+    ):
+        super().__init__(labels)
+        if type(overlap) is not int or overlap < 0:
+            raise ConfigError(
+                "`overlap` must be an integer of 0 or more. Received: "
+                f"overlap={overlap!r}"
+            )
+        self.scheme = scheme
+        self.overlap = overlap
+        self.dropout = dropout
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "scheme": self.scheme,
+            "overlap": self.overlap,
+            "dropout": self.dropout,
+        }
+
+    # === Data ===
+
+    def texts(self, x: Any, names: tuple[str, ...]) -> list[list]:
+        """Also takes rows of words, which it joins by spaces."""
+        if not isinstance(x, dict) and not hasattr(x, "columns"):
+            if not isinstance(x, str | bytes):
+                x = join_words(x)
+            return as_texts(x, names)
+        return as_texts({name: join_words(x[name]) for name in x}, names)
+
+    def read(self, y: Any, columns: list[list]) -> list:
+        """Entities of each row, `(first byte, byte after, type)`.
+
+        Takes a list of tags, one a word, or of spans: `(start, end, type)`,
+        or a dict with `start`, `end` and `type` or `label`, in characters.
+        """
+        return read_entities(y, columns[0], self.scheme)
+
+    def adapt(self, y: list) -> None:
+        if self.labels is None:
+            kinds = {kind for row in y for *_, kind in row}
+            self.labels = check_labels(sorted(kinds), self.least_labels)
+
+    def encode(self, y: list) -> list[list]:
+        for row, found in enumerate(y):
+            for *_, kind in found:
+                if kind not in self.labels:
+                    raise InputError(
+                        f"Expected entities of the types "
+                        f"{', '.join(self.labels)}. Received: {kind!r} in row "
+                        f"{row}. Remove it, or train with it."
+                    )
+        return y
+
+    def align(self, targets: list, windows: Windows) -> TokenTargets:
+        index = {label: i for i, label in enumerate(self.labels)}
+        values = np.where(windows.first, OUTSIDE, IGNORED).astype("int32")
+        places = windows.tokens_of(len(targets))
+        for found, place in zip(targets, places, strict=True):
+            first, start = windows.first[place], windows.start[place]
+            for begin, end, kind in found:
+                inside = first & (start >= begin) & (start < end)
+                if not inside.any():  # Of characters that BERT deletes.
+                    continue
+                tag = 1 + 2 * index[kind]
+                part = values[place]
+                part[inside] = tag + 1
+                part[inside & (start == start[inside].min())] = tag
+        return TokenTargets(values, windows.table.offsets, IGNORED)
+
+    # === Model ===
+
+    def build(self, features: dict) -> keras.KerasTensor:
+        x = keras.layers.Dropout(self.dropout, name="head_dropout")(
+            features["sequence_output"]
+        )
+        return keras.layers.Dense(
+            1 + 2 * len(self.labels),
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype="float32",
+            name="logits",
+        )(x)  # (B, T, tags)
+
+    def loss(self) -> keras.losses.Loss:
+        return keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, ignore_class=IGNORED
+        )
+
+    def metrics(self) -> list:
+        return [TagAccuracy(name="accuracy")]
+
+    # === Answers ===
+
+    def serve(self, outputs: keras.KerasTensor) -> dict:
+        return {
+            "tag": ops.argmax(outputs, axis=-1),  # (B, T)
+            "score": ops.max(ops.softmax(outputs), axis=-1),  # (B, T)
+        }
+
+    def finish(self, outputs: dict, tokens: dict, texts: dict) -> dict:
+        import tensorflow as tf
+
+        (text,) = texts.values()
+        # === Words, (N,) ===
+        word = tokens["first"].values & tokens["own"].values
+        row = tf.repeat(tokens["row"], tokens["first"].row_lengths())
+
+        def of_words(values):
+            return tf.boolean_mask(values, word)
+
+        row = of_words(row)
+        tag = tf.cast(of_words(outputs["tag"].values), tf.int32)
+        chance = of_words(outputs["score"].values)
+        start = of_words(tokens["start"].values)
+        end = of_words(tokens["end"].values)
+
+        # === Entities, (M,) ===
+        inside = tag != OUTSIDE
+        kind = (tag - 1) // 2
+        is_b = (tag % 2 == 1) & inside
+        # A row's first word comes after nothing, as after O.
+        before = tf.concat([[OUTSIDE], tag[:-1]], axis=0)[: tf.size(tag)]
+        row_before = tf.concat([[-1], row[:-1]], axis=0)[: tf.size(row)]
+        alone = (row != row_before) | (before == OUTSIDE)
+        begins = inside & (is_b | alone | (kind != (before - 1) // 2))
+        entity = tf.cumsum(tf.cast(begins, tf.int32)) - 1
+        entity = tf.boolean_mask(entity, inside)
+
+        def of_entities(reduce, values):
+            return reduce(tf.boolean_mask(values, inside), entity)
+
+        row = tf.boolean_mask(row, begins)
+        start = of_entities(tf.math.segment_min, start)
+        end = of_entities(tf.math.segment_max, end)
+        pieces = tf.strings.substr(tf.gather(text, row), start, end - start)
+        rows = tf.size(text, tf.int64)
+
+        def ragged(values):
+            return tf.RaggedTensor.from_value_rowids(values, row, rows)
+
+        start, end = ragged(start), ragged(end)
+        return {
+            "count": tf.cast(start.row_lengths(), tf.int32),
+            "text": ragged(
+                tf.strings.unicode_transcode(
+                    pieces,
+                    "UTF-8",
+                    "UTF-8",
+                    errors="ignore",
+                    replace_control_characters=False,
+                )
+            ),
+            "type": ragged(tf.boolean_mask(kind, begins)),
+            "score": ragged(of_entities(tf.math.segment_mean, chance)),
+            "start": to_characters(text, start),
+            "end": to_characters(text, end),
+            "start_byte": start,
+            "end_byte": end,
+        }
+
+    def rows(self, answers: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+        """`entities`, a list of dicts, for each row."""
+        columns = {
+            key: value.tolist() for key, value in self.named(answers).items()
+        }
+        counts = columns.pop("count")
+        return [
+            {
+                "entities": [
+                    {key: value[i][j] for key, value in columns.items()}
+                    for j in range(count)
+                ]
+            }
+            for i, count in enumerate(counts)
+        ]
+
+    def report(self, answers: dict, targets: list) -> dict[str, Any]:
+        """Entities count whose type and both ends are right; see
+        `kbert.heads.tags.score`."""
+        kinds = self.name_labels(answers)["type"]
+        predicted = [
+            set(zip(*columns, strict=True))
+            for columns in zip(
+                answers["start_byte"].tolist(),
+                answers["end_byte"].tolist(),
+                kinds.tolist(),
+                strict=True,
+            )
+        ]
+        padding = (-1, -1, "")
+        return score(
+            [row - {padding} for row in predicted],
+            [set(row) for row in targets],
+            self.labels,
+        )
+
+
+@keras.saving.register_keras_serializable("kbert")
+class TagAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """Accuracy over the words, without what the loss ignores."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        known = ops.cast(ops.not_equal(y_true, IGNORED), "float32")
+        super().update_state(ops.maximum(y_true, 0), y_pred, known)
+
+
+def join_words(rows: Any) -> Any:
+    """Rows of words as texts; texts as they are.
+
+    Raises:
+        InputError: a word is no text, or has a space in it.
+    """
+    texts = []
+    if not hasattr(rows, "__iter__") or isinstance(rows, str | bytes):
+        return rows
+    for number, row in enumerate(rows):
+        if isinstance(row, list | tuple | np.ndarray):
+            for word in row:
+                if not isinstance(word, str) or " " in word:
+                    raise InputError(
+                        f"Expected words without spaces. Received: {word!r} "
+                        f"in row {number}."
+                    )
+            row = " ".join(row)
+        texts.append(row)
+    return texts

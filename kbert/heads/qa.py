@@ -1,0 +1,348 @@
+"""Answers to questions, out of a text: the head `qa`."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kbert import squad
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.heads.base import Head
+from kbert.heads.base import decode
+from kbert.heads.spans import characters
+from kbert.windows import Windows
+from kbert.windows import to_characters
+
+HIDDEN = -1e9
+
+
+class AnswerHead(Head):
+    """The span of a context that answers a question, or that there is none.
+
+    Two scores for each token: that the answer begins with it, and that it
+    ends with it. A span has the sum of both, no answer the sum of `[CLS]`'s.
+    Long contexts are read in windows, of which the best span is taken, and
+    for no answer the window that says so least. Spans are of whole words, as
+    BERT splits words.
+
+    References:
+        Devlin et al. 2018, sections 4.2 and 4.3
+        Rajpurkar et al. 2016 and 2018, SQuAD 1.1 and 2.0
+
+    Args:
+        labels: None; there are no labels.
+        no_answer: whether there may be no answer; learned by `fit`: true if
+            a training question has none.
+        threshold: no answer is given where its score is above that of the
+            best span by more than this. `fit` replaces it by what is best on
+            the validation data, if they have questions without an answer.
+        max_answer_length: most tokens of an answer.
+        overlap: tokens that neighbouring windows of a context share, at most
+            half of the room. BERT's `doc_stride` is the room without it.
+        dropout: rate on the tokens' features, 0 to 1.
+
+    Answers, each `(B,)`: `answer` string, empty for none; `score` float, the
+    softmax probability of that span among all spans of all windows and no
+    answer; `no_answer_score` float, that of no answer; `difference` float,
+    what `threshold` is compared with; `best` string, the best span whatever
+    the threshold says; `start` and `end` int, in characters (code points),
+    `start_byte` and `end_byte` int, in bytes of UTF-8, of `answer` in the
+    context as it was given, -1 for none.
+
+    Departures: Google's code has the question truncated at 64 tokens, here
+    it may have half the room; a window's span must begin where that window
+    owns the token, as there, but ownership is halved between neighbours.
+
+    Example:
+
+    >>> clf = kbert.Classifier(head="qa", max_length=384)
+    >>> clf.fit(
+    ...     {"question": ["Who left?"], "context": ["Ann left Oslo."]},
+    ...     [{"text": "Ann", "answer_start": 0}],
+    ... )
+    >>> clf.predict([("Who came?", "Bob came to Rome.")])
+    ['Bob']
+    """
+
+    name = "qa"
+    inputs = ("question", "context")
+    label_outputs = ()
+    answer_output = "answer"
+    file_format = "squad"
+
+    def __init__(
+        self,
+        labels: None = None,
+        no_answer: bool | None = None,
+        threshold: float = 0.0,
+        max_answer_length: int = 30,
+        overlap: int = 64,
+        dropout: float = 0.1,
+    ):
+        if labels is not None:
+            raise ConfigError(
+                f"Expected no labels: the head 'qa' answers spans of texts. "
+                f"Received: labels={labels!r}. Leave `labels` out."
+            )
+        super().__init__()
+        for key, value, least in (
+            ("max_answer_length", max_answer_length, 1),
+            ("overlap", overlap, 0),
+        ):
+            if type(value) is not int or value < least:
+                raise ConfigError(
+                    f"`{key}` must be an integer of {least} or more. "
+                    f"Received: {key}={value!r}"
+                )
+        self.no_answer = no_answer
+        self.threshold = threshold
+        self.max_answer_length = max_answer_length
+        self.overlap = overlap
+        self.dropout = dropout
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "no_answer": self.no_answer,
+            "threshold": self.threshold,
+            "max_answer_length": self.max_answer_length,
+            "overlap": self.overlap,
+            "dropout": self.dropout,
+        }
+
+    @property
+    def ready(self) -> bool:
+        return self.no_answer is not None
+
+    # === Data ===
+
+    def texts(self, x: Any, names: tuple[str, ...]) -> list[list]:
+        """Pairs of a question and a context that is not empty."""
+        columns = super().texts(x, names)
+        if len(columns) == 2:
+            for row, context in enumerate(columns[1]):
+                if not context.strip():
+                    raise InputError(
+                        f"Expected a context to look for the answer in. "
+                        f"Received: an empty one in row {row}."
+                    )
+        return columns
+
+    def read(self, y: Any, columns: list[list]) -> list[dict]:
+        """Answers of each row, with their spans in bytes.
+
+        Takes dicts with `text` and `answer_start` (characters), both values
+        or both lists, as Hugging Face's datasets have them; lists of such
+        dicts, as SQuAD's files have them; None or empty for no answer.
+        """
+        rows = list(y) if hasattr(y, "__iter__") else [y]
+        contexts = columns[1]
+        if len(rows) != len(contexts):
+            raise InputError(
+                f"Expected answers for each context. Received: "
+                f"{len(contexts)} contexts and {len(rows)} rows of answers."
+            )
+        return [
+            _read_answers(row, context, number)
+            for number, (row, context) in enumerate(
+                zip(rows, contexts, strict=True)
+            )
+        ]
+
+    def adapt(self, y: list) -> None:
+        if self.no_answer is None:
+            self.no_answer = not all(row["text"] for row in y)
+
+    def encode(self, y: list) -> list[dict]:
+        for row, answers in enumerate(y):
+            if not answers["text"] and not self.no_answer:
+                raise InputError(
+                    f"Expected an answer to each question. Received: none in "
+                    f"row {row}. Train with such rows, or with "
+                    f"no_answer=True."
+                )
+        return y
+
+    def align(self, targets: list, windows: Windows) -> np.ndarray:
+        """First and last token of the first answer, `(windows, 2)`; [CLS]
+        where a window does not have the whole of it."""
+        aligned = np.zeros((len(windows.row), 2), "int32")
+        for window, row in enumerate(windows.row):
+            if not targets[row]["text"]:
+                continue
+            begin, end = targets[row]["span"]
+            part = slice(*windows.table.offsets[window : window + 2])
+            start, stop = windows.start[part], windows.end[part]
+            inside = (start < end) & (stop > begin)
+            places = np.flatnonzero(inside)
+            if (
+                len(places)
+                and start[places[0]] <= begin
+                and stop[places[-1]] >= end
+            ):
+                aligned[window] = places[[0, -1]]
+        return aligned
+
+    # === Model ===
+
+    def build(self, features: dict) -> keras.KerasTensor:
+        x = keras.layers.Dropout(self.dropout, name="head_dropout")(
+            features["sequence_output"]
+        )
+        x = keras.layers.Dense(
+            2,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype="float32",
+            name="logits",
+        )(x)  # (B, T, 2)
+        mask = ops.cast(features["padding_mask"], "float32")[:, :, None]
+        return ops.transpose(x * mask + (1 - mask) * HIDDEN, (0, 2, 1))
+
+    def loss(self) -> keras.losses.Loss:
+        # Of two distributions over the tokens, (B, 2, T).
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def metrics(self) -> list:
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    # === Answers ===
+
+    def serve(self, outputs: keras.KerasTensor) -> dict:
+        return {"start": outputs[:, 0], "end": outputs[:, 1]}  # (B, T)
+
+    def finish(self, outputs: dict, tokens: dict, texts: dict) -> dict:
+        import tensorflow as tf
+
+        context = texts["context"]
+        row = tokens["row"]  # (W,)
+        first = outputs["start"].to_tensor(HIDDEN)  # (W, T)
+        last = outputs["end"].to_tensor(HIDDEN)
+        nothing = first[:, 0] + last[:, 0]  # (W,), those of [CLS]
+        begins = tokens["start"].to_tensor(-1)  # (W, T)
+        first = tf.where(tokens["own"].to_tensor(False), first, HIDDEN)
+        last = tf.where(begins >= 0, last, HIDDEN)
+
+        # === Every span of up to L tokens, (W, T, L) ===
+        most = self.max_answer_length
+        last = tf.pad(last, [[0, 0], [0, most - 1]], constant_values=HIDDEN)
+        last = tf.signal.frame(last, most, 1, axis=1)
+        spans = first[:, :, tf.newaxis] + last
+        flat = tf.reshape(spans, [tf.shape(spans)[0], -1])  # (W, T * L)
+        place = tf.argmax(flat, axis=1, output_type=tf.int32)
+        score = tf.reduce_max(flat, axis=1)  # (W,)
+
+        # === The best window of each text, (B,) ===
+        texts_count = tf.size(context)
+        best = tf.math.segment_max(score, row)
+        window = tf.range(tf.size(row))
+        window = tf.where(score == tf.gather(best, row), window, tf.size(row))
+        window = tf.math.segment_min(window, row)
+        place = tf.gather(place, window)
+        token = place // most
+        start = tf.gather(begins, window)
+        start = tf.gather(start, token, batch_dims=1)
+        end = tf.gather(tokens["end"].to_tensor(-1), window)
+        # A context without a word has a span of special tokens.
+        final = tf.minimum(token + place % most, tf.shape(end)[1] - 1)
+        end = tf.gather(end, final, batch_dims=1)
+        empty = best < HIDDEN / 2
+        nothing = tf.math.segment_min(nothing, row)
+        difference = tf.where(empty, -HIDDEN, nothing - best)
+
+        # === Softmax over every span of a text and no answer ===
+        highest = tf.maximum(best, nothing)
+        shift = tf.gather(highest, row)[:, tf.newaxis]
+        total = tf.math.segment_sum(
+            tf.reduce_sum(tf.exp(flat - shift), axis=1), row
+        ) + tf.exp(nothing - highest)
+        given = ~empty
+        if self.no_answer:
+            given &= difference <= self.threshold
+        bounds = tf.RaggedTensor.from_uniform_row_length(
+            tf.reshape(tf.stack([start, end], axis=1), [-1]), 2
+        )
+        bounds = to_characters(context, tf.maximum(bounds, 0))
+        bounds = tf.reshape(bounds.values, [texts_count, 2])
+        text = tf.strings.unicode_transcode(
+            tf.strings.substr(
+                context,
+                tf.where(empty, 0, start),
+                tf.where(empty, 0, end - start),
+            ),
+            "UTF-8",
+            "UTF-8",
+            errors="ignore",
+            replace_control_characters=False,
+        )
+        return {
+            "answer": tf.where(given, text, ""),
+            "score": tf.exp(best - highest) / total,
+            "no_answer_score": tf.exp(nothing - highest) / total,
+            "difference": difference,
+            "best": text,
+            "start": tf.where(given, bounds[:, 0], -1),
+            "end": tf.where(given, bounds[:, 1], -1),
+            "start_byte": tf.where(given, start, -1),
+            "end_byte": tf.where(given, end, -1),
+        }
+
+    def calibrate(self, answers: dict, targets: list) -> None:
+        true = [row["text"] for row in targets]
+        if self.no_answer and not all(true):
+            self.threshold = squad.best_threshold(
+                answers["difference"].tolist(),
+                decode(answers["best"]).tolist(),
+                true,
+            )
+
+    def report(self, answers: dict, targets: list) -> dict[str, Any]:
+        """`exact` and `f1`, 0 to 1; see `kbert.squad.report`."""
+        return squad.report(
+            decode(answers["answer"]).tolist(), [row["text"] for row in targets]
+        )
+
+
+def _read_answers(row: Any, context: str | bytes, number: int) -> dict:
+    if isinstance(row, list | tuple | np.ndarray):
+        if not all(isinstance(answer, dict) for answer in row):
+            raise _no_answers(row, number)
+        row = {
+            key: [answer.get(key) for answer in row]
+            for key in ("text", "answer_start")
+        }
+    if row is None:
+        row = {"text": [], "answer_start": []}
+    if not isinstance(row, dict) or not {"text", "answer_start"} <= row.keys():
+        raise _no_answers(row, number)
+    texts, starts = row["text"], row["answer_start"]
+    if isinstance(texts, str):
+        texts, starts = [texts], [starts]
+    texts, starts = list(texts), [int(start) for start in starts]
+    context, begins = characters(context)
+    for text, start in zip(texts, starts, strict=True):
+        if not text or start < 0 or not context.startswith(text, start):
+            there = context[max(start, 0) : max(start, 0) + len(text)]
+            raise InputError(
+                f"Expected an answer that is in the context at its "
+                f"`answer_start`, in characters. Received: "
+                f"{reprlib.repr(text)} at {start} in row {number}, where "
+                f"{reprlib.repr(there)} stands."
+            )
+    span = None
+    if texts:
+        span = (
+            int(begins[starts[0]]),
+            int(begins[starts[0] + len(texts[0])]),
+        )
+    return {"text": texts, "span": span}
+
+
+def _no_answers(row: Any, number: int) -> InputError:
+    return InputError(
+        "Expected a dict of `text` and `answer_start`, a list of such, or "
+        f"None. Received: {reprlib.repr(row)} in row {number}."
+    )

@@ -1,0 +1,136 @@
+"""Spans of texts as users have them, in characters, and as bytes."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+import numpy as np
+
+from kbert.errors import InputError
+from kbert.heads.tags import guess_scheme
+from kbert.heads.tags import read_tags
+from kbert.heads.tags import word_spans
+
+Span = tuple[int, int, str]
+
+
+def characters(text: str | bytes) -> tuple[str, np.ndarray]:
+    """A text as `str`, and the byte that each of its characters begins at.
+
+    Returns:
+        The text without invalid UTF-8; and int64 `(characters + 1,)`, of
+        which the last is the text's length in bytes.
+
+    Example:
+
+    >>> characters("é!")
+    ('é!', array([0, 2, 3]))
+    """
+    if isinstance(text, str):
+        text = text.encode("utf-8", "ignore")
+    # Bytes that UTF-8 has no use for come as surrogates, one each.
+    marked = text.decode("utf-8", "surrogateescape")
+    sizes = np.array(
+        [len(c.encode("utf-8", "surrogateescape")) for c in marked], "int64"
+    )
+    begins = np.concatenate([[0], np.cumsum(sizes)])
+    valid = [not "\udc80" <= c <= "\udcff" for c in marked]
+    kept = begins[np.array([*valid, True])]
+    return text.decode("utf-8", "ignore"), kept
+
+
+def read_entities(y: Any, texts: list, scheme: str | None) -> list[list[Span]]:
+    """Tags or spans of texts as spans in bytes.
+
+    Args:
+        y: for each text a list of tags, one a word, or of spans; see
+            `kbert.heads.ner.EntityHead.read`.
+        texts: `str` or `bytes`.
+        scheme: see `kbert.heads.ner.EntityHead`.
+
+    Raises:
+        InputError: with the row's number: tags do not match the words or
+            break their scheme, or a span is not in its text or overlaps
+            another.
+    """
+    rows = [_as_row(row, number) for number, row in enumerate(y)]
+    if len(rows) != len(texts):
+        raise InputError(
+            f"Expected tags or spans for each text. Received: {len(texts)} "
+            f"texts and {len(rows)} rows of them."
+        )
+    tagged = any(isinstance(row[0], str) for row in rows if row)
+    if tagged and scheme is None:
+        scheme = guess_scheme(
+            [row for row in rows if row and isinstance(row[0], str)]
+        )
+    read = []
+    for number, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        text, begins = characters(text)
+        spans = (
+            _of_tags(row, text, scheme, number)
+            if tagged
+            else _of_spans(row, text, number)
+        )
+        read.append([(int(begins[a]), int(begins[b]), k) for a, b, k in spans])
+    return read
+
+
+def _as_row(row: Any, number: int) -> list:
+    if hasattr(row, "tolist"):
+        row = row.tolist()
+    if not isinstance(row, list | tuple):
+        raise InputError(
+            f"Expected a list of tags or of spans in each row. Received: "
+            f"{reprlib.repr(row)} in row {number}."
+        )
+    return list(row)
+
+
+def _of_tags(tags: list, text: str, scheme: str, number: int) -> list[Span]:
+    words = word_spans(text, len(tags))
+    if words is None and not (tags or text.strip()):
+        return []
+    if words is None:
+        raise InputError(
+            f"Expected a tag for each word. Received: {len(tags)} tags for "
+            f"{len(text.split())} words in row {number}, "
+            f"{reprlib.repr(text)}."
+        )
+    return [
+        (words[start][0], words[end - 1][1], kind)
+        for start, end, kind in read_tags(tags, scheme, number)
+    ]
+
+
+def _of_spans(spans: list, text: str, number: int) -> list[Span]:
+    read = []
+    for span in spans:
+        if isinstance(span, dict):
+            kind = span.get("type", span.get("label"))
+            span = (span.get("start"), span.get("end"), kind)
+        if not (
+            isinstance(span, list | tuple)
+            and len(span) == 3
+            and all(type(place) is int for place in span[:2])
+            and isinstance(span[2], str)
+        ):
+            raise InputError(
+                "Expected spans as (start, end, type), in characters. "
+                f"Received: {reprlib.repr(span)} in row {number}."
+            )
+        if not 0 <= span[0] < span[1] <= len(text):
+            raise InputError(
+                f"Expected spans within the text of {len(text)} characters. "
+                f"Received: {tuple(span)} in row {number}."
+            )
+        read.append(tuple(span))
+    read.sort()
+    for one, other in zip(read, read[1:], strict=False):
+        if other[0] < one[1]:
+            raise InputError(
+                f"Expected entities that do not overlap. Received: {one} and "
+                f"{other} in row {number}. Keep one of them."
+            )
+    return read

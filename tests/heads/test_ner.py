@@ -1,0 +1,267 @@
+"""The head `ner`: tags to pieces, entities back, and what it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+import kbert
+from kbert.batching import TokenTargets
+from kbert.errors import InputError
+from kbert.heads.ner import EntityHead
+from kbert.heads.tags import entities
+from kbert.heads.tags import write_tags
+from kbert.windows import make_windows
+
+NAMES = ["Ann", "Bob", "AL-AIN", "北京", "Café"]
+FAST = {"epochs": 1, "batch_size": 8, "verbose": 0}
+
+
+def tiny(**options):
+    return kbert.Classifier("random:tiny", head="ner", seed=0, **options)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Capital letters are names: one that learns on so little data."""
+    x = [[NAMES[i % 5], "saw", NAMES[i % 3], "."] for i in range(40)]
+    y = [["B-PER", "O", "B-LOC", "O"]] * 40
+    clf = tiny(max_length=16, overlap=4)
+    clf.fit(x, y, epochs=8, batch_size=8, learning_rate=3e-3, verbose=0)
+    return clf, x, y
+
+
+def perfect(clf, texts, spans):
+    """Outputs of a model that tags every token of `spans` right."""
+    head = clf.head
+    windows = clf.windows([texts])
+    targets = head.align(head.read(spans, [texts]), windows)
+    tags = np.maximum(targets.values, 0)
+    tokens = clf.tokens([[text.encode() for text in texts]])
+    splits = windows.table.offsets
+    outputs = {
+        "tag": tf.RaggedTensor.from_row_splits(tags, splits),
+        "score": tf.RaggedTensor.from_row_splits(
+            tags * 0 + np.float32(0.5), splits
+        ),
+    }
+    answers = clf.finish(outputs, tokens, [tf.constant(texts)])
+    return head.rows({key: value.numpy() for key, value in answers.items()})
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_spans_come_back_through_windows(trained, data):
+    clf, *_ = trained
+    pieces = data.draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["Ann", "北京", "😀", "Zoë-É", "x.y", "don't"]),
+                st.sampled_from(["", "PER", "LOC"]),
+            ),
+            min_size=1,
+            max_size=25,
+        )
+    )
+    text, spans = "", []
+    for piece, kind in pieces:
+        if kind:
+            spans.append((len(text), len(text) + len(piece), kind))
+        text += piece + " "
+    (row,) = perfect(clf, [text], [spans])
+    found = [(e["start"], e["end"], e["type"]) for e in row["entities"]]
+    assert found == spans
+    raw = text.encode()
+    for entity in row["entities"]:
+        assert text[entity["start"] : entity["end"]] == entity["text"]
+        part = raw[entity["start_byte"] : entity["end_byte"]]
+        assert part.decode() == entity["text"]
+
+
+def test_neighbouring_entities_of_one_type_stay_two(trained):
+    clf, *_ = trained
+    (row,) = perfect(clf, ["Ann Bob"], [[(0, 3, "PER"), (4, 7, "PER")]])
+    assert [e["text"] for e in row["entities"]] == ["Ann", "Bob"]
+
+
+def test_decoding_follows_seqeval(trained):
+    """Tags of any kind become the entities that seqeval finds in them."""
+    clf, *_ = trained
+    tags = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+    random = np.random.default_rng(0)
+    texts = [" ".join(["ann"] * n) for n in (1, 3, 7, 12, 20)]
+    tokens = clf.tokens([texts])
+    words = tokens["first"] & tokens["own"]
+    drawn = random.integers(0, 5, tokens["token_ids"].values.shape[0])
+    chosen = tokens["own"].with_values(tf.constant(drawn, tf.int64))
+    score = chosen.with_values(tf.ones_like(chosen.values, tf.float32))
+    answers = clf.finish(
+        {"tag": chosen, "score": score}, tokens, [tf.constant(texts)]
+    )
+    rows = clf.head.rows({k: v.numpy() for k, v in answers.items()})
+    by_row = [[] for _ in texts]
+    picked = tf.ragged.boolean_mask(chosen, words).to_list()
+    for row, part in zip(tokens["row"].numpy(), picked, strict=True):
+        by_row[row] += [tags[i] for i in part]
+    for text, row, ours in zip(texts, by_row, rows, strict=True):
+        starts = [4 * i for i in range(len(text.split()))]
+        expected = [
+            (starts[a], starts[b - 1] + 3, kind) for a, b, kind in entities(row)
+        ]
+        assert expected == [
+            (e["start"], e["end"], e["type"]) for e in ours["entities"]
+        ]
+
+
+def test_first_pieces_are_tagged_and_others_ignored():
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = kbert.Tokenizer([*vocabulary, "al", "-", "a", "##in", "x"])
+    tokens = make_windows(tokenizer, ["Al-Ain x"], max_length=10, overlap=0)
+    from kbert.windows import Windows
+
+    windows = Windows.from_tensors(tokens, 0)
+    head = EntityHead(labels=["LOC"])
+    targets = head.align(head.read([["B-LOC", "O"]], [["Al-Ain x"]]), windows)
+    assert isinstance(targets, TokenTargets)
+    # [CLS] al - a ##in x [SEP]
+    assert targets.values.tolist() == [-1, 1, 2, 2, -1, 0, -1]
+
+
+def test_learns_and_reports(trained):
+    clf, x, y = trained
+    report = clf.evaluate(x, y)
+    assert report["f1"] > 0.9
+    assert set(report["per_class"]) == {"LOC", "PER"}
+    found = clf.predict(x[:5])
+    tags = [
+        write_tags(
+            [
+                (
+                    [0, *np.cumsum([len(w) + 1 for w in words])].index(
+                        e["start"]
+                    ),
+                    [0, *np.cumsum([len(w) + 1 for w in words])].index(
+                        e["end"] + 1
+                    ),
+                    e["type"],
+                )
+                for e in row
+            ],
+            len(words),
+        )
+        for words, row in zip(x, found, strict=True)
+    ]
+    assert sum(a == b for a, b in zip(tags, y, strict=False)) >= 4
+
+
+def test_texts_and_spans_are_taken_too(trained):
+    clf, x, y = trained
+    texts = [" ".join(words) for words in x]
+    spans = [
+        [
+            {"start": 0, "end": len(words[0]), "label": "PER"},
+            (len(words[0]) + 5, len(words[0]) + 5 + len(words[2]), "LOC"),
+        ]
+        for words in x
+    ]
+    assert clf.evaluate(texts, spans) == clf.evaluate(x, y)
+
+
+def test_long_texts_are_read_to_their_end(trained):
+    clf, *_ = trained
+    (row,) = clf.predict(["Ann saw Bob . " * 20])
+    assert row and row[-1]["end"] > 200
+
+
+def test_no_entities_and_no_text(trained):
+    clf, *_ = trained
+    assert clf.predict(["", " \n"]) == [[], []]
+
+
+ASK = """
+import json, sys
+import tensorflow as tf
+import tensorflow_text
+
+path, texts = json.loads(sys.argv[1])
+serve = tf.saved_model.load(path).signatures["serving_default"]
+answer = serve(text=tf.constant([bytes(t) for t in texts]))
+print(json.dumps({
+    k: v.numpy().astype(str).tolist() if v.dtype == tf.string and k == "type"
+    else [[x.decode() for x in row] for row in v.numpy()]
+    if v.dtype == tf.string else v.numpy().tolist()
+    for k, v in answer.items()
+}))
+"""
+
+
+def test_saved_model_equals_predict_in_a_fresh_process(trained, tmp_path):
+    clf, *_ = trained
+    texts = [
+        "Ann saw Bob .".encode(),
+        "😀 北京 saw Café".encode(),
+        b"\xff Ann saw \xe5\x8c Bob",
+        b"",
+        b"Ann saw Bob . " * 9,
+    ]
+    path = clf.export(tmp_path / "ner")
+    arguments = json.dumps([str(path), [list(text) for text in texts]])
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    served = json.loads(done.stdout.splitlines()[-1])
+    for i, (text, row) in enumerate(
+        zip(texts, clf.predict(texts), strict=True)
+    ):
+        assert served["count"][i] == len(row)
+        for j, entity in enumerate(row):
+            for key, value in entity.items():
+                assert served[key][i][j] == (
+                    pytest.approx(value, abs=1e-5) if key == "score" else value
+                )
+            part = text[entity["start_byte"] : entity["end_byte"]]
+            assert part.decode("utf-8", "ignore") == entity["text"]
+            whole = text.decode("utf-8", "ignore")
+            assert whole[entity["start"] : entity["end"]] == entity["text"]
+    assert served["count"][0] > 0 and served["count"][4] > 2
+    padding = served["count"][0]
+    assert set(served["start"][0][padding:]) <= {-1}
+    assert set(served["type"][0][padding:]) <= {""}
+
+
+# === What it refuses ===
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        ([["a", "b"]], [["O"]], "1 tags for 2 words in row 0"),
+        (["a b", "c"], [["O", "O"], ["O", "O"]], "2 tags for 1 words in row 1"),
+        ([["a"], ["b"]], [["O"], ["I-X"]], "I-X only after B-X.*row 1"),
+        ([["a"]], [["O"], ["O"]], "1 texts and 2 rows"),
+        ([["a"]], ["O"], "a list of tags.*'O' in row 0"),
+        ([["a b"]], [["O"]], "words without spaces.*'a b' in row 0"),
+        (["ab"], [[(0, 3, "X")]], "within the text of 2 characters"),
+        (["ab"], [[(1, 1, "X")]], "within the text"),
+        (["abc"], [[(0, 2, "X"), (1, 3, "Y")]], "do not overlap.*row 0"),
+        (["abc"], [[(0, 2)]], r"\(start, end, type\)"),
+        (["abc"], [[{"start": 0, "end": 1}]], r"\(start, end, type\)"),
+        ([["a"]], [["O"]], "at least 1 label"),
+    ],
+)
+def test_bad_input(x, y, message):
+    with pytest.raises(InputError, match=message):
+        tiny().fit(x, y, **FAST)
+
+
+def test_type_that_was_not_trained(trained):
+    clf, x, _ = trained
+    with pytest.raises(InputError, match="types LOC, PER.*'ORG' in row 1"):
+        clf.evaluate(x[:2], [["O"] * 4, ["B-ORG", "O", "O", "O"]])
