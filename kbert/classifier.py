@@ -9,12 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
+import kbert
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.data import as_texts
 from kbert.errors import ConfigError
 from kbert.plugins import get_plugins
 from kbert.task import Task
+from kbert.task import saved_head
 
 
 class Classifier(Task):
@@ -74,6 +76,11 @@ class Classifier(Task):
         if seed is not None:
             keras.utils.set_random_seed(seed)
         registered = get_plugins().heads.get(head)
+        if registered.value.front != "Classifier":
+            raise ConfigError(
+                f"Head {head!r} is not a classifier's. Use "
+                f"kbert.{registered.value.front}."
+            )
         try:
             made = registered.value(labels=labels, **head_options)
         except TypeError as error:
@@ -190,10 +197,13 @@ class Classifier(Task):
         return super().columns(x)
 
 
-def load(path: str | Path) -> Classifier:
-    """Load a classifier that was saved by `Classifier.save`.
+def load(path: str | Path) -> Task:
+    """Load what `Classifier.save` or `Embedder.save` saved.
 
     Nothing in the folder is run or unpickled.
+
+    Returns:
+        A `kbert.Classifier`, or what else the model's head belongs to.
 
     Raises:
         CheckpointError: the folder is missing, incomplete or corrupt.
@@ -205,4 +215,4 @@ def load(path: str | Path) -> Classifier:
     >>> kbert.load("saved_models/spam").predict(["Win a prize!"])
     ['spam']
     """
-    return Classifier.load(path)
+    return getattr(kbert, saved_head(path).value.front).load(path)
