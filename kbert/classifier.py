@@ -101,7 +101,9 @@ class Classifier(Task):
     def labels(self) -> list | None:
         return self.head.labels
 
-    def fit(self, x: Any, y: Any = None, **options: Any) -> Any:
+    def fit(
+        self, x: Any, y: Any = None, *, method: str = "fine_tune", **options: Any
+    ) -> Any:
         """Fine-tune on labelled texts.
 
         Args:
@@ -146,8 +148,15 @@ class Classifier(Task):
             CheckpointError: a checkpoint is corrupt or cannot be written.
         """
         # Imported here: answering texts needs none of it.
-        from kbert.training.fit import fit
-
+        if method == "few_shot":
+            from kbert.training.few_shot import fit
+        elif method == "fine_tune":
+            from kbert.training.fit import fit
+        else:
+            raise ConfigError(
+                f"`method` must be 'fine_tune' or 'few_shot'. Received: "
+                f"method={method!r}"
+            )
         seed = 0 if self.seed is None else self.seed
         return fit(self, x, y, **({"seed": seed} | options))
 

@@ -153,6 +153,8 @@ def fit(
         ),
         loss=CosineLoss() if loss == "cosine" else ContrastiveLoss(scale),
     )
+    # Variables made while a graph is traced would have it traced twice.
+    embedder.model.optimizer.build(embedder.model.trainable_variables)
     display = TrainingDisplay(len(table.table.token_ids))
     try:
         history = embedder.model.fit(

@@ -148,6 +148,8 @@ def fit(
         loss=task.head.loss(),
         metrics=task.head.metrics(),
     )
+    # Variables made while a graph is traced would have it traced twice.
+    task.model.optimizer.build(task.model.trainable_variables)
     if state is not None:
         restore(task.model, state)
     callbacks, best, save = list(callbacks or []), None, None
@@ -198,18 +200,25 @@ def fit(
         history = save.history(task.model)
     facts = {"epochs": len(history.epoch)}
     if validation is not None:
-        answers = task.answer_table(validation.table)
-        # A copy, since a head may change what it holds in place.
-        before = copy.deepcopy(task.head.get_config())
-        task.head.calibrate(answers, validation.targets)
-        # Most heads learn nothing more; then the answers stand.
-        if task.head.get_config() != before:
-            task.build_serving()
-            answers = task.answer_table(validation.table)
-        facts["validation_rows"] = len(validation)
-        facts["validation"] = task.head.report(answers, validation.targets)
+        facts |= calibrate(task, validation)
     task.note_training(len(examples), time.perf_counter() - started, **facts)
     return history
+
+
+def calibrate(task: Task, validation: Examples) -> dict[str, Any]:
+    """Have the head learn from validation data; what is to be noted of it."""
+    answers = task.answer_table(validation.table)
+    # A copy, since a head may change what it holds in place.
+    before = copy.deepcopy(task.head.get_config())
+    task.head.calibrate(answers, validation.targets)
+    # Most heads learn nothing more; then the answers stand.
+    if task.head.get_config() != before:
+        task.build_serving()
+        answers = task.answer_table(validation.table)
+    return {
+        "validation_rows": len(validation),
+        "validation": task.head.report(answers, validation.targets),
+    }
 
 
 def _take_best(model: keras.Model, best: BestWeights | None) -> None:
