@@ -102,7 +102,12 @@ class Classifier(Task):
         return self.head.labels
 
     def fit(
-        self, x: Any, y: Any = None, *, method: str = "fine_tune", **options: Any
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        method: str = "fine_tune",
+        **options: Any,
     ) -> Any:
         """Fine-tune on labelled texts.
 

@@ -1,4 +1,4 @@
-"""What a checkpoint says of sentence embeddings, in sentence-transformers' form.
+"""How a checkpoint makes sentence embeddings, in sentence-transformers' form.
 
 modules.json                  the steps: Transformer, Pooling, Normalize
 1_Pooling/config.json         how tokens become one vector
@@ -104,7 +104,7 @@ def _pooling(path: Path) -> str:
 
 
 def _max_length(folder: Path) -> int | None:
-    """Older files say `max_seq_length`, newer ones leave it to the tokenizer."""
+    """As `max_seq_length` says; newer files leave it to the tokenizer."""
     for name, key in (
         (TRANSFORMER, "max_seq_length"),
         ("tokenizer_config.json", "model_max_length"),

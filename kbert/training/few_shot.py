@@ -106,10 +106,13 @@ def fit(
 ) -> keras.callbacks.History:
     """Train a classifier; see `kbert.Classifier.fit`, which documents it."""
     started = time.perf_counter()
-    for name, value, least in (("epochs", epochs, 1), ("batch_size", batch_size, 4)):
-        if value is not None and (type(value) is not int or value < least):
+    least = {"epochs": 1, "batch_size": 4}
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value is None:
+            continue
+        if type(value) is not int or value < least[name]:
             raise ConfigError(
-                f"`{name}` must be an integer of at least {least}. Received: "
+                f"`{name}` must be an integer of at least {least[name]}. Received: "
                 f"{name}={value!r}"
             )
     columns, labels = read_examples(task, x, y)
@@ -151,7 +154,7 @@ STEPS = 6
 
 def _check(task: Task, examples: Examples) -> None:
     targets = examples.targets
-    layer = next((l for l in task.model.layers if l.name == LOGITS), None)
+    layer = {layer.name: layer for layer in task.model.layers}.get(LOGITS)
     if (
         not isinstance(layer, keras.layers.Dense)
         or layer.units != len(task.head.labels)
