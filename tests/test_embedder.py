@@ -72,7 +72,7 @@ def test_pooling_and_normalization(pooling, normalize):
     else:
         expected = (x * mask).sum(axis=1) / mask.sum(axis=1)
     if normalize:
-        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(embedder.encode(TEXTS), expected, atol=1e-5)
 
 

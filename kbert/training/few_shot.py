@@ -112,8 +112,8 @@ def fit(
             continue
         if type(value) is not int or value < least[name]:
             raise ConfigError(
-                f"`{name}` must be an integer of at least {least[name]}. Received: "
-                f"{name}={value!r}"
+                f"`{name}` must be an integer of at least {least[name]}. "
+                f"Received: {name}={value!r}"
             )
     columns, labels = read_examples(task, x, y)
     if task.model is None:
