@@ -19,14 +19,17 @@ _EXPORTS = {
     "Classifier": "kbert.classifier",
     "Client": "kbert.client",
     "Corpus": "kbert.pretraining.corpus",
+    "Embedder": "kbert.embedder",
     "Head": "kbert.heads.base",
     "KbertError": "kbert.errors",
     "Preset": "kbert.checkpoints.presets",
     "Pretrainer": "kbert.pretrainer",
+    "SearchIndex": "kbert.search",
     "Tokenizer": "kbert.tokenizer",
     "build_corpus": "kbert.pretraining.corpus_builder",
     "load": "kbert.classifier",
     "load_backbone": "kbert.checkpoints.loading",
+    "summarize": "kbert.summary",
     "train_vocabulary": "kbert.pretraining.vocabulary",
 }
 

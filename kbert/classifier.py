@@ -9,11 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
+import kbert
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.errors import ConfigError
 from kbert.plugins import get_plugins
 from kbert.task import Task
+from kbert.task import saved_head
 
 
 class Classifier(Task):
@@ -73,6 +75,11 @@ class Classifier(Task):
         if seed is not None:
             keras.utils.set_random_seed(seed)
         registered = get_plugins().heads.get(head)
+        if registered.value.front != "Classifier":
+            raise ConfigError(
+                f"Head {head!r} is not a classifier's. Use "
+                f"kbert.{registered.value.front}."
+            )
         try:
             made = registered.value(labels=labels, **head_options)
         except TypeError as error:
@@ -93,7 +100,14 @@ class Classifier(Task):
     def labels(self) -> list | None:
         return self.head.labels
 
-    def fit(self, x: Any, y: Any = None, **options: Any) -> Any:
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        method: str = "fine_tune",
+        **options: Any,
+    ) -> Any:
         """Fine-tune on labelled texts.
 
         Args:
@@ -138,8 +152,15 @@ class Classifier(Task):
             CheckpointError: a checkpoint is corrupt or cannot be written.
         """
         # Imported here: answering texts needs none of it.
-        from kbert.training.fit import fit
-
+        if method == "few_shot":
+            from kbert.training.few_shot import fit
+        elif method == "fine_tune":
+            from kbert.training.fit import fit
+        else:
+            raise ConfigError(
+                f"`method` must be 'fine_tune' or 'few_shot'. Received: "
+                f"method={method!r}"
+            )
         seed = 0 if self.seed is None else self.seed
         return fit(self, x, y, **({"seed": seed} | options))
 
@@ -205,10 +226,13 @@ class Classifier(Task):
         return super().columns(x)
 
 
-def load(path: str | Path) -> Classifier:
-    """Load a classifier that was saved by `Classifier.save`.
+def load(path: str | Path) -> Task:
+    """Load what `Classifier.save` or `Embedder.save` saved.
 
     Nothing in the folder is run or unpickled.
+
+    Returns:
+        A `kbert.Classifier`, or what else the model's head belongs to.
 
     Raises:
         CheckpointError: the folder is missing, incomplete or corrupt.
@@ -220,4 +244,4 @@ def load(path: str | Path) -> Classifier:
     >>> kbert.load("saved_models/spam").predict(["Win a prize!"])
     ['spam']
     """
-    return Classifier.load(path)
+    return getattr(kbert, saved_head(path).value.front).load(path)

@@ -17,6 +17,9 @@ from typer.core import TyperGroup
 
 import kbert
 from kbert.commands.corpus import corpus
+from kbert.commands.embed import embed
+from kbert.commands.embed import search
+from kbert.commands.embed import summarize
 from kbert.commands.evaluate import evaluate
 from kbert.commands.export import export
 from kbert.commands.listing import heads
@@ -72,6 +75,7 @@ app = typer.Typer(
 
 for command in (
     *(train, evaluate, predict, export, serve),
+    *(embed, search, summarize),
     *(vocab, corpus, pretrain),
     *(heads, presets, version),
 ):

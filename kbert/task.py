@@ -317,6 +317,10 @@ class Task:
                 self.tokenizer.vocabulary, self.tokenizer.lowercase, folder
             )
             write_json(self.config(), folder / CONFIG)
+            self.write_more(folder)
+
+    def write_more(self, folder: Path) -> None:
+        """Write what a subclass keeps beside a model's usual files."""
 
     def _head_weights(self) -> list[tuple[str, keras.Variable]]:
         shared = {id(weight) for weight in self.backbone.weights}
@@ -371,11 +375,7 @@ class Task:
                 training=config["training"],
             )
         except (KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"Expected a configuration as kbert {kbert.__version__} "
-                f"writes it in {path / CONFIG}. Received: one where "
-                f"{error!r} is wrong."
-            ) from error
+            raise _wrong_config(path, error) from error
         tensors = huggingface.read_tensors(path / WEIGHTS)
         weights = task._head_weights()
         wrong = [
@@ -411,3 +411,25 @@ class Task:
             "backend": keras.backend.backend(),
             **facts,
         }
+
+
+def saved_head(path: str | Path) -> Registered:
+    """What the registry says of the head of a saved model.
+
+    Raises:
+        CheckpointError: the folder is missing or none that kbert saved.
+        PluginError: the head's plugin is not installed.
+    """
+    path = Path(path)
+    config = read_config(path / CONFIG)
+    try:
+        return find_head(config["head"], path)
+    except (KeyError, TypeError) as error:
+        raise _wrong_config(path, error) from error
+
+
+def _wrong_config(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"Expected a configuration as kbert {kbert.__version__} writes it in "
+        f"{path / CONFIG}. Received: one where {error!r} is wrong."
+    )

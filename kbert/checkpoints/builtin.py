@@ -47,6 +47,18 @@ def register_presets(register: Callable[[Preset], None]) -> None:
                     "07eced375cec144d27c900241f3e3394"
                     "78dec958f92fddbc551f295c992038a3"
                 ),
+                "modules.json": (
+                    "84e40c8e006c9b1d6c122e02cba9b024"
+                    "58120b5fb0c87b746c41e0207cf642cf"
+                ),
+                "sentence_bert_config.json": (
+                    "fc1993fde0a95c24ec6c022539d41cf6"
+                    "e2f7c9721e5415d6fb6897472a9cd4b7"
+                ),
+                "1_Pooling/config.json": (
+                    "4be450dde3b0273bb9787637cfbd28fe"
+                    "04a7ba6ab9d36ac48e92b11e350ffc23"
+                ),
             },
         )
     )

@@ -37,7 +37,7 @@ class Mirror(Protocol):
     """What `Preset(mirrors=...)` takes: `str(mirror)` names it in messages."""
 
     def fetch(self, files: Iterable[str], into: Path, report: Report) -> None:
-        """Write each of `files` to `into`, an empty folder.
+        """Write each of `files` to `into`, which holds their empty folders.
 
         Whatever else is left in `into` is thrown away. Any exception means
         that this mirror failed and the next one is tried.

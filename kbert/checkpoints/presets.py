@@ -22,6 +22,7 @@ from kbert.errors import DownloadError
 from kbert.errors import UnknownNameError
 from kbert.folders import file_digest
 from kbert.folders import flush
+from kbert.folders import flush_tree
 from kbert.plugins import get_plugins
 
 DEFAULT_PRESET = "all-minilm-l6-v2"
@@ -47,7 +48,8 @@ class Preset:
         lowercase: whether its vocabulary is uncased.
         mirrors: where its files come from, tried in order.
         files: file name to SHA-256, for every file that is kept; at least
-            config.json, model.safetensors and vocab.txt.
+            config.json, model.safetensors and vocab.txt. A name may have
+            folders, as in 1_Pooling/config.json.
 
     Example:
 
@@ -72,7 +74,8 @@ class Preset:
 
     def __post_init__(self):
         # The names become paths: nothing may point out of the cache.
-        for value in (self.name, *self.files):
+        parts = [part for name in self.files for part in name.split("/")]
+        for value in (self.name, *parts):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
                 raise ConfigError(
                     "Expected preset and file names of letters, digits, '.', "
@@ -241,6 +244,8 @@ def _fetch(preset: Preset, staging: Path) -> Path:
     for number, mirror in enumerate(preset.mirrors):
         received = staging / f"mirror-{number}"
         received.mkdir()
+        for name in preset.files:
+            (received / name).parent.mkdir(parents=True, exist_ok=True)
         progress.line(f"Fetching {preset.name} from {mirror}")
         # Mirrors are plugins' code too; the next one must still be tried.
         try:
@@ -281,10 +286,10 @@ def _verify(preset: Preset, folder: Path) -> None:
 def _keep(preset: Preset, received: Path, files: Path) -> Path:
     files.mkdir()
     for name in preset.files:
+        (files / name).parent.mkdir(parents=True, exist_ok=True)
         os.rename(received / name, files / name)
     (files / _SUMS).write_text(_sums(preset))
-    for path in (*files.iterdir(), files):
-        flush(path)
+    flush_tree(files)
     return files
 
 

@@ -1,6 +1,7 @@
 """Task heads: the base class, and those that come with kbert."""
 
 from kbert.heads.classification import ClassificationHead
+from kbert.heads.embedding import EmbeddingHead
 from kbert.heads.multi_label import MultiLabelHead
 from kbert.heads.ner import EntityHead
 from kbert.heads.qa import AnswerHead
@@ -15,3 +16,4 @@ def register_heads(register):
     register(RegressionHead)
     register(EntityHead)
     register(AnswerHead)
+    register(EmbeddingHead)

@@ -38,6 +38,7 @@ class Head:
 
     Attributes:
         name: what `Classifier(head=...)` takes.
+        front: name of the `kbert` class that makes and loads its models.
         inputs: names of the texts of one row, one or two.
         truncation: `"head"` or `"head_tail"`, see `kbert.Tokenizer`.
         monitor: what early stopping and best weights watch, with its
@@ -71,6 +72,7 @@ class Head:
     """
 
     name: str
+    front: str = "Classifier"
     inputs: tuple[str, ...] = ("text",)
     truncation: str = "head"
     monitor: tuple[str, str] = ("val_loss", "min")

@@ -198,6 +198,8 @@ def fit(
         loss=task.head.loss(),
         metrics=task.head.metrics(),
     )
+    # Variables made while a graph is traced would have it traced twice.
+    task.model.optimizer.build(task.model.trainable_variables)
     if state is not None:
         restore(task.model, state)
     callbacks, best, save = list(callbacks or []), None, None
@@ -248,18 +250,25 @@ def fit(
         history = save.history(task.model)
     facts = {"epochs": len(history.epoch)}
     if held_out is not None:
-        answers = task.answer_columns(held_out.columns)
-        # A copy, since a head may change what it holds in place.
-        before = copy.deepcopy(task.head.get_config())
-        task.head.calibrate(answers, held_out.targets)
-        # Most heads learn nothing more; then the answers stand.
-        if task.head.get_config() != before:
-            task.build_serving()
-            answers = task.answer_columns(held_out.columns)
-        facts["validation_rows"] = len(held_out)
-        facts["validation"] = task.head.report(answers, held_out.targets)
+        facts |= calibrate(task, held_out)
     task.note_training(len(rows), time.perf_counter() - started, **facts)
     return history
+
+
+def calibrate(task: Task, held_out: Rows) -> dict[str, Any]:
+    """Have the head learn from validation data; what is to be noted of it."""
+    answers = task.answer_columns(held_out.columns)
+    # A copy, since a head may change what it holds in place.
+    before = copy.deepcopy(task.head.get_config())
+    task.head.calibrate(answers, held_out.targets)
+    # Most heads learn nothing more; then the answers stand.
+    if task.head.get_config() != before:
+        task.build_serving()
+        answers = task.answer_columns(held_out.columns)
+    return {
+        "validation_rows": len(held_out),
+        "validation": task.head.report(answers, held_out.targets),
+    }
 
 
 def _take_best(model: keras.Model, best: BestWeights | None) -> None:

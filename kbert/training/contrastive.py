@@ -1,0 +1,213 @@
+"""Training of an embedder: rows of texts, losses on their vectors.
+
+Shapes: B rows of a batch, C texts in a row, H size of a vector. The model's
+output is `(C * B, H)`, as `kbert.training.pairs.RowTable` lays texts out.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kbert.batching import LengthBatches
+from kbert.batching import TokenTable
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.report.display import TrainingDisplay
+from kbert.training.optimizer import make_optimizer
+from kbert.training.pairs import RowTable
+from kbert.training.pairs import read_columns
+from kbert.training.pairs import read_scores
+from kbert.training.resume import BestWeights
+
+if TYPE_CHECKING:
+    from kbert.embedder import Embedder
+
+LOSSES = ("contrastive", "cosine")
+
+# Added to the score of what is no true negative.
+NEVER = -1e9
+
+
+@keras.saving.register_keras_serializable("kbert")
+class ContrastiveLoss(keras.losses.Loss):
+    """Cross-entropy of a row's second text among all of the batch.
+
+    Multiple negatives ranking: the score of two texts is `scale` times the
+    cosine of their vectors. Third texts are negatives of every row.
+
+    Reference: Henderson et al. 2017, section 4.4; van den Oord et al. 2018,
+    equation 4 (InfoNCE).
+
+    Args:
+        scale: the inverse of the temperature.
+
+    Call arguments:
+        y_true: `(B, C)`, a number for each text, the same for the same text.
+        y_pred: float `(C * B, H)`.
+    """
+
+    def __init__(self, scale=20.0, name="contrastive_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.scale = scale
+
+    def call(self, y_true, y_pred):
+        rows, columns = ops.shape(y_true)[0], ops.shape(y_true)[1]
+        y_pred = ops.normalize(y_pred, axis=-1)
+        scores = self.scale * ops.matmul(
+            y_pred[:rows], ops.transpose(y_pred[rows:])
+        )  # (B, (C - 1) * B)
+        own = ops.arange(rows)
+        place = ops.arange((columns - 1) * rows)
+        anchor, positive = y_true[:, 0:1], y_true[:, 1:2]  # (B, 1)
+        texts = ops.reshape(ops.transpose(y_true)[1:], (1, -1))
+        # A positive of the same first text, the positive itself in another
+        # row, or the first text: none of them is a negative.
+        anchors = ops.take(y_true[:, 0], place % rows)[None, :]
+        same = (anchors == anchor) & (place < rows)[None, :]
+        same = same | (texts == positive) | (texts == anchor)
+        same = same & (place[None, :] != own[:, None])
+        scores = ops.where(same, NEVER, scores)
+        return keras.losses.sparse_categorical_crossentropy(
+            own, scores, from_logits=True
+        )  # (B,)
+
+    def get_config(self):
+        return super().get_config() | {"scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("kbert")
+class CosineLoss(keras.losses.Loss):
+    """Squared error of the cosine of two texts' vectors.
+
+    Reference: Reimers & Gurevych 2019, section 3 (regression objective).
+
+    Call arguments:
+        y_true: float `(B,)`, what the cosine should be.
+        y_pred: float `(2 * B, H)`.
+    """
+
+    def __init__(self, name="cosine_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        rows = ops.shape(y_true)[0]
+        y_pred = ops.normalize(y_pred, axis=-1)
+        cosine = ops.sum(y_pred[:rows] * y_pred[rows:], axis=-1)  # (B,)
+        return ops.square(cosine - y_true)
+
+
+def fit(
+    embedder: Embedder,
+    x: Any,
+    y: Any = None,
+    *,
+    loss: str | None = None,
+    scale: float = 20.0,
+    validation_data: tuple | None = None,
+    epochs: int = 1,
+    batch_size: int = 32,
+    learning_rate: float = 2e-5,
+    warmup: float = 0.1,
+    weight_decay: float = 0.01,
+    callbacks: list | None = None,
+    verbose: str | int = "auto",
+    seed: int = 0,
+) -> keras.callbacks.History:
+    """Train an embedder; see `kbert.Embedder.fit`, which documents it."""
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if type(value) is not int or value < 1:
+            raise ConfigError(
+                f"`{name}` must be a positive integer. Received: "
+                f"{name}={value!r}"
+            )
+    if loss is None:
+        loss = "contrastive" if y is None else "cosine"
+    if loss not in LOSSES:
+        raise ConfigError(
+            f"`loss` must be 'contrastive' or 'cosine'. Received: loss={loss!r}"
+        )
+    started = time.perf_counter()
+    table, targets = read_rows(embedder, x, y, loss)
+    if loss == "contrastive" and min(len(table), batch_size) < 2:
+        raise InputError(
+            f"Expected at least two rows in a batch: each is told from the "
+            f"others. Received: {len(table)} rows, batch_size={batch_size}."
+        )
+    batches = LengthBatches(table, targets, batch_size=batch_size, seed=seed)
+    validation, best = None, None
+    if validation_data is not None:
+        held_out = read_rows(embedder, *validation_data, loss=loss)
+        validation = LengthBatches(
+            *held_out, batch_size=batch_size, shuffle=False
+        ).for_fit()
+        best = BestWeights("val_loss", "min", epochs)
+    embedder.model.compile(
+        make_optimizer(
+            "adamw", learning_rate, len(batches) * epochs, warmup, weight_decay
+        ),
+        loss=CosineLoss() if loss == "cosine" else ContrastiveLoss(scale),
+    )
+    # Variables made while a graph is traced would have it traced twice.
+    embedder.model.optimizer.build(embedder.model.trainable_variables)
+    display = TrainingDisplay(len(table.table.token_ids))
+    try:
+        history = embedder.model.fit(
+            batches.for_fit(),
+            epochs=epochs,
+            validation_data=validation,
+            callbacks=[
+                *(callbacks or []),
+                *([best] if best else []),
+                *([display] if verbose == "auto" else []),
+            ],
+            verbose=0 if verbose == "auto" else verbose,
+            shuffle=False,  # The batches shuffle themselves, by length.
+        )
+    finally:
+        display.close()  # Keras calls nothing after a Ctrl-C.
+    facts = {"epochs": len(history.epoch), "loss": loss}
+    if validation is not None:
+        facts["validation_loss"] = min(history.history["val_loss"])
+    embedder.note_training(len(table), time.perf_counter() - started, **facts)
+    return history
+
+
+def read_rows(
+    embedder: Embedder, x: Any, y: Any = None, loss: str = "contrastive"
+) -> tuple[RowTable, np.ndarray]:
+    """Tokenized rows and what the loss takes as their targets.
+
+    Raises:
+        InputError: texts or similarities are not as expected.
+    """
+    if loss == "contrastive":
+        if y is not None:
+            raise InputError(
+                "The loss 'contrastive' takes rows that belong together and "
+                "no similarities. Leave out y, or use loss='cosine'."
+            )
+        columns = read_columns(x)
+        numbers: dict = {}
+        targets = np.array(
+            [
+                [numbers.setdefault(text, len(numbers)) for text in column]
+                for column in columns
+            ],
+            "float32",  # Keras casts targets to it; exact to 16.7 million.
+        ).T  # (rows, C)
+    else:
+        if y is None:
+            raise InputError(
+                "Expected a similarity for each pair with loss='cosine'. "
+                "Received: y=None."
+            )
+        columns = read_columns(x, most=2)
+        targets = read_scores(y, len(columns[0]), (-1.0, 1.0))
+    tables = [embedder.tokenize([column]) for column in columns]
+    return RowTable(TokenTable.concatenate(tables), len(columns)), targets

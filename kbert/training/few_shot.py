@@ -1,0 +1,255 @@
+"""Training from a handful of examples a class, in SetFit's manner.
+
+First the backbone learns to put texts of one class together, from pairs of
+them; then a logistic regression on its vectors becomes the head.
+
+Shapes: B texts of a batch, H size of a vector.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kbert.batching import LengthBatches
+from kbert.batching import TokenTable
+from kbert.batching import static_shapes
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.heads.embedding import EmbeddingHead
+from kbert.report.display import TrainingDisplay
+from kbert.task import Task
+from kbert.training.fit import Examples
+from kbert.training.fit import Rows
+from kbert.training.fit import calibrate
+from kbert.training.fit import read_examples
+from kbert.training.optimizer import make_optimizer
+
+# The layer that the logistic regression becomes.
+LOGITS = "logits"
+
+# Up to so many steps TensorFlow is quicker without making a graph first.
+EAGER_STEPS = 12
+
+
+@keras.saving.register_keras_serializable("kbert")
+class PairwiseCosineLoss(keras.losses.Loss):
+    """Squared error of the cosine of every two texts of a batch.
+
+    It should be 1 for texts of one class and 0 otherwise; both kinds of
+    pairs count the same, however many there are.
+
+    Call arguments:
+        y_true: `(B,)`, a number for each class.
+        y_pred: float `(B, H)`.
+    """
+
+    def __init__(self, name="pairwise_cosine_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        y_true = ops.reshape(y_true, (-1, 1))  # (B, 1)
+        y_pred = ops.normalize(y_pred, axis=-1)
+        cosine = ops.matmul(y_pred, ops.transpose(y_pred))  # (B, B)
+        same = ops.cast(y_true == ops.transpose(y_true), cosine.dtype)
+        error = ops.square(cosine - same)
+        # A text and itself are no pair.
+        positive = same - ops.eye(ops.shape(cosine)[0], dtype=cosine.dtype)
+        losses = [
+            ops.sum(error * pairs) / ops.maximum(ops.sum(pairs), 1.0)
+            for pairs in (positive, 1.0 - same)
+        ]
+        return sum(losses) / 2
+
+
+class ClassBatches(LengthBatches):
+    """Batches that hold pairs of one class and of different ones.
+
+    Each epoch the texts of a class are shuffled and dealt out two by two.
+    """
+
+    def _order(self) -> list[np.ndarray]:
+        random = np.random.default_rng((self.seed, self.epoch))
+        pairs = []
+        for target in np.unique(self.targets):
+            rows = random.permutation(np.flatnonzero(self.targets == target))
+            pairs += [
+                (place, random.random(), rows[place : place + 2])
+                for place in range(0, len(rows), 2)
+            ]
+        # The first pair of every class, then the second ones.
+        pairs.sort(key=lambda pair: pair[:2])
+        rows = np.concatenate([pair[2] for pair in pairs])
+        size = self.batch_size
+        return [rows[i : i + size] for i in range(0, len(rows), size)]
+
+
+def fit(
+    task: Task,
+    x: Any,
+    y: Any = None,
+    *,
+    validation_data: Any = None,
+    epochs: int | None = None,
+    batch_size: int = 32,
+    learning_rate: float = 1e-4,
+    warmup: float = 0.1,
+    weight_decay: float = 0.01,
+    pooling: str = "mean",
+    class_weight: dict | str | None = None,
+    callbacks: list | None = None,
+    verbose: str | int = "auto",
+    seed: int = 0,
+) -> keras.callbacks.History:
+    """Train a classifier; see `kbert.Classifier.fit`, which documents it."""
+    started = time.perf_counter()
+    least = {"epochs": 1, "batch_size": 4}
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value is None:
+            continue
+        if type(value) is not int or value < least[name]:
+            raise ConfigError(
+                f"`{name}` must be an integer of at least {least[name]}. "
+                f"Received: {name}={value!r}"
+            )
+    columns, labels = read_examples(task, x, y)
+    if task.model is None:
+        task.head.adapt(labels)
+        task.build()
+    examples = Examples.of(task, Rows(columns, task.head.encode(labels)))
+    _check(task, examples)
+    if epochs is None:
+        epochs = default_epochs(len(examples), batch_size)
+    history = _train_backbone(
+        task.backbone,
+        EmbeddingHead(pooling=pooling),
+        examples,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=(learning_rate, warmup, weight_decay),
+        callbacks=callbacks or [],
+        verbose=verbose,
+        seed=seed,
+    )
+    _solve_head(task, examples, class_weight or task.head.class_weight)
+    facts = {"epochs": epochs, "method": "few_shot"}
+    if validation_data is not None:
+        columns, labels = read_examples(task, *validation_data)
+        facts |= calibrate(task, Rows(columns, task.head.encode(labels)))
+    task.note_training(len(examples), time.perf_counter() - started, **facts)
+    return history
+
+
+def default_epochs(rows: int, batch_size: int) -> int:
+    """As many as make `STEPS` steps; at least one."""
+    return max(1, round(STEPS / -(-rows // batch_size)))
+
+
+STEPS = 6
+
+
+def _check(task: Task, examples: Examples) -> None:
+    targets = examples.targets
+    layer = {layer.name: layer for layer in task.model.layers}.get(LOGITS)
+    if (
+        not isinstance(layer, keras.layers.Dense)
+        or layer.units != len(task.head.labels)
+        or targets.ndim != 1
+    ):
+        raise ConfigError(
+            f"method='few_shot' is for heads that end in a Dense layer named "
+            f"{LOGITS!r} with an output for each label. Received: head "
+            f"{task.head.name!r}. Leave `method` out."
+        )
+    counts = np.bincount(targets, minlength=len(task.head.labels))
+    if counts.min() < 2:
+        label = task.head.labels[int(counts.argmin())]
+        raise InputError(
+            f"Expected at least two texts of each label, to make pairs. "
+            f"Received: {counts.min()} of {label!r}. Add some; eight of each "
+            f"are a good start."
+        )
+
+
+def _train_backbone(
+    backbone: keras.Model,
+    head: EmbeddingHead,
+    examples: Examples,
+    *,
+    epochs: int,
+    batch_size: int,
+    optimizer: tuple,
+    callbacks: list,
+    verbose: str | int,
+    seed: int,
+) -> keras.callbacks.History:
+    """The first phase: texts of a class come together."""
+    mask = backbone.input["padding_mask"]
+    encoder = keras.Model(
+        backbone.input, head.build(backbone.output | {"padding_mask": mask})
+    )
+    batches = ClassBatches(
+        examples.table, examples.targets, batch_size=batch_size, seed=seed
+    )
+    steps = len(batches) * epochs
+    rate, warmup, decay = optimizer
+    encoder.compile(
+        make_optimizer("adamw", rate, steps, warmup, decay),
+        loss=PairwiseCosineLoss(),
+        run_eagerly=steps <= EAGER_STEPS and not static_shapes(),
+    )
+    # Variables made while a graph is traced would have it traced twice.
+    encoder.optimizer.build(encoder.trainable_variables)
+    display = TrainingDisplay(len(examples.table.token_ids))
+    try:
+        return encoder.fit(
+            batches.for_fit(),
+            epochs=epochs,
+            callbacks=[
+                *callbacks,
+                *([display] if verbose == "auto" else []),
+            ],
+            verbose=0 if verbose == "auto" else verbose,
+            shuffle=False,
+        )
+    finally:
+        display.close()  # Keras calls nothing after a Ctrl-C.
+
+
+def _solve_head(
+    task: Task, examples: Examples, class_weight: dict | str | None
+) -> None:
+    """The second phase: a logistic regression, written into the head."""
+    from sklearn.linear_model import LogisticRegression
+
+    layer = task.model.get_layer(LOGITS)
+    vectors = _inputs_of(task, layer, examples.table)  # (rows, H)
+    # The regression's penalty is meant for vectors of length 1.
+    scale = np.linalg.norm(vectors, axis=1).mean()
+    if isinstance(class_weight, dict):
+        class_weight = {
+            task.head.labels.index(label): weight
+            for label, weight in class_weight.items()
+        }
+    regression = LogisticRegression(class_weight=class_weight, max_iter=1000)
+    regression.fit(vectors / scale, examples.targets)
+    kernel, bias = regression.coef_.T / scale, regression.intercept_
+    if kernel.shape[1] == 1:  # Of two classes: the odds of the second one.
+        kernel = np.concatenate([-kernel, kernel], axis=1) / 2
+        bias = np.concatenate([-bias, bias]) / 2
+    layer.set_weights([kernel.astype("float32"), bias.astype("float32")])
+
+
+def _inputs_of(
+    task: Task, layer: keras.layers.Layer, table: TokenTable
+) -> np.ndarray:
+    """What a layer of the model gets for each text, `(rows, H)`."""
+    model = keras.Model(task.model.input, layer.input)
+    batches = LengthBatches(table, np.zeros(len(table)), shuffle=False)
+    parts = [np.asarray(model(tokens, training=False)) for tokens, _ in batches]
+    rows = np.concatenate(batches._batches)
+    return np.concatenate(parts)[np.argsort(rows)].astype("float32")

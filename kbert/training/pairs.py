@@ -1,0 +1,133 @@
+"""Rows of several texts, each text encoded by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kbert.batching import TokenTable
+from kbert.data import Column
+from kbert.data import as_texts
+from kbert.errors import InputError
+
+# Names of the columns in a dict or data frame.
+NAMES = ("text", "text_pair", "negative")
+
+
+def read_columns(x: Any, most: int = 3) -> list[Column]:
+    """Checked texts of rows of two texts, or of up to `most`.
+
+    Args:
+        x: rows as a list of tuples, an array `(rows, 2)`, or a dict or data
+            frame with the columns `text`, `text_pair` and `negative`.
+        most: texts a row may have, 2 or 3.
+
+    Returns:
+        One list of texts a column.
+
+    Raises:
+        InputError: the rows are not such.
+    """
+    if isinstance(x, dict) or hasattr(x, "columns"):
+        names = NAMES[: 3 if most > 2 and "negative" in x else 2]
+        return as_texts(x, names)
+    if isinstance(x, str | bytes) or not hasattr(x, "__iter__"):
+        raise InputError(
+            f"Expected a list of pairs of texts. Received: {type(x).__name__}."
+        )
+    rows = list(x.numpy() if hasattr(x, "numpy") else x)
+    if not rows:
+        raise InputError("Expected at least one pair of texts. Received: none.")
+    first = rows[0]
+    count = 1 if isinstance(first, str | bytes) else np.size(first)
+    if not 2 <= count <= most:
+        raise InputError(
+            f"Expected {' or '.join(map(str, range(2, most + 1)))} texts a "
+            f"row, each encoded by itself. Received: {count} in row 0."
+        )
+    for number, row in enumerate(rows):
+        if isinstance(row, str | bytes) or np.size(row) != count:
+            raise InputError(
+                f"Expected {count} texts in each row, as in the first. "
+                f"Received: {row!r:.60} in row {number}."
+            )
+    columns = dict(zip(NAMES, map(list, zip(*rows, strict=True)), strict=False))
+    return as_texts(columns, tuple(columns))
+
+
+def read_scores(y: Any, rows: int, between: tuple[float, float]) -> np.ndarray:
+    """Numbers as float32 `(rows,)`.
+
+    Args:
+        y: a list, NumPy array or pandas column of numbers.
+        rows: how many are expected.
+        between: the least and the greatest that is allowed.
+
+    Raises:
+        InputError: another number of them, or one that is no number or out
+            of the range; the message names its row.
+    """
+    if isinstance(y, str | bytes) or not hasattr(y, "__iter__"):
+        raise InputError(
+            f"Expected a list of numbers, one a pair. Received: {y!r:.60}."
+        )
+    values = list(y.numpy() if hasattr(y, "numpy") else y)
+    if len(values) != rows:
+        raise InputError(
+            f"Expected one similarity a pair. Received: {rows} pairs and "
+            f"{len(values)} similarities."
+        )
+    low, high = between
+    scores = np.empty(rows, "float32")
+    for row, value in enumerate(values):
+        # A string such as "0.5" is most likely a column that was not parsed.
+        number = np.nan
+        if isinstance(value, int | float | np.number):
+            number = float(value)
+        if not (np.isfinite(number) and low <= number <= high):
+            span = (
+                f"a similarity from {low:g} to {high:g}"
+                if np.isfinite(low)
+                else "a number"
+            )
+            raise InputError(
+                f"Expected {span} for each pair. Received: {value!r:.60} in "
+                f"row {row}. Scores of another range, such as 0 to 5, have "
+                f"to be divided first."
+                if np.isfinite(low) and np.isfinite(number)
+                else f"Expected {span} for each pair. Received: "
+                f"{value!r:.60} in row {row}. Remove the row or correct it."
+            )
+        scores[row] = number
+    return scores
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """Rows of several texts, as `kbert.batching.LengthBatches` takes them.
+
+    A batch of B rows is one of `columns * B` texts, all first ones, then all
+    second ones: the model sees single texts, the loss pairs.
+
+    Attributes:
+        table: a row a text, column after column.
+        columns: texts in a row.
+    """
+
+    table: TokenTable
+    columns: int
+
+    def __len__(self) -> int:
+        return len(self.table) // self.columns
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row's longest text, int64 `(rows,)`."""
+        return self.table.lengths.reshape(self.columns, -1).max(axis=0)
+
+    def take(self, rows: np.ndarray, static: bool = False) -> dict:
+        """Some rows `(B,)`, padded, as `TokenTable.take` gives them."""
+        starts = len(self) * np.arange(self.columns)[:, None]
+        return self.table.take((starts + rows).ravel(), static)
