@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ class Classifier(Task):
 
     Args:
         preset: a pretrained checkpoint: a preset's name, a folder in Hugging
-            Face form, or `"random:SIZE"`; see
+            Face, Google's or KerasHub's form, `"owner/name"` on the Hugging
+            Face Hub, `"kerashub:NAME"`, or `"random:SIZE"`; see
             `kbert.checkpoints.loading.open_checkpoint`.
         head: name of the task head, see `kbert heads`.
         labels: the labels in order; learned by `fit` if None.
@@ -74,11 +76,14 @@ class Classifier(Task):
         if seed is not None:
             keras.utils.set_random_seed(seed)
         registered = get_plugins().heads.get(head)
+        checkpoint = open_checkpoint(preset, vocabulary, lowercase)
+        # What the checkpoint says of a head, if this one can be told.
+        known = inspect.signature(registered.value).parameters
+        told = {k: v for k, v in checkpoint.head_options.items() if k in known}
         try:
-            made = registered.value(labels=labels, **head_options)
+            made = registered.value(labels=labels, **(told | head_options))
         except TypeError as error:
             raise ConfigError(f"Head {head!r}: {error}.") from error
-        checkpoint = open_checkpoint(preset, vocabulary, lowercase)
         self.seed = seed
         self._fixed_inputs = inputs is not None
         super().__init__(

@@ -7,6 +7,7 @@
      x PluginError                    a plugin is broken, missing or clashes
      x CheckpointError                weights or a saved folder are unreadable
         + DownloadError               no mirror gave the expected file
+        + UnsafeFileError             a file that could do harm is refused
      x ExportError                    a SavedModel cannot be written as asked
 
 Every message says what was expected, what was received and what to do.
@@ -38,6 +39,10 @@ class CheckpointError(KbertError):
 
 class DownloadError(CheckpointError):
     """No mirror of a preset answered with the expected file."""
+
+
+class UnsafeFileError(CheckpointError):
+    """A file that points elsewhere, holds code, or asks for too much."""
 
 
 class ExportError(KbertError):

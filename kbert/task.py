@@ -18,6 +18,11 @@ from kbert.batching import TokenTable
 from kbert.batching import length_batches
 from kbert.batching import static_shapes
 from kbert.checkpoints import huggingface
+from kbert.checkpoints.safetensors_form import WEIGHTS
+from kbert.checkpoints.safetensors_form import open_tensors
+from kbert.checkpoints.safetensors_form import write_tensors
+from kbert.checkpoints.tensors import assign_tensors
+from kbert.checkpoints.tensors import build_backbone
 from kbert.data import as_texts
 from kbert.data import encode_texts
 from kbert.data import windows
@@ -30,14 +35,13 @@ from kbert.heads.base import Head
 from kbert.inference import compile_model
 from kbert.plugins import Registered
 from kbert.plugins import get_plugins
+from kbert.saved_config import CONFIG
+from kbert.saved_config import FORMAT
+from kbert.saved_config import read_saved_config
 from kbert.tokenizer import Tokenizer
+from kbert.untrusted import member
 
-CONFIG = "kbert.json"
-WEIGHTS = "model.safetensors"
 VOCABULARY = "vocab.txt"
-
-# Version of the form of a saved folder.
-FORMAT = 1
 
 # Texts that are tokenized and sorted at once.
 WINDOW = 8192
@@ -244,7 +248,7 @@ class Task:
             name: variable.numpy() for name, variable in self._head_weights()
         }
         with new_folder(path, replace=True) as folder:
-            huggingface.write_tensors(tensors, folder / WEIGHTS)
+            write_tensors(tensors, folder / WEIGHTS)
             huggingface.write_config(self.backbone, folder)
             huggingface.write_tokenizer(
                 self.tokenizer.vocabulary, self.tokenizer.lowercase, folder
@@ -286,45 +290,44 @@ class Task:
             PluginError: the head's plugin is not installed.
         """
         path = Path(path)
-        config = _read_config(path / CONFIG)
+        config = read_saved_config(path)
+        tensors = open_tensors(member(path, WEIGHTS))
+        head = config["head"]
+        registered = _find_head(head, path)
+        task = cls.__new__(cls)
+        backbone = build_backbone(
+            config["backbone"],
+            huggingface.canonical_tensors(tensors),
+            path / WEIGHTS,
+        )
+        # A head or a tokenizer refuses what it is given in its own way.
         try:
-            head = config["head"]
-            registered = _find_head(head, path)
-            task = cls.__new__(cls)
             Task.__init__(
                 task,
                 head=registered.value(**head["config"]),
-                backbone=Backbone(**config["backbone"]),
+                backbone=backbone,
                 tokenizer=Tokenizer.from_file(
-                    path / VOCABULARY, **config["tokenizer"]
+                    member(path, VOCABULARY), **config["tokenizer"]
                 ),
                 registered=registered,
                 inputs=tuple(config["inputs"]),
                 max_length=config["max_length"],
                 training=config["training"],
             )
-        except (KeyError, TypeError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"Expected a configuration as kbert {kbert.__version__} "
                 f"writes it in {path / CONFIG}. Received: one where "
                 f"{error!r} is wrong."
             ) from error
-        tensors = huggingface.read_tensors(path / WEIGHTS)
-        weights = task._head_weights()
-        wrong = [
-            name
-            for name, variable in weights
-            if name not in tensors
-            or tensors[name].shape != tuple(variable.shape)
-        ]
-        if wrong:
-            raise CheckpointError(
-                f"The weights in {path} do not fit its configuration: "
-                f"{', '.join(wrong)} missing or of another shape."
-            )
-        huggingface.assign_backbone(task.backbone, tensors, path / WEIGHTS)
-        for name, variable in weights:
-            variable.assign(tensors[name])
+        assign_tensors(
+            (
+                (name, variable, False)
+                for name, variable in task._head_weights()
+            ),
+            tensors,
+            path / WEIGHTS,
+        )
         return task
 
     def export(self, path: str | Path, **options) -> Path:
@@ -355,23 +358,6 @@ def _find_head(head: dict, path: Path) -> Registered:
             f"{head['plugin']} {head['version']}, which is not installed. "
             f"Install it: pip install '{head['plugin']}>={head['version']}'."
         ) from error
-
-
-def _read_config(path: Path) -> dict:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"Expected a folder that kbert saved. Received: {path.parent}, "
-            f"whose {path.name} cannot be read: {error}."
-        ) from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        received = config.get("format") if isinstance(config, dict) else config
-        raise CheckpointError(
-            f"Expected format {FORMAT} in {path}. Received: {received!r}. "
-            f"Install the kbert that saved it, or a later one."
-        )
-    return config
 
 
 def _write_json(value: Any, path: Path) -> None:
