@@ -131,7 +131,8 @@ def test_local_folder_is_returned_as_it_is(register, tmp_path, convert):
 
 
 @pytest.mark.parametrize(
-    "path", ["./tniy", "runs/x/tiny", "/no/such/folder", "~/tiny-x", Path("tniy")]
+    "path",
+    ["./tniy", "runs/x/tiny", "/no/such/folder", "~/tiny-x", Path("tniy")],
 )
 def test_missing_folder_says_so(register, path):
     register(make_preset())
