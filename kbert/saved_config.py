@@ -16,6 +16,7 @@ from kbert.errors import CheckpointError
 from kbert.errors import UnsafeFileError
 from kbert.untrusted import member
 from kbert.untrusted import read_object
+from kbert.untrusted import short
 
 CONFIG = "kbert.json"
 
@@ -71,7 +72,7 @@ def read_saved_config(folder: Path) -> dict[str, Any]:
     if type(version) is not int or not min(UPGRADES) <= version <= FORMAT:
         raise CheckpointError(
             f"Expected format {min(UPGRADES)} to {FORMAT} in {path}. "
-            f"Received: {version!a:.60}. Install the kbert that saved it, or "
+            f"Received: {short(version)}. Install the kbert that saved it, or "
             f"a later one."
         )
     _check(config, path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kbert.errors import CheckpointError
 from kbert.layers import ACTIVATIONS
+from kbert.untrusted import short
 
 # No BERT is near these. Memory is bounded by comparing with the weights; these
 # bound the time that the comparison takes.
@@ -52,27 +53,22 @@ def _wrong(name: str, value: object) -> str | None:
     if name in LIMITS:
         if type(value) is int and 1 <= value <= LIMITS[name]:
             return None
-        return f"{name} is no integer of 1 to {LIMITS[name]:,}: {_short(value)}"
+        return f"{name} is no integer of 1 to {LIMITS[name]:,}: {short(value)}"
     if name in _RATES:
         if type(value) in (int, float) and 0 <= value < 1:
             return None
-        return f"{name} is no rate of 0 to 1: {_short(value)}"
+        return f"{name} is no rate of 0 to 1: {short(value)}"
     if name in _FLOATS:
         if type(value) in (int, float) and 0 < value < 10:
             return None
-        return f"{name} is no small positive number: {_short(value)}"
+        return f"{name} is no small positive number: {short(value)}"
     if name in _FLAGS:
         if type(value) is bool:
             return None
-        return f"{name} is neither true nor false: {_short(value)}"
+        return f"{name} is neither true nor false: {short(value)}"
     if name == "activation":
         if isinstance(value, str) and value in ACTIVATIONS:
             return None
         known = ", ".join(ACTIVATIONS)
-        return f"activation is none of {known}: {_short(value)}"
-    return f"{_short(name)} is no argument of a backbone"
-
-
-def _short(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
+        return f"activation is none of {known}: {short(value)}"
+    return f"{short(name)} is no argument of a backbone"

@@ -30,6 +30,7 @@ from kbert.errors import CheckpointError
 from kbert.untrusted import has_member
 from kbert.untrusted import member
 from kbert.untrusted import read_object
+from kbert.untrusted import short
 from kbert.vocabulary import write_vocabulary
 
 # Hugging Face's config.json key -> Backbone argument.
@@ -97,13 +98,14 @@ def read_config(folder: Path, name: str = "config.json") -> dict:
     if kind not in TYPES:
         raise CheckpointError(
             f"Expected one of the model types {', '.join(TYPES)} in {path}. "
-            f"Received: {kind!r}. kbert reads BERT and its close kin only."
+            f"Received: {short(kind)}. kbert reads BERT and its close kin only."
         )
     for key, value in _ONLY.items():
         if config.get(key, value) != value:
             raise CheckpointError(
                 f"Expected {key} {value!r} in {path}. Received: "
-                f"{config[key]!r}. kbert computes BERT as its paper has it."
+                f"{short(config[key])}. kbert computes BERT as its paper has "
+                f"it."
             )
     if kind == "distilbert":
         config = {

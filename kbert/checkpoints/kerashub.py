@@ -27,6 +27,7 @@ from kbert.errors import UnknownNameError
 from kbert.untrusted import has_member
 from kbert.untrusted import member
 from kbert.untrusted import read_object
+from kbert.untrusted import short
 
 SCHEME = "kerashub:"
 CONFIG = "config.json"
@@ -85,8 +86,9 @@ def read_config(folder: Path) -> dict:
     name = config.get("registered_name")
     if name != BACKBONE:
         raise CheckpointError(
-            f"Expected a preset of {BACKBONE} in {path}. Received: {name!a}. "
-            f"kbert reads KerasHub's BERT only, and makes no other class."
+            f"Expected a preset of {BACKBONE} in {path}. Received: "
+            f"{short(name)}. kbert reads KerasHub's BERT only, and makes no "
+            f"other class."
         )
     arguments = config.get("config")
     if not isinstance(arguments, dict):

@@ -9,6 +9,7 @@ from kbert.errors import CheckpointError
 from kbert.untrusted import has_member
 from kbert.untrusted import member
 from kbert.untrusted import read_object
+from kbert.untrusted import short
 from kbert.vocabulary import MAX_TOKENS
 from kbert.vocabulary import SPECIAL_TOKENS
 from kbert.vocabulary import read_vocabulary
@@ -71,8 +72,8 @@ def _read_fast(path: Path) -> tuple[list[str], bool | None]:
     kind = model.get("type") if isinstance(model, dict) else None
     if kind != "WordPiece" or not isinstance(model.get("vocab"), dict):
         raise CheckpointError(
-            f"Expected a WordPiece model in {path}. Received: {kind!a}. kbert "
-            f"tokenizes as BERT does only."
+            f"Expected a WordPiece model in {path}. Received: {short(kind)}. "
+            f"kbert tokenizes as BERT does only."
         )
     ids = dict(model["vocab"])
     for added in config.get("added_tokens") or ():
