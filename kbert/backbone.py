@@ -208,6 +208,12 @@ class Backbone(keras.Model):
         )
         return keras.Model(self.input, outputs, name=f"{self.name}_flat")
 
+    def save_pretrained(self, path, tokenizer=None, replace=False):
+        """Write in Hugging Face form; see `kbert.export.huggingface`."""
+        from kbert.export.huggingface import save_backbone
+
+        save_backbone(self, path, tokenizer, replace)
+
     @classmethod
     def from_size(cls, size, vocabulary_size, **kwargs):
         """A randomly initialized backbone of a size known from the papers.

@@ -245,7 +245,7 @@ class Task:
             ).items()
         }
         tensors |= {
-            name: variable.numpy() for name, variable in self._head_weights()
+            name: variable.numpy() for name, variable in self.head_weights()
         }
         with new_folder(path, replace=True) as folder:
             write_tensors(tensors, folder / WEIGHTS)
@@ -255,7 +255,8 @@ class Task:
             )
             _write_json(self.config(), folder / CONFIG)
 
-    def _head_weights(self) -> list[tuple[str, keras.Variable]]:
+    def head_weights(self) -> list[tuple[str, keras.Variable]]:
+        """The weights that the head has added, by name."""
         shared = {id(weight) for weight in self.backbone.weights}
         return [
             (f"head.{weight.path.replace('/', '.')}", weight)
@@ -321,14 +322,17 @@ class Task:
                 f"{error!r} is wrong."
             ) from error
         assign_tensors(
-            (
-                (name, variable, False)
-                for name, variable in task._head_weights()
-            ),
+            ((name, variable, False) for name, variable in task.head_weights()),
             tensors,
             path / WEIGHTS,
         )
         return task
+
+    def save_pretrained(self, path: str | Path, replace: bool = False) -> None:
+        """Write in Hugging Face form; see `kbert.export.huggingface`."""
+        from kbert.export.huggingface import save_task
+
+        save_task(self, path, replace)
 
     def export(self, path: str | Path, **options) -> Path:
         """Write a SavedModel; see `kbert.export.saved_model.export`."""

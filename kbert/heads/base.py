@@ -14,6 +14,7 @@ import numpy as np
 
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.heads.forms import TransformersForm
 
 
 class Head:
@@ -137,6 +138,14 @@ class Head:
             answers: what `serve` gives for the validation data.
             targets: what `encode` gives for its labels.
         """
+
+    def transformers_form(self) -> TransformersForm | None:
+        """The class of transformers that computes the same outputs.
+
+        Returns:
+            None if there is none, as the base class says.
+        """
+        return None
 
     def report(
         self, answers: dict[str, np.ndarray], targets: np.ndarray
