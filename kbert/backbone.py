@@ -39,6 +39,8 @@ class Backbone(keras.Model):
         num_layers: number of encoder layers.
         num_heads: nh, attention heads in a layer; must divide `hidden_dim`.
         hidden_dim: H, size of a token's features.
+        embedding_dim: size of the embeddings, from which a dense layer leads
+            to H, as in ELECTRA-small (Clark et al. 2020); None for H itself.
         intermediate_dim: F, size of the feed-forward layer.
         activation: `"gelu"` (the erf form), `"gelu_new"` or
             `"gelu_pytorch_tanh"` (the tanh form), or `"relu"`.
@@ -97,6 +99,7 @@ class Backbone(keras.Model):
         num_segments=2,
         layer_norm_epsilon=1e-12,
         initializer_range=0.02,
+        embedding_dim=None,
         output_hidden_states=False,
         output_attentions=False,
         dtype=None,
@@ -117,6 +120,7 @@ class Backbone(keras.Model):
             "num_segments": num_segments,
             "layer_norm_epsilon": layer_norm_epsilon,
             "initializer_range": initializer_range,
+            "embedding_dim": embedding_dim,
             "output_hidden_states": output_hidden_states,
             "output_attentions": output_attentions,
         }
@@ -126,6 +130,7 @@ class Backbone(keras.Model):
         embeddings = Embeddings(
             vocabulary_size,
             hidden_dim,
+            embedding_dim=embedding_dim,
             max_sequence_length=max_sequence_length,
             num_segments=num_segments,
             dropout=dropout,
@@ -236,6 +241,12 @@ class Backbone(keras.Model):
         inputs = {"embeddings": x, "padding_mask": tokens["padding_mask"]}
         return keras.Model(inputs, outputs, name=f"{self.name}_embedded")
 
+    def save_pretrained(self, path, tokenizer=None, replace=False):
+        """Write in Hugging Face form; see `kbert.export.huggingface`."""
+        from kbert.export.huggingface import save_backbone
+
+        save_backbone(self, path, tokenizer, replace)
+
     @classmethod
     def from_size(cls, size, vocabulary_size, **kwargs):
         """A randomly initialized backbone of a size known from the papers.
@@ -311,7 +322,7 @@ def _encode(
 
 
 def _check_config(config):
-    for name in (
+    sizes = [
         "vocabulary_size",
         "num_layers",
         "num_heads",
@@ -319,7 +330,10 @@ def _check_config(config):
         "intermediate_dim",
         "max_sequence_length",
         "num_segments",
-    ):
+    ]
+    if config["embedding_dim"] is not None:
+        sizes.append("embedding_dim")
+    for name in sizes:
         value = config[name]
         if type(value) is not int or value < 1:
             raise ConfigError(

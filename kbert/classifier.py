@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.errors import ConfigError
 from kbert.plugins import get_plugins
+from kbert.saved import saved_head
 from kbert.task import Task
-from kbert.task import saved_head
 
 
 class Classifier(Task):
@@ -23,7 +24,8 @@ class Classifier(Task):
 
     Args:
         preset: a pretrained checkpoint: a preset's name, a folder in Hugging
-            Face form, or `"random:SIZE"`; see
+            Face, Google's or KerasHub's form, `"owner/name"` on the Hugging
+            Face Hub, `"kerashub:NAME"`, or `"random:SIZE"`; see
             `kbert.checkpoints.loading.open_checkpoint`.
         head: name of the task head, see `kbert heads`.
         labels: the labels in order; learned by `fit` if None.
@@ -80,11 +82,14 @@ class Classifier(Task):
                 f"Head {head!r} is not a classifier's. Use "
                 f"kbert.{registered.value.front}."
             )
+        checkpoint = open_checkpoint(preset, vocabulary, lowercase)
+        # What the checkpoint says of a head, if this one can be told.
+        known = inspect.signature(registered.value).parameters
+        told = {k: v for k, v in checkpoint.head_options.items() if k in known}
         try:
-            made = registered.value(labels=labels, **head_options)
+            made = registered.value(labels=labels, **(told | head_options))
         except TypeError as error:
             raise ConfigError(f"Head {head!r}: {error}.") from error
-        checkpoint = open_checkpoint(preset, vocabulary, lowercase)
         self.seed = seed
         self._fixed_inputs = inputs is not None
         super().__init__(

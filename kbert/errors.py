@@ -7,6 +7,7 @@
      x PluginError                    a plugin is broken, missing or clashes
      x CheckpointError                weights or a saved folder are unreadable
         + DownloadError               no mirror gave the expected file
+        + UnsafeFileError             a file that could do harm is refused
      x ExportError                    a SavedModel cannot be written as asked
      x ServingError                   a model server cannot answer a request
         + RequestError (ValueError)   the request is wrong; do not repeat it
@@ -41,6 +42,10 @@ class CheckpointError(KbertError):
 
 class DownloadError(CheckpointError):
     """No mirror of a preset answered with the expected file."""
+
+
+class UnsafeFileError(CheckpointError):
+    """A file that points elsewhere, holds code, or asks for too much."""
 
 
 class ExportError(KbertError):

@@ -4,7 +4,11 @@ Shapes: B batch, T tokens in a row, H hidden size, nh attention heads,
 hs = H / nh size of one head, F size of the feed-forward layer.
 """
 
+import contextlib
 import functools
+from collections.abc import Iterable
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import keras
 from keras import ops
@@ -26,8 +30,54 @@ ACTIVATIONS = {
 }
 
 
+# What the tables and kernels that are built begin with, if not at random.
+_values: ContextVar[Iterator | None] = ContextVar("values", default=None)
+
+
+@contextlib.contextmanager
+def first_values(values: Iterable) -> Iterator[None]:
+    """Tables and kernels built in here begin with given values.
+
+    Drawing a BERT-base at random takes longer than reading it.
+
+    Args:
+        values: an array, or None for a random one, for each table and kernel
+            in the order in which they are built.
+
+    Raises:
+        ValueError: there are more or fewer, or a shape differs.
+    """
+    values = iter(values)
+    token = _values.set(values)
+    try:
+        yield
+    finally:
+        _values.reset(token)
+    if next(values, values) is not values:
+        raise ValueError("Expected no more values. Received: another.")
+
+
+class _FirstValue(keras.initializers.TruncatedNormal):
+    """The next of `first_values`."""
+
+    def __call__(self, shape, dtype=None):
+        # From now on it is what it would have been, also when it is saved.
+        self.__class__ = keras.initializers.TruncatedNormal
+        value = next(_values.get(), _values)
+        if value is None:
+            return self(shape, dtype)
+        if value is _values or value.shape != tuple(shape):
+            raise ValueError(
+                f"Expected a value of shape {tuple(shape)}. Received: "
+                f"{getattr(value, 'shape', 'none')}."
+            )
+        return ops.convert_to_tensor(value, dtype)
+
+
 def kernel_initializer(stddev: float = 0.02) -> keras.Initializer:
     """A fresh truncated normal, as in BERT (Devlin et al. 2018, A.2)."""
+    if _values.get() is not None:
+        return _FirstValue(stddev=stddev)
     return keras.initializers.TruncatedNormal(stddev=stddev)
 
 
@@ -39,6 +89,8 @@ class Embeddings(keras.layers.Layer):
     Args:
         vocabulary_size: number of token ids.
         hidden_dim: H.
+        embedding_dim: E, size of the tables, from which a dense layer leads
+            to H (Lan et al. 2019, section 3.1); None for H without one.
         max_sequence_length: number of positions.
         num_segments: number of segment ids.
         dropout: rate, 0 to 1.
@@ -57,6 +109,7 @@ class Embeddings(keras.layers.Layer):
         self,
         vocabulary_size,
         hidden_dim,
+        embedding_dim=None,
         max_sequence_length=512,
         num_segments=2,
         dropout=0.1,
@@ -67,6 +120,7 @@ class Embeddings(keras.layers.Layer):
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
         self.hidden_dim = hidden_dim
+        self.embedding_dim = embedding_dim
         self.max_sequence_length = max_sequence_length
         self.num_segments = num_segments
         self.dropout = dropout
@@ -76,7 +130,7 @@ class Embeddings(keras.layers.Layer):
         def table(rows, name):
             return keras.layers.Embedding(
                 rows,
-                hidden_dim,
+                embedding_dim or hidden_dim,
                 embeddings_initializer=kernel_initializer(initializer_range),
                 dtype=self.dtype_policy,
                 name=name,
@@ -93,21 +147,33 @@ class Embeddings(keras.layers.Layer):
         self.dropout_layer = keras.layers.Dropout(
             dropout, dtype=self.dtype_policy
         )
+        self.projection = None
+        if embedding_dim not in (None, hidden_dim):
+            self.projection = keras.layers.Dense(
+                hidden_dim,
+                kernel_initializer=kernel_initializer(initializer_range),
+                dtype=self.dtype_policy,
+                name="projection",
+            )
 
     def build(self, input_shape):
+        size = self.embedding_dim or self.hidden_dim
         self.token_embedding.build()
         self.position_embedding.build()
         self.segment_embedding.build()
-        self.norm.build((None, None, self.hidden_dim))
+        self.norm.build((None, None, size))
+        if self.projection is not None:
+            self.projection.build((None, None, size))
         self.built = True
 
     def call(self, token_ids, segment_ids, layout=None, training=None):
         x = (
-            self.token_embedding(flatten(token_ids, layout))  # (..., H)
-            + self.segment_embedding(flatten(segment_ids, layout))  # (..., H)
+            self.token_embedding(flatten(token_ids, layout))  # (..., E)
+            + self.segment_embedding(flatten(segment_ids, layout))  # (..., E)
             + self.position_embedding(positions(token_ids, layout))
         )
-        return self.dropout_layer(self.norm(x), training=training)
+        x = self.dropout_layer(self.norm(x), training=training)
+        return x if self.projection is None else self.projection(x)
 
     def compute_output_spec(
         self, token_ids, segment_ids, layout=None, training=None
@@ -121,6 +187,7 @@ class Embeddings(keras.layers.Layer):
         return super().get_config() | {
             "vocabulary_size": self.vocabulary_size,
             "hidden_dim": self.hidden_dim,
+            "embedding_dim": self.embedding_dim,
             "max_sequence_length": self.max_sequence_length,
             "num_segments": self.num_segments,
             "dropout": self.dropout,

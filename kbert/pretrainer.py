@@ -17,6 +17,7 @@ from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.pretraining import assign_heads
 from kbert.checkpoints.pretraining import head_tensors
+from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import InputError
@@ -355,7 +356,7 @@ class Pretrainer:
         }
         tensors |= head_tensors(self.model)
         with new_folder(Path(path), replace=True) as folder:
-            huggingface.write_tensors(
+            write_tensors(
                 {k: v.astype(dtype) for k, v in tensors.items()},
                 folder / "model.safetensors",
             )

@@ -1,4 +1,4 @@
-"""The folder of a saved task: its files, and how its configuration is read."""
+"""The folder of a saved task: its files, and the head that it needs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from kbert.errors import PluginError
 from kbert.errors import UnknownNameError
 from kbert.plugins import Registered
 from kbert.plugins import get_plugins
+from kbert.saved_config import CONFIG
+from kbert.saved_config import read_saved_config
 
-CONFIG = "kbert.json"
-WEIGHTS = "model.safetensors"
 VOCABULARY = "vocab.txt"
-
-# Version of the form of a saved folder.
-FORMAT = 1
 
 
 def check_target(path: Path) -> None:
@@ -31,6 +28,11 @@ def check_target(path: Path) -> None:
 
 
 def find_head(head: dict, path: Path) -> Registered:
+    """What the registry says of the head in a configuration.
+
+    Raises:
+        PluginError: the head's plugin is not installed.
+    """
     try:
         return get_plugins().heads.get(head["name"])
     except UnknownNameError as error:
@@ -41,23 +43,18 @@ def find_head(head: dict, path: Path) -> Registered:
         ) from error
 
 
-def read_config(path: Path) -> dict:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"Expected a folder that kbert saved. Received: {path.parent}, "
-            f"whose {path.name} cannot be read: {error}."
-        ) from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        received = config.get("format") if isinstance(config, dict) else config
-        raise CheckpointError(
-            f"Expected format {FORMAT} in {path}. Received: {received!r}. "
-            f"Install the kbert that saved it, or a later one."
-        )
-    return config
+def saved_head(path: str | Path) -> Registered:
+    """What the registry says of the head of a saved model.
+
+    Raises:
+        CheckpointError: the folder is missing or none that kbert saved.
+        PluginError: the head's plugin is not installed.
+    """
+    path = Path(path)
+    return find_head(read_saved_config(path)["head"], path)
 
 
 def write_json(value: Any, path: Path) -> None:
+    """Write a JSON file that people can read."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")

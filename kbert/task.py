@@ -19,6 +19,11 @@ from kbert.batching import length_batches
 from kbert.batching import static_shapes
 from kbert.batching import token_places
 from kbert.checkpoints import huggingface
+from kbert.checkpoints.safetensors_form import WEIGHTS
+from kbert.checkpoints.safetensors_form import open_tensors
+from kbert.checkpoints.safetensors_form import write_tensors
+from kbert.checkpoints.tensors import assign_tensors
+from kbert.checkpoints.tensors import build_backbone
 from kbert.data import encoded_parts
 from kbert.data import windows
 from kbert.errors import CheckpointError
@@ -27,15 +32,15 @@ from kbert.folders import new_folder
 from kbert.heads.base import Head
 from kbert.inference import compile_model
 from kbert.plugins import Registered
-from kbert.saved import CONFIG
-from kbert.saved import FORMAT
 from kbert.saved import VOCABULARY
-from kbert.saved import WEIGHTS
 from kbert.saved import check_target
 from kbert.saved import find_head
-from kbert.saved import read_config
 from kbert.saved import write_json
+from kbert.saved_config import CONFIG
+from kbert.saved_config import FORMAT
+from kbert.saved_config import read_saved_config
 from kbert.tokenizer import Tokenizer
+from kbert.untrusted import member
 from kbert.windows import Windows
 from kbert.windows import make_windows
 from kbert.windows import token_table
@@ -308,10 +313,10 @@ class Task:
             ).items()
         }
         tensors |= {
-            name: variable.numpy() for name, variable in self._head_weights()
+            name: variable.numpy() for name, variable in self.head_weights()
         }
         with new_folder(path, replace=True) as folder:
-            huggingface.write_tensors(tensors, folder / WEIGHTS)
+            write_tensors(tensors, folder / WEIGHTS)
             huggingface.write_config(self.backbone, folder)
             huggingface.write_tokenizer(
                 self.tokenizer.vocabulary, self.tokenizer.lowercase, folder
@@ -322,7 +327,8 @@ class Task:
     def write_more(self, folder: Path) -> None:
         """Write what a subclass keeps beside a model's usual files."""
 
-    def _head_weights(self) -> list[tuple[str, keras.Variable]]:
+    def head_weights(self) -> list[tuple[str, keras.Variable]]:
+        """The weights that the head has added, by name."""
         shared = {id(weight) for weight in self.backbone.weights}
         return [
             (f"head.{weight.path.replace('/', '.')}", weight)
@@ -357,42 +363,48 @@ class Task:
             PluginError: the head's plugin is not installed.
         """
         path = Path(path)
-        config = read_config(path / CONFIG)
+        config = read_saved_config(path)
+        tensors = open_tensors(member(path, WEIGHTS))
+        head = config["head"]
+        registered = find_head(head, path)
+        task = cls.__new__(cls)
+        backbone = build_backbone(
+            config["backbone"],
+            huggingface.canonical_tensors(tensors),
+            path / WEIGHTS,
+        )
+        # A head or a tokenizer refuses what it is given in its own way.
         try:
-            head = config["head"]
-            registered = find_head(head, path)
-            task = cls.__new__(cls)
             Task.__init__(
                 task,
                 head=registered.value(**head["config"]),
-                backbone=Backbone(**config["backbone"]),
+                backbone=backbone,
                 tokenizer=Tokenizer.from_file(
-                    path / VOCABULARY, **config["tokenizer"]
+                    member(path, VOCABULARY), **config["tokenizer"]
                 ),
                 registered=registered,
                 inputs=tuple(config["inputs"]),
                 max_length=config["max_length"],
                 training=config["training"],
             )
-        except (KeyError, TypeError) as error:
-            raise _wrong_config(path, error) from error
-        tensors = huggingface.read_tensors(path / WEIGHTS)
-        weights = task._head_weights()
-        wrong = [
-            name
-            for name, variable in weights
-            if name not in tensors
-            or tensors[name].shape != tuple(variable.shape)
-        ]
-        if wrong:
+        except (LookupError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"The weights in {path} do not fit its configuration: "
-                f"{', '.join(wrong)} missing or of another shape."
-            )
-        huggingface.assign_backbone(task.backbone, tensors, path / WEIGHTS)
-        for name, variable in weights:
-            variable.assign(tensors[name])
+                f"Expected a configuration as kbert {kbert.__version__} "
+                f"writes it in {path / CONFIG}. Received: one where "
+                f"{error!r} is wrong."
+            ) from error
+        assign_tensors(
+            ((name, variable, False) for name, variable in task.head_weights()),
+            tensors,
+            path / WEIGHTS,
+        )
         return task
+
+    def save_pretrained(self, path: str | Path, replace: bool = False) -> None:
+        """Write in Hugging Face form; see `kbert.export.huggingface`."""
+        from kbert.export.huggingface import save_task
+
+        save_task(self, path, replace)
 
     def export(self, path: str | Path, **options) -> Path:
         """Write a SavedModel; see `kbert.export.saved_model.export`."""
@@ -411,25 +423,3 @@ class Task:
             "backend": keras.backend.backend(),
             **facts,
         }
-
-
-def saved_head(path: str | Path) -> Registered:
-    """What the registry says of the head of a saved model.
-
-    Raises:
-        CheckpointError: the folder is missing or none that kbert saved.
-        PluginError: the head's plugin is not installed.
-    """
-    path = Path(path)
-    config = read_config(path / CONFIG)
-    try:
-        return find_head(config["head"], path)
-    except (KeyError, TypeError) as error:
-        raise _wrong_config(path, error) from error
-
-
-def _wrong_config(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"Expected a configuration as kbert {kbert.__version__} writes it in "
-        f"{path / CONFIG}. Received: one where {error!r} is wrong."
-    )

@@ -1,11 +1,22 @@
 """WordPiece vocabularies: their special tokens and their file, vocab.txt."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from kbert.errors import InputError
+from kbert.errors import UnsafeFileError
+from kbert.untrusted import read_limited
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+# The largest published one, LaBSE's, has 501,153.
+MAX_TOKENS = 2**19
+MAX_TOKEN_CHARACTERS = 1000
+MAX_BYTES = 32 * 2**20
+
+# No text holds them by the time that words are cut.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def read_vocabulary(path) -> list[str]:
@@ -13,9 +24,16 @@ def read_vocabulary(path) -> list[str]:
 
     Raises:
         InputError: the file is missing or not UTF-8.
+        UnsafeFileError: it is too large, or has too many lines.
     """
     try:
-        lines = Path(path).read_bytes().decode("utf-8").split("\n")
+        content = read_limited(Path(path), MAX_BYTES, "a vocabulary")
+        if (lines := content.count(b"\n")) > MAX_TOKENS:
+            raise UnsafeFileError(
+                f"Expected a vocabulary of at most {MAX_TOKENS:,} tokens in "
+                f"{path}. Received: {lines:,} lines. Do not use this file."
+            )
+        lines = content.decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"Cannot read the vocabulary {str(path)!r}: {error}. "
@@ -47,18 +65,30 @@ def index_vocabulary(vocabulary: Sequence[str]) -> dict[str, int]:
         if not isinstance(token, str) or not token or "\n" in token:
             raise InputError(
                 f"Line {number} of the vocabulary, expected a token. "
-                f"Received: {token!r}"
+                f"Received: {_short(token)}"
+            )
+        if len(token) > MAX_TOKEN_CHARACTERS or _CONTROL.search(token):
+            raise InputError(
+                f"Line {number} of the vocabulary, expected a token of at "
+                f"most {MAX_TOKEN_CHARACTERS} characters without control "
+                f"characters. Received: {_short(token)}"
             )
         if token in ids:
             raise InputError(
-                f"Line {number} of the vocabulary repeats {token!r} of line "
-                f"{ids[token] + 1}. Expected every token once."
+                f"Line {number} of the vocabulary repeats {_short(token)} of "
+                f"line {ids[token] + 1}. Expected every token once."
             )
         ids[token] = number - 1
     if missing := [t for t in SPECIAL_TOKENS if t not in ids]:
         raise InputError(
             f"The vocabulary lacks {', '.join(missing)}. Expected all of "
             f"{', '.join(SPECIAL_TOKENS)}. Received: {len(ids)} lines, the "
-            f"first {vocabulary[0]!r}."
+            f"first {_short(vocabulary[0])}."
         )
     return ids
+
+
+def _short(token: object) -> str:
+    # Escaped: a terminal would obey what is in a hostile one.
+    text = repr(token)
+    return text if len(text) <= 80 else f"{text[:80]}..."

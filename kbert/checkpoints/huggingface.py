@@ -1,20 +1,36 @@
-"""Hugging Face form of a BERT: config.json, model.safetensors, vocab.txt."""
+"""Hugging Face form: config.json, weights, vocabulary.
+
+BERT, and its kin where only names differ: DistilBERT (Sanh et al. 2019,
+arXiv:1910.01108), whose missing segment embeddings are zeros here, and
+ELECTRA (Clark et al. 2020, arXiv:2003.10555).
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from collections.abc import Iterator
+import re
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
-import safetensors
-from safetensors.numpy import save_file
 
 from kbert.backbone import Backbone
+from kbert.checkpoints import torch_form
+from kbert.checkpoints.configs import check_config
+from kbert.checkpoints.safetensors_form import INDEX
+from kbert.checkpoints.safetensors_form import WEIGHTS
+from kbert.checkpoints.safetensors_form import open_shards
+from kbert.checkpoints.safetensors_form import open_tensors
+from kbert.checkpoints.tensors import Named
+from kbert.checkpoints.tensors import Tensor
+from kbert.checkpoints.tensors import named_variables
 from kbert.errors import CheckpointError
+from kbert.untrusted import has_member
+from kbert.untrusted import member
+from kbert.untrusted import read_object
+from kbert.untrusted import short
 from kbert.vocabulary import write_vocabulary
 
 # Hugging Face's config.json key -> Backbone argument.
@@ -31,153 +47,163 @@ _CONFIG = {
     "type_vocab_size": "num_segments",
     "layer_norm_eps": "layer_norm_epsilon",
     "initializer_range": "initializer_range",
+    "embedding_size": "embedding_dim",
 }
 _REQUIRED = ("vocab_size", "num_hidden_layers", "hidden_size")
 
+# DistilBERT's key -> BERT's.
+_DISTILBERT_CONFIG = {
+    "dim": "hidden_size",
+    "n_layers": "num_hidden_layers",
+    "n_heads": "num_attention_heads",
+    "hidden_dim": "intermediate_size",
+    "activation": "hidden_act",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+}
+_DISTILBERT_NAMES = {
+    "attention.q_lin": "attention.self.query",
+    "attention.k_lin": "attention.self.key",
+    "attention.v_lin": "attention.self.value",
+    "attention.out_lin": "attention.output.dense",
+    "sa_layer_norm": "attention.output.LayerNorm",
+    "ffn.lin1": "intermediate.dense",
+    "ffn.lin2": "output.dense",
+    "output_layer_norm": "output.LayerNorm",
+}
 
-def read_config(folder: Path) -> dict:
+TYPES = ("bert", "distilbert", "electra")
+
+# Ways to compute that a config.json may ask for and kbert has not.
+_ONLY = {
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+}
+
+
+# === Configuration ===
+
+
+def read_config(folder: Path, name: str = "config.json") -> dict:
     """Backbone arguments from a folder's config.json.
 
     Raises:
-        CheckpointError: the file is missing or no JSON, or is not a BERT's.
+        CheckpointError: the file is missing or no JSON, is not a BERT's or
+            its kin's, or has values that no BERT has.
     """
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"Expected a BERT configuration in {path}. Received: {error}."
-        ) from error
-    if not isinstance(config, dict):
-        raise CheckpointError(
-            f"Expected a JSON object in {path}. Received: "
-            f"{type(config).__name__}."
-        )
+    path = member(folder, name)
+    config = read_object(path)
     kind = config.get("model_type", "bert")
-    if kind != "bert":
+    if kind not in TYPES:
         raise CheckpointError(
-            f"Expected model_type 'bert' in {path}. Received: {kind!r}. "
-            f"kbert reads BERT checkpoints only."
+            f"Expected one of the model types {', '.join(TYPES)} in {path}. "
+            f"Received: {short(kind)}. kbert reads BERT and its close kin only."
         )
+    for key, value in _ONLY.items():
+        if config.get(key, value) != value:
+            raise CheckpointError(
+                f"Expected {key} {value!r} in {path}. Received: "
+                f"{short(config[key])}. kbert computes BERT as its paper has "
+                f"it."
+            )
+    if kind == "distilbert":
+        config = {
+            _DISTILBERT_CONFIG.get(k, k): v for k, v in config.items()
+        } | {"type_vocab_size": 2}
     if missing := [key for key in _REQUIRED if key not in config]:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}.")
     hidden = config["hidden_size"]
-    config.setdefault("num_attention_heads", hidden // 64)
-    config.setdefault("intermediate_size", 4 * hidden)
-    return {ours: config[hf] for hf, ours in _CONFIG.items() if hf in config}
+    if type(hidden) is int:
+        config.setdefault("num_attention_heads", max(hidden // 64, 1))
+        config.setdefault("intermediate_size", 4 * hidden)
+    known = {ours: config[hf] for hf, ours in _CONFIG.items() if hf in config}
+    return check_config(known, path)
+
+
+def hf_config(backbone: Backbone) -> dict:
+    """A backbone's arguments under the names of `BertConfig`."""
+    config = {hf: backbone.config[ours] for hf, ours in _CONFIG.items()}
+    if config["embedding_size"] is None:
+        del config["embedding_size"]
+    return config
 
 
 def write_config(
-    backbone: Backbone, folder: Path, architecture: str = "BertModel"
+    backbone: Backbone, folder: Path, architecture: str = "BertModel", **more
 ) -> None:
     """Write a backbone's config.json in Hugging Face's form."""
-    config = {hf: backbone.config[ours] for hf, ours in _CONFIG.items()}
-    config = {"model_type": "bert", "architectures": [architecture], **config}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    config = {
+        "model_type": "bert",
+        "architectures": [architecture],
+        **hf_config(backbone),
+        **more,
+    }
+    text = json.dumps(config, indent=2, ensure_ascii=False)
+    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def write_tokenizer(
-    vocabulary: Sequence[str], lowercase: bool, folder: Path
+    vocabulary: Sequence[str], lowercase: bool, folder: Path, **more
 ) -> None:
     """Write vocab.txt and the tokenizer_config.json that says its case."""
     write_vocabulary(vocabulary, folder / "vocab.txt")
-    config = {"do_lower_case": lowercase, "tokenizer_class": "BertTokenizer"}
+    config = {
+        "do_lower_case": lowercase,
+        "tokenizer_class": "BertTokenizer",
+        **more,
+    }
     (folder / "tokenizer_config.json").write_text(
         json.dumps(config, indent=2) + "\n"
     )
 
 
-def dense(
-    name: str, layer: keras.layers.Dense
-) -> Iterator[tuple[str, keras.Variable, bool]]:
-    """The weights of a dense layer, as `named_variables` gives them."""
-    yield f"{name}.weight", layer.kernel, True
-    yield f"{name}.bias", layer.bias, False
+# === Tensors ===
 
 
-def norm(
-    name: str, layer: keras.layers.LayerNormalization
-) -> Iterator[tuple[str, keras.Variable, bool]]:
-    """The weights of a layer normalization, the same way."""
-    yield f"{name}.weight", layer.gamma, False
-    yield f"{name}.bias", layer.beta, False
-
-
-def named_variables(
-    backbone: Backbone,
-) -> Iterator[tuple[str, keras.Variable, bool]]:
-    """Every weight as `(name, variable, transposed)`.
-
-    The name is that of Hugging Face's `BertModel`; `transposed` says that
-    Torch keeps a dense kernel as (out, in) where Keras keeps (in, out).
-    """
-
-    e = backbone.embeddings
-    yield (
-        "embeddings.word_embeddings.weight",
-        e.token_embedding.embeddings,
-        False,
-    )
-    yield (
-        "embeddings.position_embeddings.weight",
-        e.position_embedding.embeddings,
-        False,
-    )
-    yield (
-        "embeddings.token_type_embeddings.weight",
-        e.segment_embedding.embeddings,
-        False,
-    )
-    yield from norm("embeddings.LayerNorm", e.norm)
-    for i, layer in enumerate(backbone.encoder):
-        name, attention = f"encoder.layer.{i}", layer.attention
-        yield from dense(f"{name}.attention.self.query", attention.query)
-        yield from dense(f"{name}.attention.self.key", attention.key)
-        yield from dense(f"{name}.attention.self.value", attention.value)
-        yield from dense(
-            f"{name}.attention.output.dense", attention.output_dense
-        )
-        yield from norm(
-            f"{name}.attention.output.LayerNorm", layer.attention_norm
-        )
-        yield from dense(f"{name}.intermediate.dense", layer.intermediate)
-        yield from dense(f"{name}.output.dense", layer.output_dense)
-        yield from norm(f"{name}.output.LayerNorm", layer.output_norm)
-    yield from dense("pooler.dense", backbone.pooler)
-
-
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """All tensors of a safetensors file, by name.
+def open_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a folder under `BertModel`'s names, and their file.
 
     Raises:
-        CheckpointError: the file is missing, truncated or corrupt.
+        CheckpointError: there is no file of weights, or it is corrupt.
     """
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, safetensors.SafetensorError, ValueError) as error:
-        raise CheckpointError(
-            f"Expected weights in safetensors form in {path}. Received a file "
-            f"that is missing, truncated or corrupt: {error}. Fetch or save "
-            f"it again."
-        ) from error
+    if has_member(folder, WEIGHTS):
+        name, tensors = WEIGHTS, open_tensors(member(folder, WEIGHTS))
+    elif has_member(folder, INDEX):
+        name, tensors = INDEX, open_shards(folder)
+    else:
+        name, tensors = torch_form.open_folder(folder)
+    return canonical_tensors(tensors), name
 
 
-def write_tensors(tensors: dict[str, np.ndarray], path: Path) -> None:
-    """Write tensors, by name, to a safetensors file.
+def canonical_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under the names of today's `BertModel`."""
+    found = {canonical(name): tensor for name, tensor in tensors.items()}
+    if any(name.startswith("distilbert.") for name in tensors) or any(
+        name.startswith("transformer.layer.") for name in tensors
+    ):
+        table = found.get("embeddings.word_embeddings.weight")
+        if table is not None and len(table.shape) == 2:
+            zeros = np.zeros((2, table.shape[1]), "float32")
+            found["embeddings.token_type_embeddings.weight"] = Tensor.of(zeros)
+    return found
 
-    Raises:
-        OSError: the file cannot be written, as on a full disk.
+
+def canonical(name: str) -> str:
+    """A tensor's name as today's `BertModel` spells it.
+
+    Without `bert.`, `electra.` or `distilbert.`, with `weight` and `bias` of
+    the older `gamma` and `beta`, and with BERT's parts of a layer.
     """
-    try:
-        save_file(
-            {k: np.asarray(v, order="C") for k, v in tensors.items()},
-            path,
-            metadata={"format": "pt"},  # Hugging Face asks for it.
-        )
-        path.chmod(0o644)  # Its 0600 would hide it from a server.
-    except safetensors.SafetensorError as error:
-        raise OSError(str(error)) from error
+    name = re.sub(r"^(bert|electra|distilbert)\.", "", name)
+    if found := re.fullmatch(r"transformer\.(layer\.\d+)\.(.+)\.(\w+)", name):
+        layer, part, kind = found.groups()
+        name = f"encoder.{layer}.{_DISTILBERT_NAMES.get(part, part)}.{kind}"
+    if name.endswith(".gamma"):
+        return name.removesuffix("gamma") + "weight"
+    if name.endswith(".beta"):
+        return name.removesuffix("beta") + "bias"
+    return name
 
 
 def backbone_tensors(backbone: Backbone) -> dict[str, np.ndarray]:
@@ -185,81 +211,13 @@ def backbone_tensors(backbone: Backbone) -> dict[str, np.ndarray]:
     return tensors_of(named_variables(backbone))
 
 
-def tensors_of(
-    named: Iterable[tuple[str, keras.Variable, bool]],
-) -> dict[str, np.ndarray]:
+def tensors_of(named: Sequence[Named]) -> dict[str, np.ndarray]:
     """Arrays of what `named_variables` and its like give."""
+
+    def array(variable: keras.Variable) -> np.ndarray:
+        return keras.ops.convert_to_numpy(variable)
+
     return {
-        name: variable.numpy().T if transposed else variable.numpy()
+        name: array(variable).T if transposed else array(variable)
         for name, variable, transposed in named
     }
-
-
-def assign_backbone(
-    backbone: Backbone, tensors: dict[str, np.ndarray], source: Path
-) -> None:
-    """Set a backbone's weights from tensors under Hugging Face's names.
-
-    A `bert.` before every name, and the older `gamma` and `beta`, are
-    understood. A missing pooler keeps its random weights, since checkpoints
-    made without NSP have none. Nothing is changed unless everything fits.
-
-    Raises:
-        CheckpointError: names every tensor that is missing or has another
-            shape than the configuration says.
-    """
-    assign_tensors(
-        named_variables(backbone),
-        {canonical(name): value for name, value in tensors.items()},
-        source,
-        optional="pooler.",
-    )
-
-
-def assign_tensors(
-    named: Iterable[tuple[str, keras.Variable, bool]],
-    tensors: dict[str, np.ndarray],
-    source: Path,
-    optional: str | None = None,
-) -> None:
-    """Set variables from tensors of the same names, all of them or none.
-
-    Args:
-        named: what `named_variables` and its like give.
-        tensors: arrays by name.
-        source: where they come from, for errors.
-        optional: how the names of those begin that may be missing.
-
-    Raises:
-        CheckpointError: as `assign_backbone`.
-    """
-    wrong, values = [], []
-    for name, variable, transposed in named:
-        if name not in tensors:
-            if optional is None or not name.startswith(optional):
-                wrong.append(f"{name} is missing")
-            continue
-        value = tensors[name].T if transposed else tensors[name]
-        if value.shape != tuple(variable.shape):
-            wrong.append(
-                f"{name} has shape {tensors[name].shape}, not "
-                f"{tuple(variable.shape)[:: -1 if transposed else 1]}"
-            )
-        values.append((variable, value))
-    if wrong:
-        raise CheckpointError(
-            f"The weights in {source} do not fit its configuration: "
-            f"{'; '.join(wrong)}."
-        )
-    for variable, value in values:
-        variable.assign(value)
-
-
-def canonical(name: str) -> str:
-    """A tensor's name without `bert.`, in today's spelling."""
-    name = name.removeprefix("bert.")
-    if name.endswith(".gamma"):
-        return name.removesuffix("gamma") + "weight"
-    if name.endswith(".beta"):
-        return name.removesuffix("beta") + "bias"
-    return name

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kbert.backbone import SIZES
 from kbert.backbone import Backbone
+from kbert.checkpoints import google
 from kbert.checkpoints import huggingface
+from kbert.checkpoints import kerashub
+from kbert.checkpoints import sentence_transformers
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checkpoints.presets import resolve
+from kbert.checkpoints.tensors import Tensor
+from kbert.checkpoints.tensors import build_backbone
+from kbert.checkpoints.vocabularies import looks_lowercase
+from kbert.checkpoints.vocabularies import open_vocabulary
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
+from kbert.untrusted import has_member
+from kbert.untrusted import member
+from kbert.untrusted import read_object
 from kbert.vocabulary import SPECIAL_TOKENS
 from kbert.vocabulary import read_vocabulary
 
@@ -27,7 +37,8 @@ if TYPE_CHECKING:
     from kbert.tokenizer import Tokenizer
 
 RANDOM = "random:"
-WEIGHTS = "model.safetensors"
+
+Weights = tuple[Mapping[str, Tensor], str]
 
 
 @dataclass(frozen=True)
@@ -35,16 +46,26 @@ class Checkpoint:
     """A vocabulary, a backbone's arguments, and where its weights are.
 
     Attributes:
+        form: `"huggingface"`, `"google"`, `"kerashub"` or `"random"`.
         vocabulary: sequence of `str`.
         lowercase: whether it is uncased.
         config: arguments of `kbert.Backbone`.
-        folder: where model.safetensors is; None for random weights.
+        folder: where the files are; None for random weights.
+        open_weights: gives the tensors, which are not read yet, under the
+            names of Hugging Face's `BertModel`, and the name of their file.
+        head_options: what the checkpoint says of a head, such as
+            `{"pooling": "cls"}`.
     """
 
+    form: str
     vocabulary: Sequence[str]
     lowercase: bool
     config: dict
-    folder: Path | None
+    folder: Path | None = None
+    open_weights: Callable[[], Weights] = field(
+        default=lambda: ({}, "nothing"), repr=False
+    )
+    head_options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -53,11 +74,9 @@ class Checkpoint:
 
         return Tokenizer(self.vocabulary, lowercase=self.lowercase)
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        """What model.safetensors holds; nothing for random weights."""
-        if self.folder is None:
-            return {}
-        return huggingface.read_tensors(self.folder / WEIGHTS)
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The tensors of the file; none for random weights."""
+        return self.open_weights()[0]
 
     def build(self, **overrides) -> Backbone:
         """The backbone with its weights.
@@ -65,13 +84,17 @@ class Checkpoint:
         Args:
             **overrides: arguments of `kbert.Backbone` to replace, such as
                 `dropout` or `output_attentions`.
+
+        Raises:
+            CheckpointError: names every tensor that is missing, has another
+                shape, or is not in the configuration; nothing is built then.
         """
-        backbone = Backbone(**(self.config | overrides))
-        if self.folder is not None:
-            huggingface.assign_backbone(
-                backbone, self.tensors(), self.folder / WEIGHTS
-            )
-        return backbone
+        if self.folder is None:
+            return Backbone(**(self.config | overrides))
+        tensors, name = self.open_weights()
+        return build_backbone(
+            self.config, tensors, self.folder / name, **overrides
+        )
 
 
 def open_checkpoint(
@@ -79,13 +102,22 @@ def open_checkpoint(
     vocabulary: str | os.PathLike | Sequence[str] | None = None,
     lowercase: bool = True,
 ) -> Checkpoint:
-    """Open a preset, a folder in Hugging Face form, or a random backbone.
+    """Open a checkpoint by a name or by its folder.
 
     Args:
-        preset: a preset's name; a folder with config.json,
-            model.safetensors and vocab.txt; or `"random:SIZE"` for random
-            weights, with a size of `Backbone.from_size` or such as
-            `"random:2x128"`, layers by hidden size.
+        preset: one of
+
+            - a preset's name, see `kbert presets`;
+            - a folder in Hugging Face form, sentence-transformers' too;
+            - a folder with bert_config.json, vocab.txt and a TensorFlow
+              checkpoint of Google's BERT or of the Model Garden;
+            - a folder of a KerasHub preset;
+            - `"owner/name"`, a repository of the Hugging Face Hub, and
+              `"owner/name@revision"`;
+            - `"kerashub:NAME"`, a preset of KerasHub;
+            - `"random:SIZE"` for random weights, with a size of
+              `Backbone.from_size` or such as `"random:2x128"`, layers by
+              hidden size.
         vocabulary: of a random backbone, its vocab.txt or its tokens; without
             it the tokens are single ASCII characters.
         lowercase: whether that vocabulary is uncased.
@@ -94,6 +126,8 @@ def open_checkpoint(
         UnknownNameError: nothing is registered under the name.
         CheckpointError: the folder's files are missing, corrupt, or do not
             fit each other.
+        UnsafeFileError: a file leads out of the folder, holds code, or asks
+            for too much.
         ConfigError: a vocabulary is given for a preset that has its own.
     """
     name = os.fspath(preset)
@@ -104,22 +138,96 @@ def open_checkpoint(
             f"`vocabulary` goes with preset='{RANDOM}SIZE' only. Received: "
             f"preset={name!r}, which has its own."
         )
-    folder = resolve(preset)
-    config = huggingface.read_config(folder)
-    tokens = read_vocabulary(folder / "vocab.txt")
-    if len(tokens) > config["vocabulary_size"]:
+    checkpoint = open_folder(resolve(preset))
+    tokens, size = checkpoint.vocabulary, checkpoint.config["vocabulary_size"]
+    if len(tokens) > size:
         raise CheckpointError(
-            f"Expected at most {config['vocabulary_size']} tokens, the "
-            f"embeddings in {folder}. Received: {len(tokens)} in vocab.txt. "
+            f"Expected at most {size} tokens, the embeddings in "
+            f"{checkpoint.folder}. Received: {len(tokens)} in its vocabulary. "
             f"The files belong to different models."
         )
-    return Checkpoint(tokens, _is_lowercase(folder, tokens), config, folder)
+    return checkpoint
+
+
+def open_folder(folder: Path) -> Checkpoint:
+    """Open a folder of whatever form; see `open_checkpoint`."""
+    open_form = {
+        "huggingface": _open_huggingface,
+        "google": _open_google,
+        "kerashub": _open_kerashub,
+    }[detect(folder)]
+    return open_form(folder)
+
+
+def detect(folder: Path) -> str:
+    """The form of a folder's files.
+
+    Returns:
+        `"huggingface"`, `"google"` or `"kerashub"`.
+
+    Raises:
+        CheckpointError: it has none of the forms.
+    """
+    if has_member(folder, google.CONFIG) and google.find(folder):
+        return "google"
+    if has_member(folder, "config.json"):
+        config = read_object(member(folder, "config.json"))
+        return "kerashub" if kerashub.is_preset(config) else "huggingface"
+    if has_member(folder, sentence_transformers.MODULES):
+        return "huggingface"
+    raise CheckpointError(
+        f"Expected a checkpoint in {folder}: config.json, model.safetensors "
+        f"and vocab.txt, a KerasHub preset, or bert_config.json beside a "
+        f"TensorFlow checkpoint. Received a folder without config.json. "
+        f"Complete it or give another folder."
+    )
+
+
+def _open_huggingface(folder: Path) -> Checkpoint:
+    pooling = sentence_transformers.read_pooling(folder)
+    inner = sentence_transformers.model_folder(folder)
+    config = huggingface.read_config(inner)
+    return Checkpoint(
+        "huggingface",
+        *open_vocabulary(inner),
+        config,
+        inner,
+        lambda: huggingface.open_weights(inner),
+        {} if pooling is None else {"pooling": pooling},
+    )
+
+
+def _open_google(folder: Path) -> Checkpoint:
+    config = google.read_config(folder)
+    return Checkpoint(
+        "google",
+        *open_vocabulary(folder),
+        config,
+        folder,
+        lambda: google.open_weights(folder, config),
+    )
+
+
+def _open_kerashub(folder: Path) -> Checkpoint:
+    config = kerashub.read_config(folder)
+    tokens = read_vocabulary(member(folder, kerashub.VOCABULARY))
+    lowercase = kerashub.read_lowercase(folder)
+    if lowercase is None:
+        lowercase = looks_lowercase(tokens)
+    return Checkpoint(
+        "kerashub",
+        tokens,
+        lowercase,
+        config,
+        folder,
+        lambda: kerashub.open_weights(folder),
+    )
 
 
 def load_backbone(
     preset: str | os.PathLike = DEFAULT_PRESET, **overrides
 ) -> Backbone:
-    """The backbone of a preset or a folder, with its weights.
+    """The backbone of a checkpoint of any form, with its weights.
 
     Args:
         preset: see `kbert.checkpoints.loading.open_checkpoint`.
@@ -143,7 +251,7 @@ def _random(size, vocabulary, lowercase) -> Checkpoint:
     else:
         tokens = vocabulary
     config = _size(size) | {"vocabulary_size": len(tokens)}
-    return Checkpoint(tokens, lowercase, config, None)
+    return Checkpoint("random", tokens, lowercase, config)
 
 
 def _size(size: str) -> dict:
@@ -152,22 +260,3 @@ def _size(size: str) -> dict:
     if size not in SIZES:
         raise UnknownNameError("size of a random preset", size, SIZES)
     return Backbone.size_config(size)
-
-
-def _is_lowercase(folder: Path, vocabulary: Sequence[str]) -> bool:
-    """As tokenizer_config.json says, else as the vocabulary looks."""
-    path = folder / "tokenizer_config.json"
-    if path.is_file():
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-            if "do_lower_case" in config:
-                return bool(config["do_lower_case"])
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(
-                f"Expected a JSON object in {path}. Received: {error}."
-            ) from error
-    return not any(
-        token.isascii() and token != token.lower()
-        for token in vocabulary
-        if token not in SPECIAL_TOKENS and not token.startswith("[unused")
-    )

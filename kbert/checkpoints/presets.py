@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 
+from kbert.checkpoints import hub
+from kbert.checkpoints import kerashub
 from kbert.checkpoints.mirrors import Mirror
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
@@ -100,18 +102,21 @@ class Preset:
 
 
 def resolve(preset: str | os.PathLike) -> Path:
-    """The folder of a checkpoint, fetched first if it is a preset's name.
+    """The folder of a checkpoint, fetched first if it is a name.
 
     A folder that exists goes before a preset of the same name. Presets are
-    kept in `$KBERT_HOME/presets`, by default `~/.cache/kbert/presets`.
+    kept in `$KBERT_HOME/presets`, by default `~/.cache/kbert/presets`;
+    repositories of the Hugging Face Hub and presets of KerasHub in the caches
+    of those.
 
     Args:
-        preset: a registered preset's name, or a folder that holds
-            config.json, model.safetensors and vocab.txt.
+        preset: a folder; a registered preset's name; `"owner/name"` or
+            `"owner/name@revision"`, a repository of the Hugging Face Hub;
+            `"kerashub:NAME"`, a preset of KerasHub.
 
     Raises:
-        CheckpointError: the folder does not exist or lacks a file, or the
-            cache cannot be written.
+        CheckpointError: the folder does not exist, or the cache cannot be
+            written.
         DownloadError: no mirror gave the expected files.
         UnknownNameError: nothing is registered under the name.
 
@@ -123,10 +128,14 @@ def resolve(preset: str | os.PathLike) -> Path:
     name = os.fspath(preset)
     folder = Path(name).expanduser()
     if name and folder.is_dir():
-        return _check_folder(folder)
+        return folder
     known = dict(get_plugins().presets.items())
     if name in known:
         return _cached(known[name].value)
+    if isinstance(preset, str) and name.startswith(kerashub.SCHEME):
+        return kerashub.fetch(name.removeprefix(kerashub.SCHEME))
+    if isinstance(preset, str) and hub.is_repository(name):
+        return hub.fetch(name)
     if not isinstance(preset, str) or name[:1] in (".", "~") or "/" in name:
         raise CheckpointError(
             "Expected a folder that holds a checkpoint, or a preset's name. "
@@ -134,19 +143,12 @@ def resolve(preset: str | os.PathLike) -> Path:
             f"path, or use one of the presets: {', '.join(sorted(known))}."
         )
     raise UnknownNameError(
-        "preset", name, known, f"No folder {name!r} exists either."
+        "preset",
+        name,
+        known,
+        f"No folder {name!r} exists either. Repositories of the Hugging Face "
+        f"Hub are owner/name, presets of KerasHub {kerashub.SCHEME}NAME.",
     )
-
-
-def _check_folder(folder: Path) -> Path:
-    missing = [n for n in REQUIRED_FILES if not (folder / n).is_file()]
-    if missing:
-        raise CheckpointError(
-            f"Expected {', '.join(REQUIRED_FILES)} in the folder {folder}. "
-            f"Received a folder without {', '.join(missing)}. Complete it or "
-            "give another folder."
-        )
-    return folder
 
 
 # === Cache ===

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from kbert.checkpoints.huggingface import assign_tensors
-from kbert.checkpoints.huggingface import canonical
-from kbert.checkpoints.huggingface import dense
-from kbert.checkpoints.huggingface import norm
 from kbert.checkpoints.huggingface import tensors_of
+from kbert.checkpoints.tensors import Tensor
+from kbert.checkpoints.tensors import assign_tensors
+from kbert.checkpoints.tensors import dense
+from kbert.checkpoints.tensors import norm
 
 # Head of the pretraining model -> what its tensors' names begin with.
 PREFIXES = {
@@ -51,13 +52,13 @@ def head_tensors(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def assign_heads(
-    model: keras.Model, tensors: dict[str, np.ndarray], source: Path
+    model: keras.Model, tensors: Mapping[str, Tensor], source: Path | str
 ) -> list[str]:
     """Set the heads of a pretraining model that a checkpoint has.
 
     Args:
         model: of `kbert.pretraining.heads.pretraining_model`.
-        tensors: arrays under Hugging Face's names.
+        tensors: those of a checkpoint, see `Checkpoint.tensors`.
         source: where they come from, for errors.
 
     Returns:
@@ -66,7 +67,6 @@ def assign_heads(
     Raises:
         CheckpointError: a head is there in part or in another shape.
     """
-    tensors = {canonical(name): value for name, value in tensors.items()}
     found = [
         layer
         for layer in _heads(model)

@@ -22,6 +22,7 @@ from kbert.data import as_labels
 from kbert.data import as_texts
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.heads.forms import TransformersForm
 
 if TYPE_CHECKING:
     from kbert.windows import Windows
@@ -268,6 +269,14 @@ class Head:
             answers: what `serve`, or `finish`, gives for the validation data.
             targets: what `encode` gives for its labels.
         """
+
+    def transformers_form(self) -> TransformersForm | None:
+        """The class of transformers that computes the same outputs.
+
+        Returns:
+            None if there is none, as the base class says.
+        """
+        return None
 
     def report(
         self, answers: dict[str, np.ndarray], targets: Any

@@ -11,6 +11,7 @@ from keras import ops
 from kbert.errors import ConfigError
 from kbert.heads.base import Head
 from kbert.heads.base import mean_pool
+from kbert.heads.forms import TransformersForm
 
 
 class ClassificationHead(Head):
@@ -92,6 +93,15 @@ class ClassificationHead(Head):
             "score": ops.max(probabilities, axis=-1),  # (B,)
             "probabilities": probabilities,
         }
+
+    def transformers_form(self) -> TransformersForm | None:
+        if self.pooling == "mean":
+            return None  # No class of transformers for BERT pools so.
+        return TransformersForm(
+            "BertForSequenceClassification",
+            {"logits": "classifier"},
+            linear_pooler=self.pooling == "cls",
+        )
 
     def report(self, answers: dict, targets: np.ndarray) -> dict[str, Any]:
         # Imported here: scikit-learn costs a second, which `--help` and

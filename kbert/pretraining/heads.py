@@ -28,8 +28,8 @@ class MaskedLanguageHead(keras.layers.Layer):
     run_pretraining.py.
 
     Args:
-        token_embedding: `keras.layers.Embedding`, `(V, H)`, whose weights are
-            shared.
+        token_embedding: `keras.layers.Embedding`, `(V, E)`, whose weights are
+            shared; E is H unless the backbone has an `embedding_dim`.
         activation: a key of `kbert.layers.ACTIVATIONS`.
         layer_norm_epsilon: float.
         initializer_range: standard deviation of the initial weights.
@@ -55,11 +55,11 @@ class MaskedLanguageHead(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.token_embedding = token_embedding
-        self.hidden_dim = token_embedding.output_dim
+        self.embedding_dim = token_embedding.output_dim
         self.activation = activation
         self.initializer_range = initializer_range
         self.dense = keras.layers.Dense(
-            self.hidden_dim,
+            self.embedding_dim,
             activation=ACTIVATIONS[activation],
             kernel_initializer=kernel_initializer(initializer_range),
             dtype=self.dtype_policy,
@@ -70,8 +70,8 @@ class MaskedLanguageHead(keras.layers.Layer):
         )
 
     def build(self, x_shape, positions_shape):
-        self.dense.build((None, None, self.hidden_dim))
-        self.norm.build((None, None, self.hidden_dim))
+        self.dense.build(x_shape)
+        self.norm.build((None, None, self.embedding_dim))
         self.bias = self.add_weight(
             shape=(self.token_embedding.input_dim,),
             initializer="zeros",
@@ -82,11 +82,11 @@ class MaskedLanguageHead(keras.layers.Layer):
     def call(self, x, positions):
         # Only hidden tokens meet the vocabulary: that is most of the work.
         rows, length = ops.shape(x)[0], ops.shape(x)[1]
-        flat = ops.reshape(x, (-1, self.hidden_dim))  # (B * T, H)
+        flat = ops.reshape(x, (-1, x.shape[-1]))  # (B * T, H)
         places = positions + length * ops.arange(rows)[:, None]  # (B, P)
         x = ops.take(flat, places, axis=0)  # (B, P, H)
-        x = self.norm(self.dense(x))
-        table = ops.cast(self.token_embedding.embeddings, x.dtype)  # (V, H)
+        x = self.norm(self.dense(x))  # (B, P, E)
+        table = ops.cast(self.token_embedding.embeddings, x.dtype)  # (V, E)
         logits = ops.matmul(x, ops.transpose(table)) + self.bias  # (B, P, V)
         return ops.cast(logits, "float32")
 

@@ -21,8 +21,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kbert.checkpoints.huggingface import read_tensors
-from kbert.checkpoints.huggingface import write_tensors
+from kbert.checkpoints.safetensors_form import read_tensors
+from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.folders import file_digest

@@ -9,6 +9,10 @@ import pytest
 
 import kbert
 from kbert.checkpoints import huggingface
+from kbert.checkpoints.safetensors_form import read_tensors
+from kbert.checkpoints.tensors import Tensor
+from kbert.checkpoints.tensors import backbone_shapes
+from kbert.checkpoints.tensors import build_backbone
 from kbert.errors import CheckpointError
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "huggingface"
@@ -38,19 +42,30 @@ def test_follows_the_configuration(folder):
 
 def test_names_round_trip():
     backbone = kbert.load_backbone(FOLDER)
-    read = huggingface.read_tensors(FOLDER / "model.safetensors")
+    read = read_tensors(FOLDER / "model.safetensors")
     written = huggingface.backbone_tensors(backbone)
     assert set(written) == set(read)
     for name, value in written.items():
         np.testing.assert_array_equal(value, read[name])
 
 
+def build(tensors, **config):
+    """A backbone of arrays under any of Hugging Face's names."""
+    tensors = {name: Tensor.of(value) for name, value in tensors.items()}
+    return build_backbone(
+        huggingface.read_config(FOLDER) | config,
+        huggingface.canonical_tensors(tensors),
+        FOLDER,
+    )
+
+
 @pytest.mark.parametrize("form", ["prefix", "gamma and beta"])
 def test_other_names_are_understood(form):
-    tensors = huggingface.read_tensors(FOLDER / "model.safetensors")
+    tensors = read_tensors(FOLDER / "model.safetensors")
     if form == "prefix":
         renamed = {f"bert.{name}": value for name, value in tensors.items()}
         renamed["cls.predictions.bias"] = np.zeros(3)
+        renamed["bert.embeddings.position_ids"] = np.arange(32)[None]
     else:
         renamed = {
             name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
@@ -58,33 +73,58 @@ def test_other_names_are_understood(form):
             ): value
             for name, value in tensors.items()
         }
-    backbone = kbert.Backbone(**huggingface.read_config(FOLDER))
-    huggingface.assign_backbone(backbone, renamed, FOLDER)
+    backbone = build(renamed)
     for name, value in huggingface.backbone_tensors(backbone).items():
         np.testing.assert_array_equal(value, tensors[name])
 
 
-def test_everything_wrong_is_named_and_nothing_changed():
-    tensors = huggingface.read_tensors(FOLDER / "model.safetensors")
+def test_everything_wrong_is_named_before_anything_is_built(monkeypatch):
+    monkeypatch.setattr("kbert.checkpoints.tensors.Backbone", None)
+    tensors = read_tensors(FOLDER / "model.safetensors")
     del tensors["embeddings.LayerNorm.bias"]
     tensors["encoder.layer.1.output.dense.weight"] = np.zeros((3, 2))
-    backbone = kbert.Backbone(**huggingface.read_config(FOLDER))
-    before = backbone.get_weights()
+    tensors["encoder.layer.2.output.dense.bias"] = np.zeros(2)
+    tensors["classifier.weight"] = np.zeros((3, 2))  # A head's.
     with pytest.raises(CheckpointError) as error:
-        huggingface.assign_backbone(backbone, tensors, FOLDER)
-    assert "embeddings.LayerNorm.bias is missing" in str(error.value)
-    assert "output.dense.weight has shape (3, 2), not (32, 64)" in str(
-        error.value
+        build(tensors)
+    assert str(error.value).partition("configuration: ")[2] == (
+        "embeddings.LayerNorm.bias is missing; "
+        "encoder.layer.1.output.dense.weight has shape (3, 2), not (32, 64); "
+        "encoder.layer.2.output.dense.bias is not in the configuration."
     )
-    for a, b in zip(before, backbone.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_pooler_may_be_missing():
-    tensors = huggingface.read_tensors(FOLDER / "model.safetensors")
+    tensors = read_tensors(FOLDER / "model.safetensors")
     kept = {k: v for k, v in tensors.items() if not k.startswith("pooler")}
-    backbone = kbert.Backbone(**huggingface.read_config(FOLDER))
-    huggingface.assign_backbone(backbone, kept, FOLDER)
+    kernel = build(kept).pooler.get_weights()[0]
+    assert 0.2 < kernel.std() < 0.4  # Random, as the configuration says.
+    assert not np.allclose(kernel.T, tensors["pooler.dense.weight"])
+
+
+@pytest.mark.parametrize("embedding_dim", [None, 8])
+def test_shapes_are_those_of_a_built_backbone(embedding_dim):
+    config = huggingface.read_config(FOLDER)
+    config["embedding_dim"] = embedding_dim
+    written = huggingface.backbone_tensors(kbert.Backbone(**config))
+    shapes = {name: value.shape for name, value in written.items()}
+    assert list(shapes.items()) == list(backbone_shapes(config).items())
+    again = build(written, **config)
+    for name, value in huggingface.backbone_tensors(again).items():
+        np.testing.assert_array_equal(value, written[name])
+
+
+def test_layers_can_be_left_out():
+    backbone = kbert.load_backbone(FOLDER, num_layers=1)
+    assert len(backbone.encoder) == 1
+
+
+def test_half_precision_becomes_float32():
+    tensors = read_tensors(FOLDER / "model.safetensors")
+    halves = {k: v.astype("float16") for k, v in tensors.items()}
+    for name, value in huggingface.backbone_tensors(build(halves)).items():
+        assert value.dtype == "float32"
+        np.testing.assert_array_equal(value, halves[name])
 
 
 @pytest.mark.parametrize(
@@ -92,7 +132,9 @@ def test_pooler_may_be_missing():
     [
         ("{", "Expecting property name"),
         ("[]", "JSON object"),
-        ('{"model_type": "roberta"}', "'roberta'"),
+        ('{"model_type": "roberta"}', "bert, distilbert, electra.*'roberta'"),
+        ('{"is_decoder": true}', "is_decoder"),
+        ('{"position_embedding_type": "relative_key"}', "'relative_key'"),
         ('{"vocab_size": 9}', "lacks num_hidden_layers, hidden_size"),
     ],
 )

@@ -1,0 +1,204 @@
+"""KerasHub's presets, by name and from a folder.
+
+    config.json, tokenizer.json, assets/tokenizer/vocabulary.txt,
+    model.weights.h5, or model.weights.json and model_00000.weights.h5 ...
+
+A folder is read here and not by keras_hub: its configurations can name any
+class that Keras knows. Only fetching by name takes keras_hub.
+
+Reference: keras_hub/src/models/bert/bert_backbone.py.
+
+Departures: keras_hub lower-cases without stripping accents unless its
+configuration says so; kbert always strips them in uncased vocabularies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from kbert.checkpoints.configs import check_config
+from kbert.checkpoints.hdf5 import open_arrays
+from kbert.checkpoints.tensors import Tensor
+from kbert.errors import CheckpointError
+from kbert.errors import DownloadError
+from kbert.errors import UnknownNameError
+from kbert.untrusted import has_member
+from kbert.untrusted import member
+from kbert.untrusted import read_object
+from kbert.untrusted import short
+
+SCHEME = "kerashub:"
+CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
+VOCABULARY = "assets/tokenizer/vocabulary.txt"
+WEIGHTS = "model.weights.h5"
+INDEX = "model.weights.json"
+
+BACKBONE = "keras_hub>BertBackbone"
+
+_ARGUMENTS = (
+    *("vocabulary_size", "num_layers", "num_heads", "hidden_dim"),
+    *("intermediate_dim", "dropout", "max_sequence_length", "num_segments"),
+)
+# What keras_hub fixes.
+_FIXED = {"activation": "gelu_new", "layer_norm_epsilon": 1e-12}
+
+# Names of layers -> Hugging Face's.
+_LAYERS = {
+    "token_embedding": "embeddings.word_embeddings",
+    "position_embedding": "embeddings.position_embeddings",
+    "segment_embedding": "embeddings.token_type_embeddings",
+    "embeddings_layer_norm": "embeddings.LayerNorm",
+    "pooled_dense": "pooler.dense",
+}
+_PARTS = {
+    "self_attention_layer/query": "attention.self.query",
+    "self_attention_layer/key": "attention.self.key",
+    "self_attention_layer/value": "attention.self.value",
+    "self_attention_layer/attention_output": "attention.output.dense",
+    "self_attention_layer_norm": "attention.output.LayerNorm",
+    "feedforward_intermediate_dense": "intermediate.dense",
+    "feedforward_output_dense": "output.dense",
+    "feedforward_layer_norm": "output.LayerNorm",
+    # Where a file names no layers, the attributes that hold them.
+    "self_attention_layer/query_dense": "attention.self.query",
+    "self_attention_layer/key_dense": "attention.self.key",
+    "self_attention_layer/value_dense": "attention.self.value",
+    "self_attention_layer/output_dense": "attention.output.dense",
+}
+
+
+def is_preset(config: dict) -> bool:
+    """Whether a config.json is one that keras_hub wrote."""
+    return "registered_name" in config or "class_name" in config
+
+
+def read_config(folder: Path) -> dict:
+    """Backbone arguments from a preset's config.json.
+
+    Raises:
+        CheckpointError: it is missing or corrupt, or not a BERT's.
+    """
+    path = member(folder, CONFIG)
+    config = read_object(path)
+    name = config.get("registered_name")
+    if name != BACKBONE:
+        raise CheckpointError(
+            f"Expected a preset of {BACKBONE} in {path}. Received: "
+            f"{short(name)}. kbert reads KerasHub's BERT only, and makes no "
+            f"other class."
+        )
+    arguments = config.get("config")
+    if not isinstance(arguments, dict):
+        raise CheckpointError(f"Expected `config`, an object, in {path}.")
+    known = {k: arguments[k] for k in _ARGUMENTS if k in arguments}
+    if missing := [k for k in _ARGUMENTS[:5] if k not in known]:
+        raise CheckpointError(f"{path} lacks {', '.join(missing)}.")
+    return check_config(known | _FIXED, path)
+
+
+def read_lowercase(folder: Path) -> bool | None:
+    """Whether the tokenizer lower-cases; None if the preset has none."""
+    if not has_member(folder, TOKENIZER):
+        return None
+    config = read_object(member(folder, TOKENIZER)).get("config")
+    value = config.get("lowercase") if isinstance(config, dict) else None
+    return value if isinstance(value, bool) else None
+
+
+def open_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a folder under `BertModel`'s names, and their file.
+
+    Raises:
+        CheckpointError: a file is missing or corrupt.
+        UnsafeFileError: a file refers to others, or asks for too much.
+    """
+    config = read_config(folder)
+    if has_member(folder, WEIGHTS):
+        return _open([member(folder, WEIGHTS)], config), WEIGHTS
+    table = read_object(member(folder, INDEX)).get("weight_map")
+    names = set()
+    for value in table.values() if isinstance(table, dict) else ():
+        names.update([value] if isinstance(value, str) else value or ())
+    if not names or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(
+            f"Expected a `weight_map` of weights to files in "
+            f"{folder / INDEX}. Received: something else. Fetch it again."
+        )
+    return _open([member(folder, n) for n in sorted(names)], config), INDEX
+
+
+def _open(paths: list[Path], config: dict) -> dict[str, Tensor]:
+    files = [open_arrays(path) for path in paths]
+    # A file that continues a layer need not repeat its name.
+    names = {k: v for file in files for k, v in file.names.items()}
+    found = {}
+    for file in files:
+        for place, tensor in file.tensors.items():
+            if known := _name(place, names):
+                found[known] = _flat(known, tensor, config)
+    return found
+
+
+def _name(place: str, names: Mapping[str, str]) -> str | None:
+    """Hugging Face's name of the array at a place such as
+
+    /layers/transformer_encoder_1/_feedforward_layer_norm/vars/0
+    """
+    # Before Keras 3.5, the first part was _layer_checkpoint_dependencies.
+    parts = place.split("/")
+    *groups, number = (
+        names.get("/".join(parts[:i]), parts[i - 1]).lstrip("_")
+        for i in range(3, len(parts) + 1)
+        if parts[i - 1] != "vars"
+    )
+    kind = {"0": "weight", "1": "bias"}.get(number)
+    if not groups or kind is None:
+        return None
+    first, *rest = groups
+    if first in _LAYERS:
+        return f"{_LAYERS[first]}.{kind}"
+    found = re.fullmatch(r"transformer_layer_(\d+)", first)
+    part = _PARTS.get("/".join(rest))
+    if found is None or part is None:
+        return None
+    return f"encoder.layer.{found[1]}.{part}.{kind}"
+
+
+def _flat(known: str, tensor: Tensor, config: dict) -> Tensor:
+    """Heads side by side, and kernels as Torch has them."""
+    hidden = config["hidden_dim"]
+    if "attention.self" in known or "attention.output.dense" in known:
+        if known.endswith(".bias"):
+            return tensor.reshape(hidden)
+        return tensor.reshape(hidden, hidden).T
+    return tensor.T if "dense.weight" in known else tensor
+
+
+def fetch(name: str) -> Path:
+    """The folder of a preset of keras_hub, fetched by it.
+
+    Raises:
+        UnknownNameError: keras_hub has no BERT of that name.
+        DownloadError: it cannot be fetched.
+    """
+    from kbert.quiet import import_tensorflow
+
+    import_tensorflow()
+    import kagglehub
+    from keras_hub.models import BertBackbone
+
+    presets = BertBackbone.presets
+    if name not in presets:
+        raise UnknownNameError("KerasHub preset of BERT", name, presets)
+    handle = presets[name]["kaggle_handle"].removeprefix("kaggle://")
+    try:
+        return Path(kagglehub.model_download(handle))
+    except Exception as error:  # It raises what its transport does.
+        raise DownloadError(
+            f"Expected to fetch the KerasHub preset {name!r} from {handle}. "
+            f"Received: {type(error).__name__}: {error}. Fetch it where there "
+            f"is a network, and give its folder."
+        ) from error

@@ -1,0 +1,139 @@
+"""Export in Hugging Face form: config.json, model.safetensors, tokenizer.
+
+What is written loads with `AutoModel...` and `AutoTokenizer`, without code of
+its own (`trust_remote_code` is not needed).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kbert.checkpoints import huggingface
+from kbert.checkpoints.safetensors_form import WEIGHTS
+from kbert.checkpoints.safetensors_form import write_tensors
+from kbert.errors import ExportError
+from kbert.folders import new_folder
+from kbert.heads.forms import TransformersForm
+
+if TYPE_CHECKING:
+    from kbert.backbone import Backbone
+    from kbert.task import Task
+    from kbert.tokenizer import Tokenizer
+
+# tanh(x) is x to float32's rounding where x is this small.
+_SMALL = 1e-4
+
+
+def save_backbone(
+    backbone: Backbone,
+    path: str | Path,
+    tokenizer: Tokenizer | None = None,
+    replace: bool = False,
+) -> None:
+    """Write a backbone as `BertModel`, or with its own embedding size as
+    `ElectraModel`, which has no pooler.
+
+    Args:
+        backbone: `kbert.Backbone`.
+        path: the folder to make.
+        tokenizer: written beside it, if given.
+        replace: whether an existing folder gives way.
+
+    Raises:
+        CheckpointError: the folder exists, or cannot be written.
+    """
+    tensors = huggingface.backbone_tensors(backbone)
+    architecture, more = "BertModel", {}
+    if backbone.embeddings.projection is not None:
+        architecture, more = "ElectraModel", {"model_type": "electra"}
+        tensors = {k: v for k, v in tensors.items() if "pooler" not in k}
+    with new_folder(Path(path), replace) as folder:
+        huggingface.write_config(backbone, folder, architecture, **more)
+        write_tensors(tensors, folder / WEIGHTS)
+        if tokenizer is not None:
+            limit = backbone.config["max_sequence_length"]
+            _write_tokenizer(tokenizer, limit, folder)
+
+
+def save_task(task: Task, path: str | Path, replace: bool = False) -> None:
+    """Write a model with its head, as the class that the head names.
+
+    Args:
+        task: a task that has a model.
+        path: the folder to make.
+        replace: whether an existing folder gives way.
+
+    Raises:
+        ExportError: transformers has no class that computes the head.
+        CheckpointError: the folder exists, or cannot be written.
+    """
+    form = _form(task)
+    tensors = {
+        f"bert.{name}": value
+        for name, value in huggingface.backbone_tensors(task.backbone).items()
+    }
+    scale = 1.0
+    if form.linear_pooler:
+        size = task.backbone.config["hidden_dim"]
+        eye = np.eye(size, dtype="float32")
+        tensors["bert.pooler.dense.weight"] = _SMALL * eye
+        tensors["bert.pooler.dense.bias"] = np.zeros(size, "float32")
+        scale = 1 / _SMALL
+    weights = dict(task.head_weights())
+    for ours, theirs in form.layers.items():
+        kernel = weights[f"head.{ours}.kernel"].numpy()
+        tensors[f"{theirs}.weight"] = (kernel * scale).T
+        tensors[f"{theirs}.bias"] = weights[f"head.{ours}.bias"].numpy()
+    labels = [str(label) for label in task.head.labels]
+    config = {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: i for i, label in enumerate(labels)},
+    }
+    with new_folder(Path(path), replace) as folder:
+        huggingface.write_config(
+            task.backbone, folder, form.architecture, **config
+        )
+        write_tensors(tensors, folder / WEIGHTS)
+        _write_tokenizer(task.tokenizer, task.max_length, folder)
+
+
+def _form(task: Task) -> TransformersForm:
+    task.require_model()
+    form = task.head.transformers_form()
+    received = None
+    if form is None:
+        received = f"the head {task.head.name!r} as it is configured"
+    elif task.backbone.embeddings.projection is not None:
+        received = "a backbone whose embeddings have a size of their own"
+    else:
+        found = {name for name, _ in task.head_weights()}
+        known = {
+            f"head.{layer}.{kind}"
+            for layer in form.layers
+            for kind in ("kernel", "bias")
+        }
+        if found != known:
+            odd = ", ".join(sorted(found ^ known))
+            received = f"the head {task.head.name!r} with other weights ({odd})"
+    if received is not None:
+        raise ExportError(
+            f"Expected a head that a class of transformers computes, such as "
+            f"head='classification' with pooling='pooler' or 'cls'. Received: "
+            f"{received}. Train such a head, or export to onnx, litert or a "
+            f"SavedModel, which hold any head."
+        )
+    return form
+
+
+def _write_tokenizer(
+    tokenizer: Tokenizer, max_length: int, folder: Path
+) -> None:
+    huggingface.write_tokenizer(
+        tokenizer.vocabulary,
+        tokenizer.lowercase,
+        folder,
+        model_max_length=max_length,
+    )

@@ -1,0 +1,137 @@
+"""Export as a preset of KerasHub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kbert.backbone import Backbone
+from kbert.errors import ExportError
+from kbert.folders import new_folder
+
+if TYPE_CHECKING:
+    from kbert.task import Task
+
+_TANH = ("gelu_new", "gelu_pytorch_tanh")
+
+
+def save_task(
+    task: Task,
+    path: str | Path,
+    replace: bool = False,
+    approximate_gelu: bool = False,
+) -> None:
+    """Write a preset that `keras_hub` loads.
+
+    A softmax head on the pooler becomes a `BertTextClassifier`, whose classes
+    are numbers: their names are not in the preset. Of any other head the
+    backbone and the tokenizer are written.
+
+    Args:
+        task: a task; it need not have a model.
+        path: the folder to make.
+        replace: whether an existing folder gives way.
+        approximate_gelu: write a backbone whose GELU is the erf form, though
+            keras_hub will compute the tanh form; its features differ by
+            about 0.001.
+
+    Raises:
+        ExportError: keras_hub's BERT does not compute such a backbone.
+        CheckpointError: the folder exists, or cannot be written.
+    """
+    _check(task.backbone, approximate_gelu)
+    import keras_hub
+
+    backbone = _backbone(task.backbone)
+    tokenizer = keras_hub.models.BertTokenizer(
+        vocabulary=list(task.tokenizer.vocabulary),
+        lowercase=task.tokenizer.lowercase,
+        strip_accents=task.tokenizer.lowercase,
+    )
+    saved = [backbone, tokenizer]
+    form = task.head.transformers_form()
+    if task.model is not None and form is not None and not form.linear_pooler:
+        if form.architecture == "BertForSequenceClassification":
+            saved = [_classifier(task, backbone, tokenizer)]
+    with new_folder(Path(path), replace) as folder:
+        for thing in saved:
+            thing.save_to_preset(str(folder))
+
+
+def _check(backbone: Backbone, approximate_gelu: bool) -> None:
+    config = backbone.config
+    wrong = None
+    if config["activation"] not in _TANH and not (
+        approximate_gelu and config["activation"] == "gelu"
+    ):
+        wrong = (
+            f"activation={config['activation']!r}. keras_hub always computes "
+            f"the tanh form of GELU; approximate_gelu=True accepts features "
+            f"that differ by about 0.001 from those of the erf form"
+        )
+    elif config["layer_norm_epsilon"] != 1e-12:
+        wrong = f"layer_norm_epsilon={config['layer_norm_epsilon']}, not 1e-12"
+    elif backbone.embeddings.projection is not None:
+        wrong = "embeddings with a size of their own"
+    if wrong is not None:
+        raise ExportError(
+            f"Expected a backbone that keras_hub's BertBackbone computes. "
+            f"Received: {wrong}."
+        )
+
+
+def _backbone(backbone: Backbone):
+    import keras_hub
+
+    config = backbone.config
+    theirs = keras_hub.models.BertBackbone(
+        **{
+            name: config[name]
+            for name in (
+                *("vocabulary_size", "num_layers", "num_heads", "dropout"),
+                *("hidden_dim", "intermediate_dim", "num_segments"),
+                "max_sequence_length",
+            )
+        }
+    )
+
+    def copy(name, layer):
+        theirs.get_layer(name).set_weights(layer.get_weights())
+
+    e = backbone.embeddings
+    copy("token_embedding", e.token_embedding)
+    copy("position_embedding", e.position_embedding)
+    copy("segment_embedding", e.segment_embedding)
+    copy("embeddings_layer_norm", e.norm)
+    copy("pooled_dense", backbone.pooler)
+    for i, layer in enumerate(backbone.encoder):
+        _copy_layer(theirs.get_layer(f"transformer_layer_{i}"), layer)
+    return theirs
+
+
+def _copy_layer(theirs, layer) -> None:
+    """Weights of an encoder layer, in the order in which Keras keeps them."""
+    a = layer.attention
+    parts = [a.query, a.key, a.value, a.output_dense, layer.attention_norm]
+    parts += [layer.intermediate, layer.output_dense, layer.output_norm]
+    values = [w for part in parts for w in part.get_weights()]
+    # Keras's attention keeps heads apart; numbers and their order agree.
+    for variable, value in zip(theirs.weights, values, strict=True):
+        variable.assign(value.reshape(variable.shape))
+
+
+def _classifier(task: Task, backbone, tokenizer):
+    import keras_hub
+
+    theirs = keras_hub.models.BertTextClassifier(
+        backbone,
+        num_classes=len(task.head.labels),
+        preprocessor=keras_hub.models.BertTextClassifierPreprocessor(
+            tokenizer, sequence_length=task.max_length
+        ),
+    )
+    weights = dict(task.head_weights())
+    theirs.get_layer("logits").set_weights(
+        [weights[f"head.logits.{kind}"].numpy() for kind in ("kernel", "bias")]
+    )
+    return theirs

@@ -1,0 +1,169 @@
+"""Export to ONNX and LiteRT: token ids in, the head's answers out.
+
+    DIR/model.onnx or DIR/model.tflite
+    DIR/vocab.txt, tokenizer_config.json, kbert.json
+
+The tokenizer's ops exist in TensorFlow only; vocab.txt is what any WordPiece
+tokenizer needs. The answers are what the head's `serve` gives, without the
+indices of labels, which follow from scores: kbert.json has the labels in the
+order of the columns, and thresholds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from kbert.checkpoints.huggingface import write_tokenizer
+from kbert.errors import ExportError
+from kbert.folders import new_folder
+
+if TYPE_CHECKING:
+    from kbert.task import Task
+
+
+def export_onnx(task: Task, path: str | Path, replace: bool = False) -> None:
+    """Write `path/model.onnx`, for batches and lengths of any size.
+
+    Inputs:
+        `token_ids` and `segment_ids` int32 `(B, T)`, `padding_mask` bool
+        `(B, T)`.
+
+    Raises:
+        ExportError: the extra is not installed, or Keras does not run on
+            TensorFlow.
+        CheckpointError: the folder exists, or cannot be written.
+    """
+    _require("onnx", "onnx", "tf2onnx")
+    import onnx
+
+    model = _answers(task)
+    with new_folder(Path(path), replace) as folder:
+        file = str(folder / "model.onnx")
+        with _silent("tf2onnx", "tf2onnx.tfonnx"):
+            model.export(file, format="onnx", verbose=False)
+        graph = onnx.load(file)
+        _replace_erfc(graph.graph)
+        onnx.checker.check_model(graph)
+        onnx.save(graph, file)
+        _write_companions(task, folder)
+
+
+def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
+    """Write `path/model.tflite`, for one text of `max_length` tokens.
+
+    Shapes are fixed, `(1, max_length)`: with others, the model would need
+    TensorFlow's own ops on the device.
+
+    Raises:
+        ExportError: the extra is not installed, Keras does not run on
+            TensorFlow, or the head needs ops that LiteRT has not.
+        CheckpointError: the folder exists, or cannot be written.
+    """
+    _require("litert", "ai_edge_litert")
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = _answers(task)
+    signature = {
+        name: keras.InputSpec(
+            shape=(1, task.max_length), dtype=tensor.dtype, name=name
+        )
+        for name, tensor in model.input.items()
+    }
+    with new_folder(Path(path), replace) as folder:
+        file = str(folder / "model.tflite")
+        model.export(
+            file, format="litert", input_signature=[signature], verbose=False
+        )
+        try:
+            Interpreter(file).allocate_tensors()
+        except RuntimeError as error:
+            raise ExportError(
+                f"Expected a head that LiteRT's own ops compute. Received: "
+                f"the head {task.head.name!r}: {error}"
+            ) from error
+        _write_companions(task, folder)
+
+
+def _answers(task: Task) -> keras.Model:
+    """Token ids to answers, with padding: both formats want fixed rows."""
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            "Expected Keras on TensorFlow. Received: the backend "
+            f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
+        )
+    task.require_model()
+    answers = task.head.serve(task.model.output)
+    model = keras.Model(
+        task.model.input,
+        {k: v for k, v in answers.items() if k not in task.head.label_outputs},
+        name="answers",
+    )
+    # Keras exports a model that was called only.
+    ones = np.ones((1, task.max_length), "int32")
+    model({name: ones.astype(t.dtype) for name, t in model.input.items()})
+    return model
+
+
+def _replace_erfc(graph) -> None:
+    """1 - erf(x) for erfc(x), which the exact GELU has and ONNX has not."""
+    from onnx import helper
+    from onnx import numpy_helper
+
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "Erfc":
+            nodes.append(node)
+            continue
+        one, erf = f"{node.name}/one", f"{node.name}/erf"
+        value = numpy_helper.from_array(np.float32(1), one)
+        graph.initializer.append(value)
+        nodes.append(helper.make_node("Erf", node.input, [erf], erf))
+        nodes.append(
+            helper.make_node("Sub", [one, erf], node.output, node.name)
+        )
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _write_companions(task: Task, folder: Path) -> None:
+    write_tokenizer(
+        task.tokenizer.vocabulary,
+        task.tokenizer.lowercase,
+        folder,
+        model_max_length=task.max_length,
+    )
+    text = json.dumps(task.config(), indent=2, ensure_ascii=False)
+    (folder / "kbert.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _require(extra: str, *modules: str) -> None:
+    for module in modules:
+        try:
+            __import__(module)
+        except ImportError as error:
+            raise ExportError(
+                f"Expected the package {module!r}. Received: {error}. Install "
+                f"it: pip install 'kbert[{extra}]'."
+            ) from error
+
+
+@contextlib.contextmanager
+def _silent(*names: str) -> Iterator[None]:
+    """Without the logs of a converter, which complain of what is cured."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
