@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -40,3 +41,28 @@ def compile_model(model: keras.Model) -> Callable[[dict], dict]:
         return {key: value.numpy() for key, value in answers.items()}
 
     return compute
+
+
+def outputs_on(
+    encoder: keras.Model, model: keras.Model, backbone: keras.Model
+) -> Any:
+    """A model's outputs on another form of its backbone.
+
+    Args:
+        encoder: a model with the backbone's outputs and the input
+            `padding_mask`, such as `Backbone.without_padding` gives.
+        model: a head on `backbone`; its layers are shared.
+        backbone: `kbert.Backbone`.
+    """
+    padded, other = backbone.output, encoder.output
+    names = [name for name in other if name != "pooled_output"]
+    # Only of some heads: nothing else keeps the pooler in the model.
+    if backbone.pooler in model.layers:
+        names.append("pooled_output")
+    head = keras.Model(
+        [*(padded[name] for name in names), model.input["padding_mask"]],
+        model.output,
+    )
+    return head(
+        [*(other[name] for name in names), encoder.input["padding_mask"]]
+    )

@@ -31,6 +31,7 @@ from kbert.errors import ConfigError
 from kbert.folders import new_folder
 from kbert.heads.base import Head
 from kbert.inference import compile_model
+from kbert.inference import outputs_on
 from kbert.plugins import Registered
 from kbert.saved import VOCABULARY
 from kbert.saved import check_target
@@ -109,34 +110,12 @@ class Task:
         """Take over what the head has learned since, such as a threshold."""
         inputs, outputs = self.model.input, self.model.output
         if not static_shapes():
-            outputs = self.outputs_on(self.backbone.without_padding())
+            encoder = self.backbone.without_padding()
+            outputs = outputs_on(encoder, self.model, self.backbone)
         self.serving_model = keras.Model(
             inputs, self.head.serve(outputs), name="serving"
         )
         self._compute = compile_model(self.serving_model)
-
-    def outputs_on(self, encoder: keras.Model) -> Any:
-        """The model's outputs on another form of its backbone.
-
-        Args:
-            encoder: a model with the backbone's outputs and the input
-                `padding_mask`; the head's layers are shared.
-        """
-        padded, other = self.backbone.output, encoder.output
-        names = [name for name in other if name != "pooled_output"]
-        # Only of some heads: nothing else keeps the pooler in the model.
-        if self.backbone.pooler in self.model.layers:
-            names.append("pooled_output")
-        head = keras.Model(
-            [
-                *(padded[name] for name in names),
-                self.model.input["padding_mask"],
-            ],
-            self.model.output,
-        )
-        return head(
-            [*(other[name] for name in names), encoder.input["padding_mask"]]
-        )
 
     def require_model(self) -> None:
         """Raise `ConfigError` if there is no model yet."""

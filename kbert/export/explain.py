@@ -16,6 +16,8 @@ from typing import Any
 
 import keras
 
+from kbert.inference import outputs_on
+
 if TYPE_CHECKING:
     from kbert.task import Task
 
@@ -68,7 +70,8 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
 
     embed = task.backbone.embeddings
     encoder = task.backbone.after_embeddings()
-    answers = task.head.serve(task.outputs_on(encoder))
+    outputs = outputs_on(encoder, task.model, task.backbone)
+    answers = task.head.serve(outputs)
     of_label = _of_label({name: len(x.shape) for name, x in answers.items()})
     model = keras.Model(encoder.input, answers, name="explained")
 
