@@ -4,9 +4,10 @@
 #   deploy/contract.sh                 the release that deploy/Dockerfile names
 #   deploy/contract.sh 2.18.0 2.20.0   these releases, one after the other
 #
-# NOT run where kbert is developed, which has no container engine: a test runs
-# this script with stand-ins for docker and Python, and that is all that is
-# known of it. It needs docker, and kbert with its test extra in $PYTHON.
+# NOT run where kbert is developed, which has no container engine: tests run
+# this script with a stand-in for docker that starts `kbert serve`, and that is
+# all that is known of it. It needs docker, and kbert with its test extra in
+# $PYTHON.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

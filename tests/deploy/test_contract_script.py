@@ -7,6 +7,7 @@ Serving answers.
 import importlib.util
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,24 @@ case $1 in
   run) echo container-1 ;;
   port) [ "$3" = 8501/tcp ] && echo "$REST" || echo 127.0.0.1:8500 ;;
   logs) echo "what TF Serving said" ;;
+esac
+"""
+
+# Starts the development server in place of TF Serving.
+DEVELOPMENT_DOCKER = """#!/usr/bin/env bash
+case $1 in
+  run)
+    for word in "$@"; do
+      case $word in *:/models/kbert:ro) folder=${word%%:*} ;; esac
+    done
+    "$REAL" -m kbert serve "$folder" --name kbert --rest-port "$REST_PORT" \
+      --grpc-port "$GRPC_PORT" >"$LOG/server" 2>&1 &
+    echo $! ;;
+  port)
+    [ "$3" = 8501/tcp ] && echo "127.0.0.1:$REST_PORT" \
+      || echo "127.0.0.1:$GRPC_PORT" ;;
+  logs) cat "$LOG/server" ;;
+  rm) kill -KILL "$3" ;;
 esac
 """
 
@@ -147,3 +166,37 @@ def test_the_model_is_exported(exporter, tmp_path):
         exporter.make().predict_proba(texts),
         atol=1e-6,
     )
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+@pytest.mark.large
+def test_the_development_server_in_place_of_tf_serving(tmp_path):
+    tests = ROOT / "tests" / "serving" / "test_contract.py"
+    if not tests.exists():
+        pytest.skip(f"no {tests}")
+    docker = tmp_path / "docker"
+    docker.write_text(DEVELOPMENT_DOCKER)
+    docker.chmod(0o755)
+    done = subprocess.run(
+        [SCRIPT, "2.20.0"],
+        env=os.environ
+        | {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "PYTHON": sys.executable,
+            "PYTHONPATH": str(ROOT),
+            "REAL": sys.executable,
+            "LOG": str(tmp_path),
+            "REST_PORT": free_port(),
+            "GRPC_PORT": free_port(),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed and int(passed[1]) > 50, done.stdout

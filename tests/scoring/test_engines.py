@@ -45,7 +45,11 @@ def rows(data_root):
 def expected(model, rows):
     """What `kbert predict` gives in this process."""
     _, clf = model
-    return clf.name_labels(clf.answers(rows["body"]))
+    answered = list(clf.stream(rows["body"]))
+    return {
+        key: np.array([row[key] for row in answered])
+        for key in ("label", "score")
+    }
 
 
 @pytest.fixture
@@ -163,6 +167,27 @@ def test_killed_half_way(engine, model, rows, expected, folder, tmp_path):
     compare(table, rows, expected)
 
 
+def test_a_lost_worker_costs_its_part_only(
+    model, rows, expected, folder, tmp_path
+):
+    pytest.importorskip("ray")
+    output = tmp_path / "out"
+    process = start(
+        *("-m", "kbert", "predict", model[0], folder, "--output", output),
+        *("--text", "body", "--keep", "id", "--part-rows", 50),
+        *("--engine", "ray", "--workers", 2),
+    )
+    wait_for(lambda: len(list(output.glob("part-*"))) >= 2, process)
+    workers = [
+        pid
+        for pid, name in descendants(process.pid).items()
+        if name.startswith("ray::MapWorker")
+    ]
+    os.kill(workers[0], signal.SIGKILL)
+    finish(process)
+    compare(pq.read_table(output), rows, expected)
+
+
 def test_errors_of_a_worker_are_explained(model, tmp_path):
     pytest.importorskip("ray")
     path = tmp_path / "a.jsonl"
@@ -189,6 +214,8 @@ def test_spark_killed_half_way(model, rows, expected, folder, tmp_path):
     def done():
         return sorted(p.parent.name for p in output.glob("*/_SUCCESS"))
 
+    lines = folder / "d.txt"
+    lines.write_text("".join(f"{t}\n" for t in rows["body"][:50]), "utf-8")
     process = start(*command)
     wait_for(lambda: (output / "c.parquet").exists(), process)
     java = [p for p, n in descendants(process.pid).items() if "java" in n]
@@ -199,9 +226,19 @@ def test_spark_killed_half_way(model, rows, expected, folder, tmp_path):
 
     said = finish(start(*command))
     assert "a.parquet: was there\nb.parquet: was there\n" in said
-    assert "c.parquet: done" in said
-    table = pa.concat_tables(pq.read_table(output / name) for name in done())
+    assert "c.parquet: done" in said and "d.txt: done" in said
+    *names, text = done()
+    table = pa.concat_tables(pq.read_table(output / name) for name in names)
     compare(table, rows, expected)
+    answered = pq.read_table(output / text)
+    labels = dict(zip(rows["body"], expected["label"], strict=True))
+    assert sorted(answered["value"].to_pylist()) == sorted(rows["body"][:50])
+    for value, label in zip(
+        answered["value"].to_pylist(),
+        answered["label"].to_pylist(),
+        strict=True,
+    ):
+        assert label == labels[value]
 
     (output / "_model").write_text("another")
     process = start(*command)
