@@ -204,7 +204,7 @@ print(json.dumps({
 def test_saved_model_equals_predict_in_a_fresh_process(trained, tmp_path):
     clf, *_ = trained
     texts = [
-        "Ann saw Bob .".encode(),
+        b"Ann saw Bob .",
         "😀 北京 saw Café".encode(),
         b"\xff Ann saw \xe5\x8c Bob",
         b"",
