@@ -31,6 +31,11 @@ def check_target(path: Path) -> None:
 
 
 def find_head(head: dict, path: Path) -> Registered:
+    """The head that a configuration names.
+
+    Raises:
+        PluginError: its plugin is not installed.
+    """
     try:
         return get_plugins().heads.get(head["name"])
     except UnknownNameError as error:
@@ -42,6 +47,11 @@ def find_head(head: dict, path: Path) -> Registered:
 
 
 def read_config(path: Path) -> dict:
+    """What `write_json` wrote of a task.
+
+    Raises:
+        CheckpointError: it is missing, or of another form.
+    """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -59,5 +69,6 @@ def read_config(path: Path) -> dict:
 
 
 def write_json(value: Any, path: Path) -> None:
+    """Write one JSON document, for people to read too."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")

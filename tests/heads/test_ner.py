@@ -193,7 +193,7 @@ def test_saved_model_equals_predict_in_a_fresh_process(trained, tmp_path):
         b"",
         b"Ann saw Bob . " * 9,
     ]
-    path = clf.export(tmp_path / "ner")
+    path = clf.export(tmp_path / "ner", check_ops="2.12.1")
     arguments = json.dumps([str(path), [list(text) for text in texts]])
     done = subprocess.run(
         [sys.executable, "-c", ASK, arguments], capture_output=True, text=True
