@@ -29,6 +29,8 @@ def characters(text: str | bytes) -> tuple[str, np.ndarray]:
     """
     if isinstance(text, str):
         text = text.encode("utf-8", "ignore")
+    if text.isascii():
+        return text.decode(), np.arange(len(text) + 1)
     # Bytes that UTF-8 has no use for come as surrogates, one each.
     marked = text.decode("utf-8", "surrogateescape")
     sizes = np.array(

@@ -16,7 +16,6 @@ from kbert.batching import TokenTargets
 from kbert.errors import InputError
 from kbert.heads.ner import EntityHead
 from kbert.heads.tags import entities
-from kbert.heads.tags import write_tags
 from kbert.windows import make_windows
 
 NAMES = ["Ann", "Bob", "AL-AIN", "北京", "Café"]
@@ -138,26 +137,10 @@ def test_learns_and_reports(trained):
     report = clf.evaluate(x, y)
     assert report["f1"] > 0.9
     assert set(report["per_class"]) == {"LOC", "PER"}
-    found = clf.predict(x[:5])
-    tags = [
-        write_tags(
-            [
-                (
-                    [0, *np.cumsum([len(w) + 1 for w in words])].index(
-                        e["start"]
-                    ),
-                    [0, *np.cumsum([len(w) + 1 for w in words])].index(
-                        e["end"] + 1
-                    ),
-                    e["type"],
-                )
-                for e in row
-            ],
-            len(words),
-        )
-        for words, row in zip(x, found, strict=True)
-    ]
-    assert sum(a == b for a, b in zip(tags, y, strict=False)) >= 4
+    (entities_of_first,) = clf.predict(x[:1])
+    assert [e["text"] for e in entities_of_first] == ["Ann", "Ann"]
+    assert entities_of_first[0]["type"] == "PER"
+    assert 0 < entities_of_first[0]["score"] <= 1
 
 
 def test_texts_and_spans_are_taken_too(trained):
@@ -210,7 +193,7 @@ def test_saved_model_equals_predict_in_a_fresh_process(trained, tmp_path):
         b"",
         b"Ann saw Bob . " * 9,
     ]
-    path = clf.export(tmp_path / "ner")
+    path = clf.export(tmp_path / "ner", check_ops="2.12.1")
     arguments = json.dumps([str(path), [list(text) for text in texts]])
     done = subprocess.run(
         [sys.executable, "-c", ASK, arguments], capture_output=True, text=True

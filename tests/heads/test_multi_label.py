@@ -1,0 +1,126 @@
+"""The head `multi_label`: thresholds by label, and what it refuses."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+import kbert
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.heads.multi_label import MultiLabelHead
+from kbert.heads.multi_label import best_threshold
+
+COLUMNS = [["x", "y", "z"]]
+
+
+def read(y, labels=None):
+    return MultiLabelHead(labels).read(y, COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("y", "labels"),
+    [
+        ([["a", "b"], [], ["b"]], None),
+        ((("a", "b"), (), ("b",)), None),
+        ([np.array(["a", "b"]), np.array([]), np.array(["b"])], None),
+        (["a, b", "", "b"], None),
+        (['["a", "b"]', "[]", '["b"]'], None),
+        (np.array([[1, 1], [0, 0], [0, 1]]), ["a", "b"]),
+    ],
+)
+def test_labels_of_any_form(y, labels):
+    assert read(y, labels) == [["a", "b"], [], ["b"]]
+
+
+def test_indicators():
+    head = MultiLabelHead()
+    y = [["b", "a"], [], ["c"]]
+    head.adapt(y)
+    assert head.labels == ["a", "b", "c"]
+    assert head.thresholds == [0.5] * 3
+    assert head.encode(y).tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([["a"], ["b"]], "each of 3 texts. Received: 2"),
+        ([["a"], "b", 3], "a list of labels in each row.*3 in row 2"),
+        ([["a"], ["b", "b"], []], "different labels in a row.*row 1"),
+        ([["a"], [None], []], "In row 1.*Received: None"),
+        ([["a"], [0.5], []], "In row 1.*0.5"),
+        (["[1", "", ""], "a JSON list of labels.*row 0"),
+        ([[], [], []], "two different labels"),
+        ([["a"], [1], ["b"]], "all strings or all integers"),
+    ],
+)
+def test_bad_labels(y, message):
+    with pytest.raises((InputError, ConfigError), match=message):
+        head = MultiLabelHead()
+        head.adapt(head.read(y, COLUMNS))
+
+
+def test_bad_indicators():
+    with pytest.raises(InputError, match=r"each of 2 labels.*\(3, 3\)"):
+        read(np.zeros((3, 3)), ["a", "b"])
+    with pytest.raises(InputError, match="from 0 to 2"):
+        read(np.array([[0, 2]] * 3), ["a", "b"])
+
+
+def test_unknown_label():
+    with pytest.raises(InputError, match="'c' in row 1"):
+        MultiLabelHead(["a", "b"]).encode([["a"], ["b", "c"]])
+
+
+def test_class_weight_is_refused():
+    clf = kbert.Classifier("random:tiny", head="multi_label", tune=False)
+    with pytest.raises(ConfigError, match="one label.*'multi_label'"):
+        clf.fit(["x", "y"], [["a"], ["b"]], class_weight="balanced")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.1, 0.2, 0.5, 0.9, 1.0]), st.booleans()
+        ),
+        min_size=1,
+        max_size=12,
+    ).filter(lambda rows: any(true for _, true in rows))
+)
+def test_no_threshold_has_a_better_f1(rows):
+    scores = np.array([s for s, _ in rows], "float32")
+    true = np.array([t for _, t in rows])
+    found = f1_score(true, scores >= np.float32(best_threshold(scores, true)))
+    for threshold in np.linspace(0, 1, 21):
+        assert found >= f1_score(true, scores >= threshold) - 1e-9
+
+
+def test_thresholds_are_stored_and_obeyed():
+    head = MultiLabelHead(["a", "b", "c"], thresholds=[0.2, 0.8, 0.5])
+    logits = np.log([[3 / 7, 3.0, 1 / 9], [0.1, 0.1, 9.0]]).astype("float32")
+    answers = {k: np.asarray(v) for k, v in head.serve(logits).items()}
+    assert answers["labels"].tolist() == [[0, -1, -1], [2, -1, -1]]
+    rows = head.rows(answers)
+    assert [row["labels"] for row in rows] == [["a"], ["c"]]
+    targets = np.array([[1, 1, 0], [0, 0, 0]], "float32")
+    head.calibrate(answers, targets)
+    # Nobody knows more of c.
+    assert head.thresholds[2] == 0.5
+    assert head.thresholds[1] == pytest.approx((0.75 + 1 / 11) / 2, abs=1e-6)
+    report = head.report(answers, targets)
+    assert report["per_class"]["b"]["f1-score"] == 1.0
+    assert MultiLabelHead(**head.get_config()).thresholds == head.thresholds
+
+
+def test_labels_come_likeliest_first():
+    head = MultiLabelHead(["a", "b", "c"], thresholds=[0.1, 0.9, 0.1])
+    logits = np.array([[0.0, 1.0, 2.0]], "float32")
+    answers = {k: np.asarray(v) for k, v in head.serve(logits).items()}
+    assert head.rows(answers)[0]["labels"] == ["c", "a"]
+
+
+def test_one_threshold_a_label():
+    with pytest.raises(ConfigError, match="1 for 2 labels"):
+        MultiLabelHead(["a", "b"], thresholds=[0.5])

@@ -1,0 +1,197 @@
+"""The head `qa`: spans of contexts, no answer, and what it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kbert
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+
+FAST = {"epochs": 1, "batch_size": 8, "verbose": 0}
+
+
+def tiny(**options):
+    options = {"max_length": 24, "overlap": 6} | options
+    return kbert.Classifier("random:tiny", head="qa", seed=0, **options)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    x, y = [], []
+    for i in range(32):
+        context = f"the cat {i:02} met zzz 北京 😀 there"
+        x.append(("who", context if i % 2 else context.replace("zzz", "aaa")))
+        answer = {"text": ["zzz 北京"], "answer_start": [context.index("zzz")]}
+        y.append(answer if i % 2 else None)
+    clf = tiny()
+    clf.fit(
+        x, y, validation_data=(x, y), epochs=8, batch_size=8,
+        learning_rate=3e-3, verbose=0,
+    )  # fmt: skip
+    return clf, x, y
+
+
+def logits(clf, question, context, start, end, height=9.0):
+    """Outputs of a model that is sure of the words of `context[start:end]`."""
+    raw = [question.encode()], [context.encode()]
+    tokens = clf.tokens(list(raw))
+    begin = len(context[:start].encode())
+    stop = len(context[:end].encode())
+    outputs = {
+        "start": tokens["start"].with_values(
+            tf.where(tokens["start"].values == begin, height, 0.0)
+        ),
+        "end": tokens["end"].with_values(
+            tf.where(tokens["end"].values == stop, height, 0.0)
+        ),
+    }
+    answers = clf.finish(outputs, tokens, [tf.constant(text) for text in raw])
+    return clf.head.rows({k: v.numpy() for k, v in answers.items()})[0]
+
+
+@pytest.mark.parametrize("answer", ["Ann", "北京", "x 😀 y", "Zoë"])
+def test_the_best_span_is_found_in_any_window(trained, answer):
+    clf, *_ = trained
+    for before in (0, 5, 17, 40):
+        context = "w " * before + answer + " v" * 20
+        start = 2 * before
+        row = logits(clf, "who", context, start, start + len(answer))
+        assert row["best"] == answer
+        assert row["answer"] in (answer, "")
+        if row["answer"]:
+            assert context[row["start"] : row["end"]] == answer
+            raw = context.encode()[row["start_byte"] : row["end_byte"]]
+            assert raw.decode() == answer
+
+
+def test_scores_are_one_distribution(trained):
+    clf, *_ = trained
+    row = logits(clf, "who", "Ann left", 0, 3, height=0.0)
+    total = 1 / row["score"]
+    assert row["score"] == pytest.approx(row["no_answer_score"])
+    assert total == pytest.approx(round(total), rel=1e-4) and total > 4
+
+
+def test_longest_answer(trained):
+    head = kbert.Classifier(
+        "random:tiny", head="qa", no_answer=False, max_answer_length=2
+    )
+    row = logits(head, "who", "! ? . ,", 0, 7)
+    # The first and the last are four tokens apart: either, with a neighbour.
+    assert len(row["answer"].split()) <= 2
+
+
+def test_learns_answers_and_no_answers(trained):
+    clf, x, y = trained
+    assert clf.head.no_answer is True
+    report = clf.evaluate(x, y)
+    assert report["has_answer"]["questions"] == 16
+    assert report["exact"] > 0.9
+    assert set(clf.predict(x)) <= {"zzz 北京", ""} or report["f1"] > 0.9
+
+
+def test_answers_in_either_form(trained):
+    clf, x, y = trained
+    squad = [
+        [{"text": a["text"][0], "answer_start": a["answer_start"][0]}]
+        if a
+        else []
+        for a in y
+    ]
+    assert clf.evaluate(x, squad) == clf.evaluate(x, y)
+
+
+ASK = """
+import json, sys
+import tensorflow as tf
+import tensorflow_text
+
+path, rows = json.loads(sys.argv[1])
+serve = tf.saved_model.load(path).signatures["serving_default"]
+question, context = zip(*rows)
+answer = serve(question=tf.constant(question), context=tf.constant(context))
+print(json.dumps({
+    k: [x.decode() for x in v.numpy()] if v.dtype == tf.string
+    else v.numpy().tolist() for k, v in answer.items()
+}))
+"""
+
+
+def test_saved_model_equals_predict_in_a_fresh_process(trained, tmp_path):
+    clf, x, _ = trained
+    rows = [*x[:4], ("who", "long " * 40 + x[1][1])]
+    path = clf.export(tmp_path / "qa", check_ops="2.12.1")
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, json.dumps([str(path), rows])],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    served = json.loads(done.stdout.splitlines()[-1])
+    for i, row in enumerate(clf.stream(rows)):
+        for key, value in row.items():
+            if np.asarray(value).dtype.kind == "f":
+                assert served[key][i] == pytest.approx(value, abs=1e-4)
+            else:
+                assert served[key][i] == value
+    assert clf.predict(rows) == served["answer"]
+    # A server is asked without `texts`, which refuses such a row.
+    model = tf.saved_model.load(str(path)).signatures["serving_default"]
+    empty = model(question=tf.constant(["who"]), context=tf.constant([" "]))
+    assert empty["answer"].numpy()[0] == b""
+    assert empty["start"].numpy()[0] == -1
+
+
+# === What it refuses ===
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (
+            [("q", "abc")],
+            [{"text": "x", "answer_start": 0}],
+            "'x' at 0 in row 0",
+        ),
+        ([("q", "abc")], [{"text": "c", "answer_start": 1}], "'b' stands"),
+        ([("q", "abc")], [{"text": "a", "answer_start": -3}], "at -3 in row 0"),
+        ([("q", "abc")], [{"text": "", "answer_start": 0}], "'' at 0"),
+        ([("q", "a"), ("q", " ")], [None, None], "an empty one in row 1"),
+        ([("q", "a")], ["a"], "a dict of `text`.*'a' in row 0"),
+        ([("q", "a")], [["a"]], "a dict of `text`"),
+        ([("q", "a")], [{"text": "a"}], "a dict of `text`"),
+        ([("q", "a")], [None, None], "1 contexts and 2 rows"),
+    ],
+)
+def test_bad_input(x, y, message):
+    with pytest.raises(InputError, match=message):
+        tiny().fit(x, y, **FAST)
+
+
+def test_no_answer_has_to_be_trained():
+    clf = tiny(no_answer=False)
+    with pytest.raises(InputError, match="none in row 1"):
+        clf.fit(
+            [("q", "a b"), ("q", "c")],
+            [{"text": "a", "answer_start": 0}, None],
+            **FAST,
+        )
+
+
+def test_empty_context_in_predict(trained):
+    clf, x, _ = trained
+    with pytest.raises(InputError, match="an empty one in row 1"):
+        clf.predict([x[0], ("who", "")])
+
+
+@pytest.mark.parametrize(
+    "options", [{"overlap": -1}, {"max_answer_length": 0}, {"overlap": 0.5}]
+)
+def test_bad_arguments(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        tiny(**options)
