@@ -61,7 +61,10 @@ def test_with_an_embedder():
 
 def test_a_repeated_sentence_is_picked_once():
     text = "The river rose. The river rose. Cats sleep in the sun."
-    assert len(set(kbert.summarize(text, 2, Words()))) == 2
+    assert kbert.summarize(text, 2, Words()) == [
+        "The river rose.",
+        "Cats sleep in the sun.",
+    ]
 
 
 @settings(deadline=None, max_examples=30)

@@ -93,7 +93,7 @@ def fit(
     y: Any = None,
     *,
     validation_data: Any = None,
-    epochs: int | None = None,
+    epochs: int = 4,
     batch_size: int = 32,
     learning_rate: float = 1e-4,
     warmup: float = 0.1,
@@ -108,8 +108,6 @@ def fit(
     started = time.perf_counter()
     least = {"epochs": 1, "batch_size": 4}
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value is None:
-            continue
         if type(value) is not int or value < least[name]:
             raise ConfigError(
                 f"`{name}` must be an integer of at least {least[name]}. "
@@ -121,8 +119,11 @@ def fit(
         task.build()
     examples = Examples(task.tokenize(columns), task.head.encode(labels))
     _check(task, examples)
-    if epochs is None:
-        epochs = default_epochs(len(examples), batch_size)
+    # The regression's penalty is meant for vectors of length 1, and lengths
+    # say little of the class: they depend on how long the text is.
+    if getattr(task.head, "normalize", None) is False:
+        task.head.normalize = True
+        task.build()
     history = _train_backbone(
         task.backbone,
         EmbeddingHead(pooling=pooling),
@@ -142,14 +143,6 @@ def fit(
         facts |= calibrate(task, validation)
     task.note_training(len(examples), time.perf_counter() - started, **facts)
     return history
-
-
-def default_epochs(rows: int, batch_size: int) -> int:
-    """As many as make `STEPS` steps; at least one."""
-    return max(1, round(STEPS / -(-rows // batch_size)))
-
-
-STEPS = 6
 
 
 def _check(task: Task, examples: Examples) -> None:
@@ -197,6 +190,10 @@ def _train_backbone(
     )
     steps = len(batches) * epochs
     rate, warmup, decay = optimizer
+    # A few steps hardly move the embeddings of the words, and would spend
+    # much of their time on them.
+    words = backbone.embeddings.token_embedding
+    trained, words.trainable = words.trainable, False
     encoder.compile(
         make_optimizer("adamw", rate, steps, warmup, decay),
         loss=PairwiseCosineLoss(),
@@ -217,6 +214,7 @@ def _train_backbone(
             shuffle=False,
         )
     finally:
+        words.trainable = trained
         display.close()  # Keras calls nothing after a Ctrl-C.
 
 
@@ -228,7 +226,6 @@ def _solve_head(
 
     layer = task.model.get_layer(LOGITS)
     vectors = _inputs_of(task, layer, examples.table)  # (rows, H)
-    # The regression's penalty is meant for vectors of length 1.
     scale = np.linalg.norm(vectors, axis=1).mean()
     if isinstance(class_weight, dict):
         class_weight = {
