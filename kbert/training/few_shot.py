@@ -31,6 +31,10 @@ from kbert.training.optimizer import make_optimizer
 # The layer that the logistic regression becomes.
 LOGITS = "logits"
 
+# Passes over the texts: so many for each class that a text is told from, up
+# to a limit. SetFit's pairs, and with them its steps, grow in the same way.
+EPOCHS, MOST_EPOCHS = 4, 20
+
 # Up to so many steps TensorFlow is quicker without making a graph first.
 EAGER_STEPS = 12
 
@@ -93,9 +97,9 @@ def fit(
     y: Any = None,
     *,
     validation_data: Any = None,
-    epochs: int = 4,
+    epochs: int | None = None,
     batch_size: int = 32,
-    learning_rate: float = 1e-4,
+    learning_rate: float = 5e-5,
     warmup: float = 0.1,
     weight_decay: float = 0.01,
     pooling: str = "mean",
@@ -108,6 +112,8 @@ def fit(
     started = time.perf_counter()
     least = {"epochs": 1, "batch_size": 4}
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value is None and name == "epochs":
+            continue
         if type(value) is not int or value < least[name]:
             raise ConfigError(
                 f"`{name}` must be an integer of at least {least[name]}. "
@@ -119,6 +125,8 @@ def fit(
         task.build()
     examples = Examples(task.tokenize(columns), task.head.encode(labels))
     _check(task, examples)
+    if epochs is None:
+        epochs = min(EPOCHS * (len(task.head.labels) - 1), MOST_EPOCHS)
     # The regression's penalty is meant for vectors of length 1, and lengths
     # say little of the class: they depend on how long the text is.
     if getattr(task.head, "normalize", None) is False:
