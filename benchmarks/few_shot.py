@@ -3,8 +3,8 @@ r"""Eight examples a class: kbert's few-shot training beside SetFit's.
     python benchmarks/few_shot.py                       # both sets, 10 seeds
     python benchmarks/few_shot.py sst2 --seeds 3 --rows 500
 
-Both start from the same checkpoint and get the same examples, cut to 128
-tokens, each with its own defaults. A seed decides the examples; the rows that
+Both start from the same checkpoint and get the same examples, cut to the same
+length, each with its own defaults. A seed decides the examples; the rows that
 both are tested on are the same for all seeds. The two take turns, each in a
 process of its own with as many threads as this process may use cores. The
 seconds are those of the training call, with all that it loads.
@@ -25,7 +25,6 @@ from pathlib import Path
 
 DATA = ("sst2", "bbc")
 SIDES = ("kbert", "setfit")
-MAX_LENGTH = 128
 PER_CLASS = 8
 
 
@@ -78,7 +77,9 @@ def run_kbert(task: dict, folder: str) -> tuple[list, float, float]:
     import_tensorflow()
     import kbert
 
-    clf = kbert.Classifier(folder, max_length=MAX_LENGTH, seed=task["seed"])
+    clf = kbert.Classifier(
+        folder, max_length=task["max_length"], seed=task["seed"]
+    )
     started = time.perf_counter(), time.process_time()
     clf.fit(task["x"], task["y"], method="few_shot", verbose=0)
     return (
@@ -100,7 +101,7 @@ def run_setfit(task: dict, folder: str) -> tuple[list, float, float]:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     labels = sorted(set(task["y"]))
     model = SetFitModel.from_pretrained(folder)
-    model.model_body.max_seq_length = MAX_LENGTH
+    model.model_body.max_seq_length = task["max_length"]
     examples = Dataset.from_dict(
         {"text": task["x"], "label": [labels.index(v) for v in task["y"]]}
     )
@@ -156,6 +157,7 @@ def main() -> None:
     parser.add_argument("data", nargs="*", metavar="DATA", help=str(DATA))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--rows", type=int, help="to test on; by default all")
     parser.add_argument("--log", type=Path, help="JSON Lines, a run a line")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
@@ -181,11 +183,13 @@ def main() -> None:
         runs = {side: [] for side in SIDES}
         first = arguments.first_seed
         for seed in range(first, first + arguments.seeds):
-            task = choose(name, seed, arguments.rows) | {"folder": folder}
+            task = choose(name, seed, arguments.rows)
+            task |= {"folder": folder, "max_length": arguments.max_length}
             # Who goes first takes turns too.
             for side in SIDES if seed % 2 else SIDES[::-1]:
                 runs[side].append(ask(side, task))
                 record = {"data": name, "seed": seed, "side": side}
+                record["max_length"] = arguments.max_length
                 record |= runs[side][-1] | {"machine": header}
                 print(json.dumps(record), file=sys.stderr, flush=True)
                 if arguments.log:

@@ -143,6 +143,13 @@ class Classifier(Task):
             callbacks: list of `keras.callbacks.Callback`.
             verbose: `"auto"` for kbert's display, else as Keras: 0 silent,
                 1 a bar, 2 a line an epoch.
+            method: `"few_shot"` for a handful of examples a class, in
+                SetFit's manner: the backbone learns from pairs of the texts,
+                then a logistic regression becomes the head. It takes
+                `validation_data`, `epochs` (default 4 for each label but
+                one, 20 at most), `batch_size`, `learning_rate` (5e-5), `warmup`, `weight_decay`,
+                `class_weight`, `callbacks`, `verbose`, and `pooling`,
+                `"mean"` or `"cls"`, the vector that pairs are compared by.
             run_dir: folder of checkpoints, one an epoch. Killed at any moment
                 and called again with the same data and arguments, the run
                 goes on from there and ends with the same weights.
@@ -155,6 +162,12 @@ class Classifier(Task):
             ConfigError: an argument is not valid, or `run_dir` holds a run
                 with other data or arguments.
             CheckpointError: a checkpoint is corrupt or cannot be written.
+
+        References:
+            Tunstall et al. 2022, Efficient Few-Shot Learning Without
+            Prompts (SetFit), https://arxiv.org/abs/2209.11055
+
+        Departures: of SetFit's, see docs/embeddings.md.
         """
         # Imported here: answering texts needs none of it.
         if method == "few_shot":

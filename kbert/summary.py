@@ -76,6 +76,7 @@ def summarize(
         for paragraph in re.split(r"\n\s*\n", text)
         for sentence in split_sentences(paragraph)
     ]
+    found = list(dict.fromkeys(found))  # One that is repeated counts once.
     if not found:
         raise InputError(
             "Expected a text with at least one sentence. Received: one that "

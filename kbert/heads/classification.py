@@ -25,6 +25,8 @@ class ClassificationHead(Head):
             token, `"pooler"` for the first token through the pretrained
             tanh layer.
         dropout: rate on that vector, 0 to 1.
+        normalize: whether that vector is scaled to length 1; training from
+            few examples sets it.
 
     Answers (`serve`): `label` `(B,)`; `score` float `(B,)`, the probability
     of that label; `probabilities` float `(B, labels)` in the order of
@@ -46,6 +48,7 @@ class ClassificationHead(Head):
         labels: list | None = None,
         pooling: str = "mean",
         dropout: float = 0.1,
+        normalize: bool = False,
     ):
         super().__init__(labels)
         if pooling not in ("mean", "cls", "pooler"):
@@ -55,11 +58,13 @@ class ClassificationHead(Head):
             )
         self.pooling = pooling
         self.dropout = dropout
+        self.normalize = normalize
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "pooling": self.pooling,
             "dropout": self.dropout,
+            "normalize": self.normalize,
         }
 
     def pool(self, features: dict) -> keras.KerasTensor:
@@ -70,6 +75,8 @@ class ClassificationHead(Head):
             x = features["sequence_output"][:, 0]
         else:
             x = features["pooled_output"]
+        if self.normalize:
+            x = ops.normalize(ops.cast(x, "float32"), axis=-1)
         return keras.layers.Dropout(self.dropout, name="head_dropout")(x)
 
     def build(self, features: dict) -> keras.KerasTensor:

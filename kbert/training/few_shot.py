@@ -32,6 +32,10 @@ from kbert.training.optimizer import make_optimizer
 # The layer that the logistic regression becomes.
 LOGITS = "logits"
 
+# Passes over the texts: so many for each class that a text is told from, up
+# to a limit. SetFit's pairs, and with them its steps, grow in the same way.
+EPOCHS, MOST_EPOCHS = 4, 20
+
 # Up to so many steps TensorFlow is quicker without making a graph first.
 EAGER_STEPS = 12
 
@@ -96,7 +100,7 @@ def fit(
     validation_data: Any = None,
     epochs: int | None = None,
     batch_size: int = 32,
-    learning_rate: float = 1e-4,
+    learning_rate: float = 5e-5,
     warmup: float = 0.1,
     weight_decay: float = 0.01,
     pooling: str = "mean",
@@ -109,7 +113,7 @@ def fit(
     started = time.perf_counter()
     least = {"epochs": 1, "batch_size": 4}
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value is None:
+        if value is None and name == "epochs":
             continue
         if type(value) is not int or value < least[name]:
             raise ConfigError(
@@ -123,7 +127,12 @@ def fit(
     examples = Examples.of(task, Rows(columns, task.head.encode(labels)))
     _check(task, examples)
     if epochs is None:
-        epochs = default_epochs(len(examples), batch_size)
+        epochs = min(EPOCHS * (len(task.head.labels) - 1), MOST_EPOCHS)
+    # The regression's penalty is meant for vectors of length 1, and lengths
+    # say little of the class: they depend on how long the text is.
+    if getattr(task.head, "normalize", None) is False:
+        task.head.normalize = True
+        task.build()
     history = _train_backbone(
         task.backbone,
         EmbeddingHead(pooling=pooling),
@@ -142,14 +151,6 @@ def fit(
         facts |= calibrate(task, Rows(columns, task.head.encode(labels)))
     task.note_training(len(examples), time.perf_counter() - started, **facts)
     return history
-
-
-def default_epochs(rows: int, batch_size: int) -> int:
-    """As many as make `STEPS` steps; at least one."""
-    return max(1, round(STEPS / -(-rows // batch_size)))
-
-
-STEPS = 6
 
 
 def _check(task: Task, examples: Examples) -> None:
@@ -197,6 +198,10 @@ def _train_backbone(
     )
     steps = len(batches) * epochs
     rate, warmup, decay = optimizer
+    # A few steps hardly move the embeddings of the words, and would spend
+    # much of their time on them.
+    words = backbone.embeddings.token_embedding
+    trained, words.trainable = words.trainable, False
     encoder.compile(
         make_optimizer("adamw", rate, steps, warmup, decay),
         loss=PairwiseCosineLoss(),
@@ -217,6 +222,7 @@ def _train_backbone(
             shuffle=False,
         )
     finally:
+        words.trainable = trained
         display.close()  # Keras calls nothing after a Ctrl-C.
 
 
@@ -228,7 +234,6 @@ def _solve_head(
 
     layer = task.model.get_layer(LOGITS)
     vectors = _inputs_of(task, layer, examples.table)  # (rows, H)
-    # The regression's penalty is meant for vectors of length 1.
     scale = np.linalg.norm(vectors, axis=1).mean()
     if isinstance(class_weight, dict):
         class_weight = {
