@@ -16,6 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 import kbert
+from kbert.commands.convert import convert
+from kbert.commands.convert import info
 from kbert.commands.corpus import corpus
 from kbert.commands.evaluate import evaluate
 from kbert.commands.export import export
@@ -71,6 +73,7 @@ app = typer.Typer(
 
 for command in (
     *(train, evaluate, predict, export),
+    *(convert, info),
     *(vocab, corpus, pretrain),
     *(heads, presets, version),
 ):
