@@ -11,9 +11,11 @@ from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.tensors import BACKBONE
 from kbert.checkpoints.tensors import check_backbone
+from kbert.errors import CheckpointError
 from kbert.folders import file_digest
 from kbert.saved_config import CONFIG
 from kbert.saved_config import read_saved_config
+from kbert.untrusted import member
 
 # Files of a folder that are told of; a folder may hold anything.
 MAX_FILES = 200
@@ -89,12 +91,12 @@ def _saved(folder: Path) -> dict[str, Any]:
 
 
 def _files(checkpoint: Checkpoint) -> dict[str, str]:
-    names = sorted(
-        path
-        for path in checkpoint.folder.iterdir()
-        if path.is_file() and not path.is_symlink()
-    )
-    return {
-        path.name: f"{path.stat().st_size:,} bytes, sha256 {file_digest(path)}"
-        for path in names[:MAX_FILES]
-    }
+    found = {}
+    for name in sorted(os.listdir(checkpoint.folder))[:MAX_FILES]:
+        try:
+            path = member(checkpoint.folder, name)
+        except CheckpointError:
+            continue  # A folder, or a link that leads out.
+        size, digest = path.stat().st_size, file_digest(path)
+        found[name] = f"{size:,} bytes, sha256 {digest}"
+    return found

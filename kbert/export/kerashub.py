@@ -66,8 +66,9 @@ def _check(backbone: Backbone, approximate_gelu: bool) -> None:
     ):
         wrong = (
             f"activation={config['activation']!r}. keras_hub always computes "
-            f"the tanh form of GELU; approximate_gelu=True accepts features "
-            f"that differ by about 0.001 from those of the erf form"
+            f"the tanh form of GELU; approximate_gelu=True "
+            f"(--approximate-gelu) accepts features that differ by about "
+            f"0.001 from those of the erf form"
         )
     elif config["layer_norm_epsilon"] != 1e-12:
         wrong = f"layer_norm_epsilon={config['layer_norm_epsilon']}, not 1e-12"
