@@ -16,6 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 import kbert
+from kbert.commands.convert import convert
+from kbert.commands.convert import info
 from kbert.commands.corpus import corpus
 from kbert.commands.embed import embed
 from kbert.commands.embed import search
@@ -76,6 +78,7 @@ app = typer.Typer(
 for command in (
     *(train, evaluate, predict, export, serve),
     *(embed, search, summarize),
+    *(convert, info),
     *(vocab, corpus, pretrain),
     *(heads, presets, version),
 ):

@@ -66,8 +66,9 @@ def _check(backbone: Backbone, approximate_gelu: bool) -> None:
     ):
         wrong = (
             f"activation={config['activation']!r}. keras_hub always computes "
-            f"the tanh form of GELU; approximate_gelu=True accepts features "
-            f"that differ by about 0.001 from those of the erf form"
+            f"the tanh form of GELU; approximate_gelu=True "
+            f"(--approximate-gelu) accepts features that differ by about "
+            f"0.001 from those of the erf form"
         )
     elif config["layer_norm_epsilon"] != 1e-12:
         wrong = f"layer_norm_epsilon={config['layer_norm_epsilon']}, not 1e-12"
@@ -110,13 +111,22 @@ def _backbone(backbone: Backbone):
 
 
 def _copy_layer(theirs, layer) -> None:
-    """Weights of an encoder layer, in the order in which Keras keeps them."""
-    a = layer.attention
-    parts = [a.query, a.key, a.value, a.output_dense, layer.attention_norm]
-    parts += [layer.intermediate, layer.output_dense, layer.output_norm]
-    values = [w for part in parts for w in part.get_weights()]
-    # Keras's attention keeps heads apart; numbers and their order agree.
-    for variable, value in zip(theirs.weights, values, strict=True):
+    attention = layer.attention
+    parts = {
+        "self_attention_layer/query": attention.query,
+        "self_attention_layer/key": attention.key,
+        "self_attention_layer/value": attention.value,
+        "self_attention_layer/attention_output": attention.output_dense,
+        "self_attention_layer_norm": layer.attention_norm,
+        "feedforward_intermediate_dense": layer.intermediate,
+        "feedforward_output_dense": layer.output_dense,
+        "feedforward_layer_norm": layer.output_norm,
+    }
+    for variable in theirs.weights:
+        place = variable.path.partition(f"{theirs.name}/")[2]
+        part, _, kind = place.rpartition("/")
+        value = getattr(parts[part], kind).numpy()
+        # Keras's attention keeps heads apart; numbers and order agree.
         variable.assign(value.reshape(variable.shape))
 
 

@@ -1,0 +1,84 @@
+"""A model in one form, written in another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kbert.classifier import Classifier
+from kbert.classifier import load
+from kbert.errors import ConfigError
+from kbert.export import huggingface
+from kbert.export import kerashub
+from kbert.export import portable
+from kbert.saved_config import CONFIG
+
+FORMS = ("huggingface", "kerashub", "savedmodel", "onnx", "litert")
+
+# What a checkpoint without a head can become.
+_WITHOUT_HEAD = ("huggingface", "kerashub")
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    to: str,
+    replace: bool = False,
+    **options: Any,
+) -> Path:
+    """Write a saved model or a checkpoint in another form.
+
+    Args:
+        source: a folder that `Classifier.save` wrote, or what
+            `Classifier(preset=...)` takes.
+        target: the folder to write; for `"savedmodel"` the one that holds
+            the versions.
+        to: one of `FORMS`.
+        replace: whether an existing folder gives way.
+        **options: of the form, such as `approximate_gelu`.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        ConfigError: the form is unknown, or needs a head and there is none.
+        ExportError: the form cannot hold the model.
+        CheckpointError: the source cannot be read or the target not written.
+
+    Example:
+
+    >>> convert("saved_models/spam", "exports/spam", "onnx")
+    PosixPath('exports/spam')
+    """
+    if to not in FORMS:
+        raise ConfigError(
+            f"`to` must be one of {', '.join(FORMS)}. Received: to={to!r}"
+        )
+    target = Path(target)
+    if (Path(source).expanduser() / CONFIG).is_file():
+        task = load(Path(source).expanduser())
+    elif to in _WITHOUT_HEAD:
+        # The head stays unbuilt, as its labels are not known.
+        task = Classifier(source, max_length=3)
+        task.max_length = task.backbone.config["max_sequence_length"]
+    else:
+        raise ConfigError(
+            f"Expected a model that kbert saved, with a head, for to={to!r}. "
+            f"Received: {source}, a checkpoint without one. Train it first, "
+            f"or write it as {' or '.join(_WITHOUT_HEAD)}."
+        )
+    if to == "savedmodel":
+        return task.export(target)
+    if to == "huggingface" and task.model is None:
+        huggingface.save_backbone(
+            task.backbone, target, task.tokenizer, replace
+        )
+        return target
+    write = {
+        "huggingface": huggingface.save_task,
+        "kerashub": kerashub.save_task,
+        "onnx": portable.export_onnx,
+        "litert": portable.export_litert,
+    }[to]
+    write(task, target, replace, **options)
+    return target
