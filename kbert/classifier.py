@@ -143,9 +143,10 @@ class Classifier(Task):
                 SetFit's manner: the backbone learns from pairs of the texts,
                 then a logistic regression becomes the head. It takes
                 `validation_data`, `epochs` (default 4 for each label but
-                one, 20 at most), `batch_size`, `learning_rate` (5e-5), `warmup`, `weight_decay`,
-                `class_weight`, `callbacks`, `verbose`, and `pooling`,
-                `"mean"` or `"cls"`, the vector that pairs are compared by.
+                one, 20 at most), `batch_size`, `learning_rate` (default
+                5e-5), `warmup`, `weight_decay`, `class_weight`, `callbacks`,
+                `verbose`, and `pooling`, `"mean"` or `"cls"`, the vector that
+                pairs are compared by.
             run_dir: folder of checkpoints, one an epoch. Killed at any moment
                 and called again with the same data and arguments, the run
                 goes on from there and ends with the same weights.
