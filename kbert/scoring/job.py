@@ -94,7 +94,10 @@ def open_job(
         # Left behind by a run that was killed while it wrote.
         for unfinished in folder.glob(".part-*"):
             unfinished.unlink()
-        yield Job(folder, parts)
+        job = Job(folder, parts)
+        if job.pending():
+            (folder / SUCCESS).unlink(missing_ok=True)
+        yield job
 
 
 def _check_folder(folder: Path) -> None:

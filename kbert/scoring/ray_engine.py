@@ -58,7 +58,7 @@ def run(pending: list[Part], workers: int | None, *task: Any) -> Iterator[int]:
         *task: arguments of `Worker`.
 
     Raises:
-        ConfigError: Ray is not installed.
+        ConfigError: Ray is not installed, or does not start.
         KbertError: what a worker raised; parts that are done stay.
     """
     ray = _import_ray()
@@ -66,11 +66,7 @@ def run(pending: list[Part], workers: int | None, *task: Any) -> Iterator[int]:
         return
     started = not ray.is_initialized()
     if started:
-        ray.init(
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        _start(ray)
     try:
         if workers is None:
             workers = int(ray.cluster_resources()["CPU"])
@@ -92,6 +88,21 @@ def run(pending: list[Part], workers: int | None, *task: Any) -> Iterator[int]:
     finally:
         if started:
             ray.shutdown()
+
+
+def _start(ray: Any) -> None:
+    try:
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        cluster = os.environ.get("RAY_ADDRESS", "on this machine")
+        raise ConfigError(
+            f"Expected a Ray cluster ({cluster}). Received: {error}. See that "
+            f"RAY_ADDRESS leads to one, and that RAY_AUTH_MODE is as its is."
+        ) from error
 
 
 def _import_ray():

@@ -34,6 +34,11 @@ def test_begin_and_go_on(tmp_path):
             (folder / part.name).touch()
         job.finish()
     assert (folder / "_SUCCESS").exists()
+    # Somebody took a part away.
+    (folder / PARTS[0].name).unlink()
+    with open_job(folder, SETTINGS, PARTS) as job:
+        assert job.pending() == [PARTS[0]]
+        assert not (folder / "_SUCCESS").exists()
 
 
 def test_another_job_is_refused(tmp_path):

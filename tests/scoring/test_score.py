@@ -1,6 +1,8 @@
 """`score` in this process: answers, resuming, and what is refused."""
 
 import json
+import sys
+import types
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -248,8 +250,25 @@ def test_columns_named_like_an_answer(exported, tmp_path):
 
 
 def test_ray_has_to_be_installed(exported, table, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'kbert\[ray\]'"):
+        score(exported, [table], tmp_path / "out", text=("body",), engine="ray")
+
+
+def test_a_ray_cluster_that_cannot_be_reached(
+    exported, table, tmp_path, monkeypatch
+):
+    class Ray(types.ModuleType):
+        def is_initialized(self):
+            return False
+
+        def init(self, **_):
+            raise ConnectionError("Failed to connect")
+
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    for name in ("ray", "ray.data"):
+        monkeypatch.setitem(sys.modules, name, Ray(name))
+    with pytest.raises(ConfigError, match=r"\(10\.0\.0\.1:6379\).*Failed to"):
         score(exported, [table], tmp_path / "out", text=("body",), engine="ray")
 
 
