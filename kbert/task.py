@@ -46,8 +46,10 @@ from kbert.windows import Windows
 from kbert.windows import make_windows
 from kbert.windows import token_table
 
-# Texts that are tokenized and sorted at once.
+# Texts that are tokenized and sorted at once; and such as are read whole,
+# whose tokens' answers are held at once.
 WINDOW = 8192
+LONG_TEXTS = 1024
 
 
 class Task:
@@ -223,7 +225,7 @@ class Task:
         else:
             answers = [
                 self._answer_windows(part, batch_size)
-                for part in encoded_parts(columns, WINDOW)
+                for part in encoded_parts(columns, LONG_TEXTS)
             ]
         return {
             key: join_rows([answer[key] for answer in answers])

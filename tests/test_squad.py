@@ -4,6 +4,7 @@ import json
 
 import pytest
 from hypothesis import given
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from kbert import squad
@@ -40,6 +41,7 @@ def test_report_parts():
     assert "no_answer" not in squad.report(["x"], [["x"]])
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(-3, 3), st.booleans(), st.sampled_from("xy")),

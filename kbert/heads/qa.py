@@ -226,14 +226,22 @@ class AnswerHead(Head):
         first = tf.where(tokens["own"].to_tensor(False), first, HIDDEN)
         last = tf.where(begins >= 0, last, HIDDEN)
 
-        # === Every span of up to L tokens, (W, T, L) ===
-        most = self.max_answer_length
+        # === The best span from each token, (W, T) ===
+        width, most = tf.shape(first)[1], self.max_answer_length
         last = tf.pad(last, [[0, 0], [0, most - 1]], constant_values=HIDDEN)
-        last = tf.signal.frame(last, most, 1, axis=1)
-        spans = first[:, :, tf.newaxis] + last
-        flat = tf.reshape(spans, [tf.shape(spans)[0], -1])  # (W, T * L)
-        place = tf.argmax(flat, axis=1, output_type=tf.int32)
-        score = tf.reduce_max(flat, axis=1)  # (W,)
+
+        def spans(more):  # The scores of those that end so much further on.
+            return first + last[:, more : more + width]
+
+        best = spans(0)
+        reach = tf.zeros_like(best, tf.int32)
+        # A length at a time, or memory would grow with all of them.
+        for more in range(1, most):
+            reach = tf.where(spans(more) > best, more, reach)
+            best = tf.maximum(best, spans(more))
+        token = tf.argmax(best, axis=1, output_type=tf.int32)  # (W,)
+        reach = tf.gather(reach, token, batch_dims=1)
+        score = tf.reduce_max(best, axis=1)
 
         # === The best window of each text, (B,) ===
         texts_count = tf.size(context)
@@ -241,13 +249,12 @@ class AnswerHead(Head):
         window = tf.range(tf.size(row))
         window = tf.where(score == tf.gather(best, row), window, tf.size(row))
         window = tf.math.segment_min(window, row)
-        place = tf.gather(place, window)
-        token = place // most
+        token, reach = tf.gather(token, window), tf.gather(reach, window)
         start = tf.gather(begins, window)
         start = tf.gather(start, token, batch_dims=1)
         end = tf.gather(tokens["end"].to_tensor(-1), window)
         # A context without a word has a span of special tokens.
-        final = tf.minimum(token + place % most, tf.shape(end)[1] - 1)
+        final = tf.minimum(token + reach, width - 1)
         end = tf.gather(end, final, batch_dims=1)
         empty = best < HIDDEN / 2
         nothing = tf.math.segment_min(nothing, row)
@@ -256,9 +263,13 @@ class AnswerHead(Head):
         # === Softmax over every span of a text and no answer ===
         highest = tf.maximum(best, nothing)
         shift = tf.gather(highest, row)[:, tf.newaxis]
-        total = tf.math.segment_sum(
-            tf.reduce_sum(tf.exp(flat - shift), axis=1), row
-        ) + tf.exp(nothing - highest)
+        total = tf.add_n(
+            [
+                tf.reduce_sum(tf.exp(spans(more) - shift), axis=1)
+                for more in range(most)
+            ]
+        )  # (W,)
+        total = tf.math.segment_sum(total, row) + tf.exp(nothing - highest)
         given = ~empty
         if self.no_answer:
             given &= difference <= self.threshold

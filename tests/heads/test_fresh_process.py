@@ -1,0 +1,57 @@
+"""SavedModels of `multi_label` and `regression`, asked where kbert is not.
+
+Those of `ner` and `qa` are asked in their own tests.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import kbert
+
+ASK = """
+import json, sys
+import tensorflow as tf
+import tensorflow_text
+
+paths, texts = json.loads(sys.argv[1])
+for path in paths:
+    serve = tf.saved_model.load(path).signatures["serving_default"]
+    _, inputs = serve.structured_input_signature
+    answer = serve(**{name: tf.constant(texts) for name in inputs})
+    print(json.dumps({
+        k: v.numpy().astype(str).tolist() if v.dtype == tf.string
+        else v.numpy().tolist() for k, v in answer.items()
+    }))
+assert "kbert" not in sys.modules
+"""
+
+
+def test_saved_models_equal_predict(tmp_path):
+    texts = [f"{word} {i}" for i in range(12) for word in ("aaa bb", "zz yyy")]
+    pairs = [(text, text) for text in texts]
+    options = {"batch_size": 8, "learning_rate": 1e-3, "verbose": 0}
+    several = kbert.Classifier("random:tiny", head="multi_label", seed=0)
+    several.fit(texts, [["a", "b"], ["b"]] * 12, epochs=3, **options)
+    number = kbert.Classifier("random:tiny", head="regression", seed=0)
+    number.fit(pairs, [1.0, 4.0] * 12, epochs=1, **options)
+    paths = [
+        str(several.export(tmp_path / "several")),
+        str(number.export(tmp_path / "number")),
+    ]
+    asked = ["zz yyy", "", "aaa bb 3", "北京 🎉"]
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, json.dumps([paths, asked])],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = map(json.loads, done.stdout.splitlines()[-2:])
+    rows = list(several.stream(asked))
+    assert first["count"] == [row["count"] for row in rows]
+    for served, row in zip(first["labels"], rows, strict=True):
+        assert [label for label in served if label] == row["labels"]
+    expected = [(text, text) for text in asked]
+    assert second["score"] == pytest.approx(number.predict(expected), abs=1e-5)
