@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,14 +41,8 @@ def save_task(
         CheckpointError: the folder exists, or cannot be written.
     """
     _check(task.backbone, approximate_gelu)
-    import keras_hub
-
     backbone = _backbone(task.backbone)
-    tokenizer = keras_hub.models.BertTokenizer(
-        vocabulary=list(task.tokenizer.vocabulary),
-        lowercase=task.tokenizer.lowercase,
-        strip_accents=task.tokenizer.lowercase,
-    )
+    tokenizer = _tokenizer(task.tokenizer.vocabulary, task.tokenizer.lowercase)
     saved = [backbone, tokenizer]
     form = task.head.transformers_form()
     if task.model is not None and form is not None and not form.linear_pooler:
@@ -56,6 +51,32 @@ def save_task(
     with new_folder(Path(path), replace) as folder:
         for thing in saved:
             thing.save_to_preset(str(folder))
+
+
+def save_backbone(
+    backbone: Backbone,
+    vocabulary: Sequence[str],
+    lowercase: bool,
+    folder: Path,
+) -> None:
+    """Write a backbone and a vocabulary as a preset, into a folder.
+
+    Raises:
+        ExportError: keras_hub's BERT does not compute such a backbone.
+    """
+    _check(backbone, False)
+    _backbone(backbone).save_to_preset(str(folder))
+    _tokenizer(vocabulary, lowercase).save_to_preset(str(folder))
+
+
+def _tokenizer(vocabulary: Sequence[str], lowercase: bool):
+    import keras_hub
+
+    return keras_hub.models.BertTokenizer(
+        vocabulary=list(vocabulary),
+        lowercase=lowercase,
+        strip_accents=lowercase,
+    )
 
 
 def _check(backbone: Backbone, approximate_gelu: bool) -> None:

@@ -1,0 +1,211 @@
+"""Time and memory of loading a BERT-base, from every form of checkpoint.
+
+    pip install -e ".[bench]"
+    python benchmarks/loading.py                 # minutes on two cores
+
+The weights are random: they are as large as real ones. Each form is written
+to a temporary folder, and each load runs in a process of its own, after
+imports. "read" is the time to read the file's bytes into memory that is
+filled for the first time, in the same process; "load" is
+`kbert.load_backbone`. Both are given with the file in the page cache, and
+after it was dropped from there. "memory" is by how much the process's
+largest resident size grows, over the size of the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from kbert.quiet import import_tensorflow
+
+import_tensorflow()
+
+import numpy as np
+from machine import machine
+from rich.console import Console
+from rich.table import Table
+
+import kbert
+from kbert.checkpoints import huggingface
+from kbert.checkpoints.safetensors_form import write_tensors
+
+FORMS = ("safetensors", "torch", "google", "kerashub")
+SUFFIXES = (".safetensors", ".bin", ".h5", "00001")
+CHUNK = 2**22
+
+
+# === Files ===
+
+
+def write_forms(root: Path, size: str, forms: list[str]) -> None:
+    """A random backbone in every form, one folder each."""
+    characters = [f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")]
+    vocabulary = characters + [f"token{i}" for i in range(30_517)]
+    backbone = kbert.Backbone.from_size(
+        size, len(vocabulary), activation="gelu_new"
+    )
+    tensors = huggingface.backbone_tensors(backbone)
+    for form in forms:
+        folder = root / form
+        folder.mkdir()
+        huggingface.write_config(backbone, folder)
+        huggingface.write_tokenizer(vocabulary, True, folder)
+        if form == "safetensors":
+            write_tensors(tensors, folder / "model.safetensors")
+        elif form == "torch":
+            import torch
+
+            state = {k: torch.tensor(v) for k, v in tensors.items()}
+            torch.save(state, folder / "pytorch_model.bin")
+        elif form == "google":
+            _write_google(tensors, folder)
+        else:
+            _write_kerashub(backbone, vocabulary, folder)
+
+
+def _write_google(tensors: dict[str, np.ndarray], folder: Path) -> None:
+    import tensorflow as tf
+
+    names, values = [], []
+    for name, value in tensors.items():
+        name = name.replace(".layer.", ".layer_").replace(".", "/")
+        part, _, kind = name.rpartition("/")
+        if "LayerNorm" in part:
+            kind = {"weight": "gamma", "bias": "beta"}[kind]
+            name = f"{part}/{kind}"
+        elif part.endswith("_embeddings"):
+            name = part
+        elif kind == "weight":
+            name, value = f"{part}/kernel", value.T
+        names.append(f"bert/{name}")
+        values.append(tf.constant(value))
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "bert_model.ckpt"),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=values,
+    )
+    (folder / "config.json").rename(folder / "bert_config.json")
+
+
+def _write_kerashub(backbone, vocabulary: list[str], folder: Path) -> None:
+    from kbert.export.kerashub import save_backbone
+
+    for path in folder.iterdir():
+        path.unlink()
+    save_backbone(backbone, vocabulary, True, folder)
+
+
+# === One load, in a process of its own ===
+
+
+def weights_file(folder: Path) -> Path:
+    files = [p for p in folder.iterdir() if p.name.endswith(SUFFIXES)]
+    return max(files, key=lambda p: p.stat().st_size)
+
+
+def drop(path: Path) -> None:
+    """Take a file out of the page cache."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def read_file(path: Path) -> float:
+    started = time.perf_counter()
+    data = np.empty(path.stat().st_size, "uint8")
+    with open(path, "rb", buffering=0) as file:
+        view = memoryview(data)
+        while count := file.readinto(view[:CHUNK]):
+            view = view[count:]
+    return time.perf_counter() - started
+
+
+def measure(folder: Path, what: str, cold: bool) -> None:
+    """Print seconds, and growth of the largest resident size in bytes."""
+    # What the first layers of a process set up is not loading.
+    kbert.Backbone.from_size((1, 64), vocabulary_size=10)
+    file = weights_file(folder)
+    if cold:
+        drop(file)
+    # The high-water mark may be that of the imports: begin a new one.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _resident("VmRSS")
+    if what == "read":
+        seconds = read_file(file)
+    else:
+        started = time.perf_counter()
+        kbert.load_backbone(folder)
+        seconds = time.perf_counter() - started
+    print(json.dumps([seconds, _resident("VmHWM") - before]))
+
+
+def _resident(key: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def run(folder: Path, what: str, cold: bool) -> tuple[float, int]:
+    command = [sys.executable, __file__, "--measure", str(folder), what]
+    done = subprocess.run(
+        [*command, *(["--cold"] if cold else [])],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return tuple(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", default="base")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--forms", nargs="+", default=FORMS, choices=FORMS)
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--cold", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(Path(options.measure[0]), options.measure[1], options.cold)
+        return
+    table = Table(title=machine("keras", "tensorflow", "torch"))
+    for name in ("form", "MB", "cache", "read, s", "load, s", "ratio"):
+        table.add_column(name, justify="left" if name == "form" else "right")
+    table.add_column("memory / file", justify="right")
+    with tempfile.TemporaryDirectory() as root:
+        write_forms(Path(root), options.size, options.forms)
+        for form in options.forms:
+            folder = Path(root, form)
+            size = weights_file(folder).stat().st_size
+            for cold in (True, False):
+                pairs = [
+                    (run(folder, "read", cold), run(folder, "load", cold))
+                    for _ in range(options.rounds)
+                ]
+                # Of other work on the machine, the least.
+                read = min(read for (read, _), _ in pairs)
+                load = min(load for _, (load, _) in pairs)
+                memory = max(memory for _, (_, memory) in pairs)
+                table.add_row(
+                    form,
+                    f"{size / 1e6:.0f}",
+                    "cold" if cold else "warm",
+                    f"{read:.2f}",
+                    f"{load:.2f}",
+                    f"{load / read:.2f}",
+                    f"{memory / size:.2f}",
+                )
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
