@@ -76,9 +76,10 @@ class Preset:
 
     def __post_init__(self):
         # The names become paths: nothing may point out of the cache.
-        parts = [part for name in self.files for part in name.split("/")]
-        for value in (self.name, *parts):
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+        part = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+        patterns = {name: rf"{part}(/{part})*" for name in self.files}
+        for value, pattern in ((self.name, part), *patterns.items()):
+            if not re.fullmatch(pattern, value):
                 raise ConfigError(
                     "Expected preset and file names of letters, digits, '.', "
                     f"'_' and '-'. Received: {value!r} in preset "

