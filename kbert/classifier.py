@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,10 @@ import numpy as np
 import kbert
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
-from kbert.data import as_texts
 from kbert.errors import ConfigError
 from kbert.plugins import get_plugins
+from kbert.saved import saved_head
 from kbert.task import Task
-from kbert.task import saved_head
 
 
 class Classifier(Task):
@@ -24,7 +24,8 @@ class Classifier(Task):
 
     Args:
         preset: a pretrained checkpoint: a preset's name, a folder in Hugging
-            Face form, or `"random:SIZE"`; see
+            Face, Google's or KerasHub's form, `"owner/name"` on the Hugging
+            Face Hub, `"kerashub:NAME"`, or `"random:SIZE"`; see
             `kbert.checkpoints.loading.open_checkpoint`.
         head: name of the task head, see `kbert heads`.
         labels: the labels in order; learned by `fit` if None.
@@ -81,11 +82,14 @@ class Classifier(Task):
                 f"Head {head!r} is not a classifier's. Use "
                 f"kbert.{registered.value.front}."
             )
+        checkpoint = open_checkpoint(preset, vocabulary, lowercase)
+        # What the checkpoint says of a head, if this one can be told.
+        known = inspect.signature(registered.value).parameters
+        told = {k: v for k, v in checkpoint.head_options.items() if k in known}
         try:
-            made = registered.value(labels=labels, **head_options)
+            made = registered.value(labels=labels, **(told | head_options))
         except TypeError as error:
             raise ConfigError(f"Head {head!r}: {error}.") from error
-        checkpoint = open_checkpoint(preset, vocabulary, lowercase)
         self.seed = seed
         self._fixed_inputs = inputs is not None
         super().__init__(
@@ -116,8 +120,8 @@ class Classifier(Task):
                 `tf.data.Dataset` of `(texts, labels)`; pairs of texts as a
                 list of pairs, or a dict or data frame that has the columns
                 `inputs`.
-            y: one label a text, strings or integers; None if `x` is a
-                dataset.
+            y: one label a text, strings or integers, or what else the head
+                learns from (docs/heads.md); None if `x` is a dataset.
             validation_data: `(x, y)` in the same forms, or a one-element
                 tuple with a dataset.
             validation_split: fraction of the rows to set aside for
@@ -180,25 +184,37 @@ class Classifier(Task):
         return fit(self, x, y, **({"seed": seed} | options))
 
     def predict(self, x: Any, batch_size: int = 32) -> list:
-        """The label of each text.
+        """The label of each text, or what else the head answers.
 
         Args:
             x: texts in any form that `fit` takes.
             batch_size: rows computed at once.
 
         Returns:
-            A list of labels, strings or integers as they were trained.
+            A list with one answer a row, the head's `answer_output`; for
+            `classification` labels, strings or integers as they were
+            trained.
         """
-        answers = self.answers(x, batch_size)
-        return [self.labels[i] for i in answers["label"]]
+        rows = self.head.rows(self.answers(x, batch_size))
+        return [row[self.head.answer_output] for row in rows]
 
     def predict_proba(self, x: Any, batch_size: int = 32) -> np.ndarray:
         """The probability of each label for each text.
 
         Returns:
             float32 `(rows, labels)`; the columns are `clf.labels`.
+
+        Raises:
+            ConfigError: the head answers no probabilities.
         """
-        return self.answers(x, batch_size)["probabilities"]
+        answers = self.answers(x, batch_size)
+        if "probabilities" not in answers:
+            raise ConfigError(
+                f"Expected a head that answers probabilities. Received: "
+                f"{self.head.name!r}, which answers {', '.join(answers)}. Use "
+                f"`predict` or `stream`."
+            )
+        return answers["probabilities"]
 
     def evaluate(self, x: Any, y: Any = None, batch_size: int = 32) -> dict:
         """Compare answers with labels.
@@ -213,14 +229,18 @@ class Classifier(Task):
 
         self.require_model()
         columns, labels = read_examples(self, x, y)
-        answers = self.answer_table(self.tokenize(columns), batch_size)
-        return self.head.report(answers, self.head.encode(labels))
+        targets = self.head.encode(labels)
+        answers = self.answer_columns(columns, batch_size)
+        return self.head.report(answers, targets)
 
     def columns(self, x: Any) -> list:
         # Until the model is built, two texts a row say that it takes pairs.
         if self.model is None and not self._fixed_inputs:
             pair = (self.inputs[0], f"{self.inputs[0]}_pair")
-            if len(self.inputs) == 1 and len(as_texts(x, self.inputs)) == 2:
+            if (
+                len(self.inputs) == 1
+                and len(self.head.texts(x, self.inputs)) == 2
+            ):
                 self.inputs = pair
         return super().columns(x)
 
