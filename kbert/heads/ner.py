@@ -290,9 +290,11 @@ def join_words(rows: Any) -> Any:
     Raises:
         InputError: a word is no text, or has a space in it.
     """
-    texts = []
+    if hasattr(rows, "numpy"):  # The elements of a tensor are tensors.
+        rows = rows.numpy()
     if not hasattr(rows, "__iter__") or isinstance(rows, str | bytes):
         return rows
+    texts = []
     for number, row in enumerate(rows):
         if isinstance(row, list | tuple | np.ndarray):
             for word in row:

@@ -162,6 +162,20 @@ def test_long_texts_are_read_to_their_end(trained):
     assert row and row[-1]["end"] > 200
 
 
+def test_texts_of_any_form(trained):
+    clf, *_ = trained
+    text = "Ann saw Bob ."
+    for x in (
+        [text],
+        [text.split()],
+        np.array([text]),
+        tf.constant([text]),
+        {"text": [text]},
+        {"text": [text.split()]},
+    ):
+        assert clf.columns(x) in ([[text]], [[text.encode()]])
+
+
 def test_no_entities_and_no_text(trained):
     clf, *_ = trained
     assert clf.predict(["", " \n"]) == [[], []]
