@@ -12,6 +12,7 @@ file of one score a line, in the file's order, or the row is left out.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def stsb(part: str, scores: Path | None) -> tuple[list, list, list]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--test-scores", type=Path, metavar="FILE")
+    parser.add_argument("--rows", type=int, help="pairs; by default all")
     parser.add_argument("--no-peer", action="store_true", help="kbert alone")
     arguments = parser.parse_args()
 
@@ -62,6 +64,10 @@ def main() -> None:
     encoders = {"kbert": embedder.encode}
     packages = ["tensorflow"]
     if not arguments.no_peer:
+        # It would take this folder's `datasets` for the package of the name.
+        del sys.modules["datasets"]
+        here = Path(__file__).resolve().parent
+        sys.path = [path for path in sys.path if Path(path).resolve() != here]
         from sentence_transformers import SentenceTransformer
 
         peer = SentenceTransformer(str(resolve(DEFAULT_PRESET)), device="cpu")
@@ -75,7 +81,8 @@ def main() -> None:
     for part, scores in parts.items():
         if part == "test" and scores is None:
             continue
-        first, second, values = stsb(part, scores)
+        columns = stsb(part, scores)
+        first, second, values = (c[: arguments.rows] for c in columns)
         vectors = {}
         for name, encode in encoders.items():
             encode(first[:64])  # The first call loads and compiles.

@@ -21,7 +21,8 @@ import_tensorflow()  # Without its start-up messages.
 import kbert
 from kbert.pretraining.sentences import split_sentences
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+# In front: Hugging Face has a package `datasets` too.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import datasets
 
 QUERIES = (

@@ -34,7 +34,7 @@ LOGITS = "logits"
 
 # Passes over the texts: so many for each class that a text is told from, up
 # to a limit. SetFit's pairs, and with them its steps, grow in the same way.
-EPOCHS, MOST_EPOCHS = 4, 20
+EPOCHS, MOST_EPOCHS = 3, 20
 
 # Up to so many steps TensorFlow is quicker without making a graph first.
 EAGER_STEPS = 12
