@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -163,8 +162,7 @@ def torch_folder(root: Path) -> Path:
 def google_rows(root: Path, texts: list[str]) -> Iterator[Row]:
     import tensorflow as tf
 
-    data = Path(os.environ.get("KBERT_DATA", "../shared/data"))
-    folder = data.parent / "weights" / "simbert-tiny-zh-tf1"
+    folder = datasets.data_root().parent / "weights" / "simbert-tiny-zh-tf1"
     if not folder.is_dir():
         print(f"no weights in {folder}: without Google's form", file=sys.stderr)
         return

@@ -78,8 +78,8 @@ def read_saved_config(folder: Path) -> dict[str, Any]:
     _check(config, path)
     for number in range(version, FORMAT):
         config = UPGRADES[number](config)
-    check_config(config["backbone"], path)
-    return config | {"format": FORMAT}
+    backbone = check_config(config["backbone"], path)
+    return config | {"format": FORMAT, "backbone": backbone}
 
 
 def _check(config: dict, path: Path) -> None:

@@ -25,16 +25,25 @@ _FLOATS = ("layer_norm_epsilon", "initializer_range")
 _FLAGS = ("output_hidden_states", "output_attentions")
 _OPTIONAL = ("embedding_dim",)
 
+# What configurations may leave out, as Hugging Face's and keras_hub's do.
+_DEFAULTS = {"max_sequence_length": 512, "num_segments": 2}
+_REQUIRED = (
+    *("vocabulary_size", "num_layers", "num_heads"),
+    *("hidden_dim", "intermediate_dim"),
+)
+
 
 def check_config(config: dict, path: Path) -> dict:
-    """`config`, if a backbone can be made of it.
+    """`config`, if a backbone can be made of it, with sizes left out.
 
     Raises:
         CheckpointError: names everything that is wrong in it: a name that is
-            no argument of `kbert.Backbone`, a value of another kind, a size
-            beyond `LIMITS`.
+            no argument of `kbert.Backbone`, one that is missing, a value of
+            another kind, a size beyond `LIMITS`.
     """
+    config = _DEFAULTS | config
     wrong = [_wrong(name, value) for name, value in config.items()]
+    wrong += [f"{n} is missing" for n in _REQUIRED if n not in config]
     if not any(wrong):
         hidden, heads = config["hidden_dim"], config["num_heads"]
         if hidden % heads:

@@ -236,3 +236,21 @@ def test_saved_configuration_without_end(saved, refused):
     with open(saved / "kbert.json", "wb") as file:
         file.truncate(2**34)
     refused(saved, "at most 16,777,216 bytes", kbert.load, UnsafeFileError)
+
+
+@pytest.mark.parametrize("key", ["hidden_dim", "num_layers", "num_heads"])
+def test_saved_model_without_a_size(saved, refused, key):
+    path = saved / "kbert.json"
+    config = json.loads(path.read_text())
+    del config["backbone"][key]
+    path.write_text(json.dumps(config))
+    refused(saved, f"{key} is missing", kbert.load, CheckpointError)
+
+
+def test_sizes_that_have_a_default(copy):
+    folder = copy("huggingface")
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    del config["type_vocab_size"]
+    path.write_text(json.dumps(config))
+    assert kbert.load_backbone(folder).config["num_segments"] == 2
