@@ -28,6 +28,8 @@ format: $(VENV)/.ready-test
 bench: $(VENV)/.ready-bench  ## The tables of README.md and docs
 	$(BIN)/python benchmarks/tokenizer.py
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/embeddings.py
+	$(BIN)/python benchmarks/few_shot.py
 	$(BIN)/python benchmarks/corpus.py
 	$(BIN)/python benchmarks/pretrain.py
 
