@@ -23,7 +23,8 @@ def read_vocabulary(path) -> list[str]:
     """Read a `vocab.txt`: UTF-8, one token a line, line 1 is id 0.
 
     Raises:
-        InputError: the file is missing or not UTF-8.
+        InputError: the file is missing or not UTF-8, or a line has control
+            characters or is too long for a token.
         UnsafeFileError: it is too large, or has too many lines.
     """
     try:
@@ -42,7 +43,15 @@ def read_vocabulary(path) -> list[str]:
     if lines[-1] == "":
         lines.pop()
     # Not `splitlines`: U+2028 is a token of bert-base-chinese.
-    return [line.removesuffix("\r") for line in lines]
+    tokens = [line.removesuffix("\r") for line in lines]
+    for number, token in enumerate(tokens, start=1):
+        if len(token) > MAX_TOKEN_CHARACTERS or _CONTROL.search(token):
+            raise InputError(
+                f"Line {number} of the vocabulary {str(path)!r}, expected a "
+                f"token of at most {MAX_TOKEN_CHARACTERS} characters without "
+                f"control characters. Received: {_short(token)}"
+            )
+    return tokens
 
 
 def write_vocabulary(vocabulary: Sequence[str], path) -> None:
@@ -66,12 +75,6 @@ def index_vocabulary(vocabulary: Sequence[str]) -> dict[str, int]:
             raise InputError(
                 f"Line {number} of the vocabulary, expected a token. "
                 f"Received: {_short(token)}"
-            )
-        if len(token) > MAX_TOKEN_CHARACTERS or _CONTROL.search(token):
-            raise InputError(
-                f"Line {number} of the vocabulary, expected a token of at "
-                f"most {MAX_TOKEN_CHARACTERS} characters without control "
-                f"characters. Received: {_short(token)}"
             )
         if token in ids:
             raise InputError(
