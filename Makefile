@@ -48,7 +48,7 @@ $(VENV)/.ready-test: $(VENV)/.ready
 	touch $@
 
 $(VENV)/.ready-bench: $(VENV)/.ready-test
-	$(BIN)/python -m pip install --quiet -e ".[bench]"
+	$(BIN)/python -m pip install --quiet --use-pep517 -e ".[bench]"
 	touch $@
 
 clean:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from kbert.errors import CheckpointError
+from kbert.untrusted import member
+from kbert.untrusted import read_json
 
 POOLINGS = ("mean", "cls")
 
@@ -67,17 +70,17 @@ def read_sentence_config(
     if folder is None or not (folder / MODULES).is_file():
         return SentenceConfig(pooling or "mean")
     normalize = False
-    for number, module in enumerate(_read(folder / MODULES, list)):
+    for number, module in enumerate(_read(folder, MODULES, list)):
         try:
             kind = module["type"].rpartition(".")[2]
-            path = folder / module["path"]
+            name = str(PurePosixPath(module["path"], "config.json"))
         except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"Expected modules with a type and a path in "
                 f"{folder / MODULES}. Received: {module!r}."
             ) from error
         if kind == "Pooling":
-            pooling = pooling or _pooling(path / "config.json")
+            pooling = pooling or _pooling(folder, name)
         elif kind == "Normalize":
             normalize = True
         elif kind != "Transformer" or number:
@@ -89,15 +92,15 @@ def read_sentence_config(
     return SentenceConfig(pooling or "mean", normalize, _max_length(folder))
 
 
-def _pooling(path: Path) -> str:
-    config = _read(path, dict)
+def _pooling(folder: Path, name: str) -> str:
+    config = _read(folder, name, dict)
     modes = config.get("pooling_mode") or [
         mode for flag, mode in _FLAGS.items() if config.get(flag)
     ]
     modes = [modes] if isinstance(modes, str) else modes or ["mean"]
     if len(modes) != 1 or modes[0] not in POOLINGS:
         raise CheckpointError(
-            f"Expected the pooling 'mean' or 'cls' in {path}. Received: "
+            f"Expected the pooling 'mean' or 'cls' in {name}. Received: "
             f"{', '.join(map(repr, modes))}. Give `pooling` to overrule it."
         )
     return modes[0]
@@ -110,7 +113,7 @@ def _max_length(folder: Path) -> int | None:
         ("tokenizer_config.json", "model_max_length"),
     ):
         if (folder / name).is_file():
-            value = _read(folder / name, dict).get(key)
+            value = _read(folder, name, dict).get(key)
             if isinstance(value, int) and value >= 3:
                 return value
     return None
@@ -146,13 +149,10 @@ def write_sentence_config(
     )
 
 
-def _read(path: Path, kind: type) -> Any:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"Expected JSON in {path}. Received: {error}."
-        ) from error
+def _read(folder: Path, name: str, kind: type) -> Any:
+    # The folder may be anyone's, and so may the names in it.
+    path = member(folder, name)
+    value = read_json(path)
     if not isinstance(value, kind):
         raise CheckpointError(
             f"Expected a JSON {kind.__name__} in {path}. Received: "

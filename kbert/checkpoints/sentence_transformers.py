@@ -6,6 +6,7 @@ Reference: Reimers & Gurevych 2019, Sentence-BERT, section 3.
 from __future__ import annotations
 
 from pathlib import Path
+from pathlib import PurePosixPath
 
 from kbert.errors import CheckpointError
 from kbert.untrusted import has_member
@@ -59,7 +60,7 @@ def model_folder(folder: Path) -> Path:
     if not place:
         return folder
     # Through a file in it, since `member` is for files.
-    return member(folder, f"{place}/config.json").parent
+    return member(folder, str(PurePosixPath(place, "config.json"))).parent
 
 
 def read_pooling(folder: Path) -> str | None:
@@ -72,7 +73,9 @@ def read_pooling(folder: Path) -> str | None:
     place = read_modules(folder).get("Pooling")
     if place is None:
         return None
-    config = read_object(member(folder, f"{place}/config.json"))
+    config = read_object(
+        member(folder, str(PurePosixPath(place, "config.json")))
+    )
     for key, pooling in _POOLINGS.items():
         if config.get(key) is True:
             return pooling
