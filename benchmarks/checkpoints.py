@@ -95,7 +95,10 @@ def features(backbone, folder, tokenizer, texts) -> tuple[float, int]:
         max_length=LENGTH,
         return_tensors="np",
     )
-    model = transformers.AutoModel.from_pretrained(folder).eval()
+    # By itself it would compute in the float16 that a file may have.
+    model = transformers.AutoModel.from_pretrained(
+        folder, dtype=torch.float32
+    ).eval()
     with torch.inference_mode():
         y = model(
             input_ids=torch.tensor(x["token_ids"]).long(),
