@@ -35,15 +35,18 @@ def read_modules(folder: Path) -> dict[str, str]:
     path = member(folder, MODULES)
     modules = read_json(path)
     if not isinstance(modules, list) or len(modules) > MAX_MODULES:
-        modules = [None]
+        raise CheckpointError(
+            f"Expected a JSON list of at most {MAX_MODULES} modules in "
+            f"{path}. Received: something else. Fetch it again."
+        )
     found = {}
     for module in modules:
         kind = module.get("type") if isinstance(module, dict) else None
         place = module.get("path") if isinstance(module, dict) else None
         if not isinstance(kind, str) or not isinstance(place, str):
             raise CheckpointError(
-                f"Expected a list of modules with `type` and `path` in "
-                f"{path}. Received: something else. Fetch it again."
+                f"Expected modules with a type and a path in {path}. "
+                f"Received: something else. Fetch it again."
             )
         found.setdefault(kind.rpartition(".")[2], place)
     return found
