@@ -316,7 +316,7 @@ def test_newer_files_leave_the_length_to_the_tokenizer(tmp_path):
             {"pooling_mode": ["cls", "mean"]},
             "Received: 'cls', 'mean'",
         ),
-        (steps("Transformer", "Pooling"), None, "Expected JSON in"),
+        (steps("Transformer", "Pooling"), None, "1_Pooling/config.json"),
         ({}, {}, "Expected a JSON list"),
         ([{"type": 3}], {}, "Expected modules"),
     ],

@@ -156,6 +156,7 @@ def test_bodies_and_batches_that_are_too_large(run_server, text_model):
         (zlib.compress(BODY), "deflate", 501),
         (gzip.compress(BODY[:9]) + gzip.compress(BODY[9:]), "gzip", 200),
     ],
+    ids=["no gzip", "cut", "more", "empty", "deflate", "two members"],
 )
 def test_encoded_bodies(server, body, encoding, status):
     headers = {"Content-Encoding": encoding}
