@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kbert.checkpoints.huggingface import read_tensors
-from kbert.checkpoints.huggingface import write_tensors
+from kbert.checkpoints.safetensors_form import read_tensors
+from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.data import as_texts
 from kbert.data import windows
 from kbert.embedder import unit

@@ -98,10 +98,16 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         word = ends > starts
         blank_ids = tf.where(word, task.tokenizer.pad_id, ids)
         segments = batch["segment_ids"]
-        x = embed(ids, segments, training=False)  # (B, T, H)
-        blank = embed(blank_ids, segments, training=False)
-        whole = answer(x, mask)
-        label = whole["label"] if of_label else None  # (B,)
+        # Both texts in one call: each is a graph of its own otherwise.
+        both = embed(
+            tf.concat([ids, blank_ids], 0),
+            tf.tile(segments, [2, 1]),
+            training=False,
+        )
+        x, blank = tf.split(both, 2)  # (B, T, H) each
+        answers = answer(both, tf.tile(mask, [2, 1]))
+        label = tf.split(answers["label"], 2)[0] if of_label else None  # (B,)
+        values = value(answers, tf.tile(label, [2]) if of_label else None)
 
         def step(i, total):
             part = (tf.cast(i, x.dtype) + 0.5) / steps
@@ -121,8 +127,8 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
             tf.cast((x - blank) * total / steps, tf.float32), axis=-1
         )  # (B, T)
         return {
-            "value": value(whole, label),
-            "blank_value": value(answer(blank, mask), label),
+            "value": tf.split(values, 2)[0],
+            "blank_value": tf.split(values, 2)[1],
             "attribution": tf.where(word, pushed, 0.0),
             "start": starts,
             "end": ends,

@@ -176,29 +176,22 @@ def _write_graph(task: Task, folder: Path) -> list[str]:
         classes = tf.broadcast_to(labels, tf.shape(scores))  # (B, labels)
         return {"classes": classes, "scores": scores}
 
-    def strings(name):
-        return tf.TensorSpec((None,), tf.string, name=name)
-
     module = tf.Module()
     # A module that holds the variables themselves stores each weight once;
     # Keras's own archive stores them twice.
     module.weights = [weight.value for weight in task.model.weights]
-    module.serve = tf.function(serve, autograph=False)
-    signatures = {
-        "serving_default": module.serve.get_concrete_function(
-            **{name: strings(name) for name in task.inputs}
+
+    def trace(function, *names):
+        # A tf.function kept on the module would be traced, and saved, twice.
+        return tf.function(function, autograph=False).get_concrete_function(
+            **{name: tf.TensorSpec((None,), tf.string, name) for name in names}
         )
-    }
+
+    signatures = {"serving_default": trace(serve, *task.inputs)}
     if "probabilities" in task.serving_model.output:
-        module.classify = tf.function(classify, autograph=False)
-        signatures["classify"] = module.classify.get_concrete_function(
-            inputs=strings("inputs")
-        )
+        signatures["classify"] = trace(classify, "inputs")
     if can_explain(task):
-        module.explain = tf.function(make_explain(task), autograph=False)
-        signatures[EXPLAIN] = module.explain.get_concrete_function(
-            **{name: strings(name) for name in task.inputs}
-        )
+        signatures[EXPLAIN] = trace(make_explain(task), *task.inputs)
     try:
         tf.saved_model.save(module, str(folder), signatures)
     except tf.errors.OpError as error:

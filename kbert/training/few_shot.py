@@ -149,7 +149,7 @@ def fit(
     if validation_data is not None:
         columns, labels = read_examples(task, *validation_data)
         facts |= calibrate(task, Rows(columns, task.head.encode(labels)))
-    task.note_training(len(examples), time.perf_counter() - started, **facts)
+    task.note_training(len(labels), time.perf_counter() - started, **facts)
     return history
 
 

@@ -28,6 +28,9 @@ from kbert.training.resume import RunFolder
 from kbert.training.resume import SaveState
 from kbert.training.resume import restore
 
+# Up to so many steps TensorFlow is quicker without making a graph first.
+EAGER_STEPS = 6
+
 # Set aside for a head that needs validation data when none is given.
 HELD_OUT = 0.1
 
@@ -197,6 +200,8 @@ def fit(
         ),
         loss=task.head.loss(),
         metrics=task.head.metrics(),
+        run_eagerly=len(batches) * epochs <= EAGER_STEPS
+        and not static_shapes(),
     )
     # Variables made while a graph is traced would have it traced twice.
     task.model.optimizer.build(task.model.trainable_variables)
@@ -246,6 +251,7 @@ def fit(
             )
         finally:
             display.close()  # Keras calls nothing after a Ctrl-C.
+            task.model.run_eagerly = False
     if save is not None:
         history = save.history(task.model)
     facts = {"epochs": len(history.epoch)}

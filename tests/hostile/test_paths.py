@@ -176,7 +176,7 @@ def test_links_of_the_hubs_cache_are_fine(copy, tmp_path, watched):
 # === Names that are not files' ===
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/b", "", ".x", "/etc"])
+@pytest.mark.parametrize("name", ["../evil", "a/../b", "", ".x", "/etc", "a//b"])
 def test_names_of_presets_and_their_files(name):
     digest = "0" * 64
     files = dict.fromkeys(
@@ -193,6 +193,23 @@ def test_names_of_presets_and_their_files(name):
         kbert.Preset(name=name, files=files, **facts)
     with pytest.raises(ConfigError, match="letters, digits"):
         kbert.Preset(name="x", files=files | {name: digest}, **facts)
+
+
+def test_a_file_of_a_preset_may_lie_in_a_folder_and_a_preset_may_not():
+    digest = "0" * 64
+    files = dict.fromkeys(
+        ("config.json", "model.safetensors", "vocab.txt", "a/b"), digest
+    )
+    facts = {
+        "description": "",
+        "parameters": 1,
+        "languages": (),
+        "lowercase": True,
+        "mirrors": (object(),),
+    }
+    assert kbert.Preset(name="x", files=files, **facts).files == files
+    with pytest.raises(ConfigError, match="letters, digits"):
+        kbert.Preset(name="a/b", files=files, **facts)
 
 
 def test_tensor_of_any_name_is_only_a_name(copy, refused):

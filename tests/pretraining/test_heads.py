@@ -126,7 +126,7 @@ def test_logits_equal_hugging_face(tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     from kbert.checkpoints.huggingface import write_config
-    from kbert.checkpoints.huggingface import write_tensors
+    from kbert.checkpoints.safetensors_form import write_tensors
 
     backbone = kbert.Backbone.from_size("small", 3000)
     model = pretraining_model(backbone, ("mlm", "nsp"))
