@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import keras
@@ -9,9 +10,16 @@ import numpy as np
 from keras import ops
 
 from kbert.errors import ConfigError
+from kbert.heads.adaptive_softmax import AdaptiveSoftmax
+from kbert.heads.adaptive_softmax import AdaptiveSoftmaxLoss
+from kbert.heads.adaptive_softmax import check_cutoffs
+from kbert.heads.adaptive_softmax import choose_cutoffs
 from kbert.heads.base import Head
 from kbert.heads.base import mean_pool
 from kbert.heads.forms import TransformersForm
+
+# With more labels, reports leave out the table of all by all.
+MOST_CONFUSED = 500
 
 
 class ClassificationHead(Head):
@@ -27,13 +35,23 @@ class ClassificationHead(Head):
         dropout: rate on that vector, 0 to 1.
         normalize: whether that vector is scaled to length 1; training from
             few examples sets it.
+        adaptive_softmax: for many thousands of labels, most of them rare:
+            less work and memory in training, see
+            `kbert.heads.adaptive_softmax.AdaptiveSoftmax`.
+        cutoffs: with it, how many of the most frequent labels are in the
+            first cluster, in the first two, and so on; by default a 25th
+            and a fifth of the labels.
+        label_counts: with it, rows of each label, in the order of `labels`;
+            `fit` counts them if None.
 
     Answers (`serve`): `label` `(B,)`; `score` float `(B,)`, the probability
     of that label; `probabilities` float `(B, labels)` in the order of
     `labels`.
 
     Departures: the paper pools by `"pooler"`. The default is `"mean"`, which
-    every checkpoint has trained weights for.
+    every checkpoint has trained weights for. With `adaptive_softmax`,
+    training watches the loss in place of the accuracy, which would take the
+    probabilities of all labels.
 
     Example:
 
@@ -49,6 +67,9 @@ class ClassificationHead(Head):
         pooling: str = "mean",
         dropout: float = 0.1,
         normalize: bool = False,
+        adaptive_softmax: bool = False,
+        cutoffs: list[int] | None = None,
+        label_counts: list[int] | None = None,
     ):
         super().__init__(labels)
         if pooling not in ("mean", "cls", "pooler"):
@@ -59,12 +80,66 @@ class ClassificationHead(Head):
         self.pooling = pooling
         self.dropout = dropout
         self.normalize = normalize
+        self.adaptive_softmax = adaptive_softmax
+        self.cutoffs = cutoffs
+        self.label_counts = label_counts
+        self._softmax: AdaptiveSoftmax | None = None
+        if adaptive_softmax:
+            self.monitor = ("val_loss", "min")
+        self._check_adaptive()
+
+    def _check_adaptive(self) -> None:
+        if not self.adaptive_softmax:
+            for name in ("cutoffs", "label_counts"):
+                if getattr(self, name) is not None:
+                    raise ConfigError(
+                        f"`{name}` is for adaptive_softmax=True. Received: "
+                        f"adaptive_softmax={self.adaptive_softmax!r}"
+                    )
+            return
+        if type(self).build is not ClassificationHead.build:
+            raise ConfigError(
+                f"`adaptive_softmax` is for heads that end in a softmax over "
+                f"the labels. Received: the head {self.name!r}, which has a "
+                f"layer of its own."
+            )
+        if self.cutoffs is not None:
+            known = None if self.labels is None else len(self.labels)
+            self.cutoffs = check_cutoffs(self.cutoffs, known)
+        elif self.labels is not None:
+            self.cutoffs = choose_cutoffs(len(self.labels))
+        counts = self.label_counts
+        if counts is not None and (
+            self.labels is None
+            or len(counts) != len(self.labels)
+            or any(type(count) is not int or count < 0 for count in counts)
+        ):
+            raise ConfigError(
+                f"`label_counts` must have an integer of 0 or more for each "
+                f"of `labels`. Received: {len(counts)} of them for "
+                f"{len(self.labels or ())} labels."
+            )
+
+    @property
+    def ready(self) -> bool:
+        known = not self.adaptive_softmax or self.label_counts is not None
+        return super().ready and known
+
+    def adapt(self, y: list) -> None:
+        super().adapt(y)
+        if self.adaptive_softmax and self.label_counts is None:
+            counts = Counter(y)
+            self.label_counts = [counts[label] for label in self.labels]
+            self._check_adaptive()
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "pooling": self.pooling,
             "dropout": self.dropout,
             "normalize": self.normalize,
+            "adaptive_softmax": self.adaptive_softmax,
+            "cutoffs": self.cutoffs,
+            "label_counts": self.label_counts,
         }
 
     def pool(self, features: dict) -> keras.KerasTensor:
@@ -80,6 +155,15 @@ class ClassificationHead(Head):
         return keras.layers.Dropout(self.dropout, name="head_dropout")(x)
 
     def build(self, features: dict) -> keras.KerasTensor:
+        if self.adaptive_softmax:
+            order = np.argsort(-np.array(self.label_counts), kind="stable")
+            self._softmax = AdaptiveSoftmax(
+                order.tolist(),
+                self.cutoffs,
+                dtype="float32",
+                name="adaptive_softmax",
+            )
+            return self._softmax(self.pool(features))  # (B, H)
         return keras.layers.Dense(
             len(self.labels),
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
@@ -88,13 +172,20 @@ class ClassificationHead(Head):
         )(self.pool(features))  # (B, labels)
 
     def loss(self) -> keras.losses.Loss:
+        if self.adaptive_softmax:
+            return AdaptiveSoftmaxLoss(self._softmax)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def metrics(self) -> list:
+        if self.adaptive_softmax:
+            return []
         return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
     def serve(self, outputs: keras.KerasTensor) -> dict:
-        probabilities = ops.softmax(outputs)  # (B, labels)
+        if self.adaptive_softmax:
+            probabilities = ops.exp(self._softmax(outputs, answer=True))
+        else:
+            probabilities = ops.softmax(outputs)  # (B, labels)
         return {
             "label": ops.argmax(probabilities, axis=-1),  # (B,)
             "score": ops.max(probabilities, axis=-1),  # (B,)
@@ -102,8 +193,9 @@ class ClassificationHead(Head):
         }
 
     def transformers_form(self) -> TransformersForm | None:
-        if self.pooling == "mean":
-            return None  # No class of transformers for BERT pools so.
+        # No class of transformers for BERT pools so, or has clusters.
+        if self.pooling == "mean" or self.adaptive_softmax:
+            return None
         return TransformersForm(
             "BertForSequenceClassification",
             {"logits": "classifier"},
@@ -111,6 +203,8 @@ class ClassificationHead(Head):
         )
 
     def report(self, answers: dict, targets: np.ndarray) -> dict[str, Any]:
+        """`accuracy`, `macro_f1`, `per_class`, and for up to 500 labels
+        `confusion_matrix`."""
         # Imported here: scikit-learn costs a second, which `--help` and
         # `predict` need not pay.
         from sklearn import metrics
@@ -126,11 +220,13 @@ class ClassificationHead(Head):
             output_dict=True,
             zero_division=0,
         )
-        return {
+        report = {
             "accuracy": float(metrics.accuracy_score(targets, predicted)),
             "macro_f1": float(table["macro avg"]["f1-score"]),
             "per_class": {name: table[name] for name in names},
-            "confusion_matrix": metrics.confusion_matrix(
-                targets, predicted, labels=ids
-            ).tolist(),
         }
+        if len(names) <= MOST_CONFUSED:
+            report["confusion_matrix"] = metrics.confusion_matrix(
+                targets, predicted, labels=ids
+            ).tolist()
+        return report
