@@ -1,6 +1,6 @@
 """Adaptive softmax beside the plain one, at 50,000 labels of Zipf's law.
 
-    python benchmarks/adaptive_softmax.py            # a quarter of an hour, one core
+    python benchmarks/adaptive_softmax.py   # a quarter of an hour, one core
 
 Both are heads of kbert, trained on the same batches step by step in turn;
 medians of the seconds of a step are compared. A ratio above 1 says that the
