@@ -387,12 +387,14 @@ class Task:
 
         save_task(self, path, replace)
 
-    def export(self, path: str | Path, **options) -> Path:
-        """Write a SavedModel; see `kbert.export.saved_model.export`."""
-        from kbert.export.saved_model import export
+    def export(
+        self, path: str | Path, format: str = "savedmodel", **options
+    ) -> Path:
+        """Write what serves the model; see `kbert.export.formats.export`."""
+        from kbert.export.formats import export
 
         self.require_model()
-        return export(self, Path(path), **options)
+        return export(self, Path(path), format, **options)
 
     def note_training(self, rows: int, seconds: float, **facts) -> None:
         """Remember where the weights come from."""

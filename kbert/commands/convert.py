@@ -14,7 +14,8 @@ from kbert.commands import common
 from kbert.errors import ConfigError
 
 Form = StrEnum(
-    "Form", ["huggingface", "kerashub", "savedmodel", "onnx", "litert"]
+    "Form",
+    ["huggingface", "kerashub", "savedmodel", "onnx", "litert", "int8"],
 )
 
 

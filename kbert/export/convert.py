@@ -9,11 +9,12 @@ from kbert.classifier import Classifier
 from kbert.classifier import load
 from kbert.errors import ConfigError
 from kbert.export import huggingface
+from kbert.export import int8
 from kbert.export import kerashub
 from kbert.export import portable
 from kbert.saved_config import CONFIG
 
-FORMS = ("huggingface", "kerashub", "savedmodel", "onnx", "litert")
+FORMS = ("huggingface", "kerashub", "savedmodel", "onnx", "litert", "int8")
 
 # What a checkpoint without a head can become.
 _WITHOUT_HEAD = ("huggingface", "kerashub")
@@ -79,6 +80,7 @@ def convert(
         "kerashub": kerashub.save_task,
         "onnx": portable.export_onnx,
         "litert": portable.export_litert,
+        "int8": int8.export_int8,
     }[to]
     write(task, target, replace, **options)
     return target

@@ -41,19 +41,11 @@ def export_onnx(task: Task, path: str | Path, replace: bool = False) -> None:
             TensorFlow.
         CheckpointError: the folder exists, or cannot be written.
     """
-    _require("onnx", "onnx", "tf2onnx")
-    import onnx
-
+    require("onnx", "onnx", "tf2onnx")
     model = _answers(task)
     with new_folder(Path(path), replace) as folder:
-        file = str(folder / "model.onnx")
-        with _silent("tf2onnx", "tf2onnx.tfonnx"):
-            model.export(file, format="onnx", verbose=False)
-        graph = onnx.load(file)
-        _replace_erfc(graph.graph)
-        onnx.checker.check_model(graph)
-        onnx.save(graph, file)
-        _write_companions(task, folder)
+        write_onnx(model, folder / "model.onnx")
+        write_companions(task, folder)
 
 
 def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
@@ -67,7 +59,7 @@ def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
             TensorFlow, or the head needs ops that LiteRT has not.
         CheckpointError: the folder exists, or cannot be written.
     """
-    _require("litert", "ai_edge_litert")
+    require("litert", "ai_edge_litert")
     from ai_edge_litert.interpreter import Interpreter
 
     model = _answers(task)
@@ -89,16 +81,33 @@ def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
                 f"Expected a head that LiteRT's own ops compute. Received: "
                 f"the head {task.head.name!r}: {error}"
             ) from error
-        _write_companions(task, folder)
+        write_companions(task, folder)
 
 
-def _answers(task: Task) -> keras.Model:
-    """Token ids to answers, with padding: both formats want fixed rows."""
+def write_onnx(model: keras.Model, path: Path) -> None:
+    """Write a model that was called before."""
+    import onnx
+
+    with _silent("tf2onnx", "tf2onnx.tfonnx"):
+        model.export(str(path), format="onnx", verbose=False)
+    graph = onnx.load(path)
+    _replace_erfc(graph.graph)
+    onnx.checker.check_model(graph)
+    onnx.save(graph, path)
+
+
+def require_tensorflow() -> None:
+    """Raise `ExportError` if Keras does not run on TensorFlow."""
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
             "Expected Keras on TensorFlow. Received: the backend "
             f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
         )
+
+
+def _answers(task: Task) -> keras.Model:
+    """Token ids to answers, with padding: both formats want fixed rows."""
+    require_tensorflow()
     task.require_model()
     answers = task.head.serve(task.model.output)
     model = keras.Model(
@@ -133,7 +142,8 @@ def _replace_erfc(graph) -> None:
     graph.node.extend(nodes)
 
 
-def _write_companions(task: Task, folder: Path) -> None:
+def write_companions(task: Task, folder: Path) -> None:
+    """Write what an application needs beside the graph."""
     write_tokenizer(
         task.tokenizer.vocabulary,
         task.tokenizer.lowercase,
@@ -144,7 +154,8 @@ def _write_companions(task: Task, folder: Path) -> None:
     (folder / "kbert.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _require(extra: str, *modules: str) -> None:
+def require(extra: str, *modules: str) -> None:
+    """Raise `ExportError` if a module of an extra is missing."""
     for module in modules:
         try:
             __import__(module)

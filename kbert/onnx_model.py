@@ -1,0 +1,170 @@
+"""`OnnxModel`: raw strings to answers with an int8 export."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kbert.data import as_texts
+from kbert.errors import CheckpointError
+from kbert.errors import ConfigError
+from kbert.errors import ExportError
+
+
+class OnnxModel:
+    """What `Classifier.export(path, format="int8")` wrote, ready to answer.
+
+    Texts are cut into tokens by `tokenizers` and computed by onnxruntime, in
+    batches of about one length. TensorFlow and Keras are not imported.
+
+    Args:
+        path: the exported folder.
+        threads: of onnxruntime; by default one a core.
+
+    Attributes:
+        labels: the labels, in the order of `probabilities`.
+
+    Raises:
+        CheckpointError: the folder is not such an export.
+        ExportError: the extra `kbert[onnx]` is not installed.
+
+    Departures: words of over 100 characters become `[UNK]`; in
+    `kbert.Tokenizer` those of over 100 bytes. Answers depend a little on
+    what else is in a batch, as its activations share a scale.
+
+    Example:
+
+    >>> clf.export("exports/spam", format="int8")
+    >>> model = kbert.OnnxModel("exports/spam")
+    >>> model.predict(["Win a prize!"])
+    ['spam']
+    """
+
+    def __init__(self, path: str | os.PathLike, threads: int | None = None):
+        path = Path(path)
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ExportError(
+                f"Expected the package 'onnxruntime'. Received: {error}. "
+                f"Install it: pip install 'kbert[onnx]'."
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path / "model.onnx"),
+                options,
+                providers=["CPUExecutionProvider"],
+            )
+            facts = self._session.get_modelmeta().custom_metadata_map
+            facts = json.loads(facts["kbert"])
+            self._tokenizer = _tokenizer(path / "vocab.txt", facts)
+        except Exception as error:  # onnxruntime's have no common base.
+            raise CheckpointError(
+                f"Expected a folder that kbert exported with format='int8'. "
+                f"Received: {path}: {error}"
+            ) from error
+        self.inputs = tuple(facts["inputs"])
+        self.labels = facts["labels"]
+        self._label_outputs = facts["label_outputs"]
+
+    def answers(self, x: Any, batch_size: int = 32) -> dict[str, np.ndarray]:
+        """What the head answers, an array `(rows, ...)` for each output.
+
+        Args:
+            x: texts in any form that `Classifier.predict` takes.
+            batch_size: rows computed at once.
+
+        Raises:
+            InputError: there are no such texts.
+        """
+        columns = [
+            [
+                v.decode("utf-8", "ignore") if isinstance(v, bytes) else v
+                for v in column
+            ]
+            for column in as_texts(x, self.inputs)
+        ]
+        if len(columns) != len(self.inputs):
+            raise ConfigError(
+                f"Expected {len(self.inputs)} text(s) a row "
+                f"({', '.join(self.inputs)}). Received: {len(columns)}."
+            )
+        rows = (
+            columns[0] if len(columns) == 1 else [*zip(*columns, strict=True)]
+        )
+        tokens = self._tokenizer.encode_batch(rows)
+        order = np.argsort([len(t.ids) for t in tokens], kind="stable")
+        parts = []
+        for start in range(0, len(order), batch_size):
+            batch = [tokens[i] for i in order[start : start + batch_size]]
+            parts.append(self._session.run(None, _padded(batch)))
+        inverse = np.argsort(order)
+        answers = {
+            output.name: np.concatenate([part[i] for part in parts])[inverse]
+            for i, output in enumerate(self._session.get_outputs())
+        }
+        names = np.array([*(self.labels or ()), ""], "object")  # -1 is none.
+        return {
+            key: names[value] if key in self._label_outputs else value
+            for key, value in answers.items()
+        }
+
+    def predict(self, x: Any, batch_size: int = 32) -> list:
+        """The label of each text.
+
+        Raises:
+            ConfigError: the head answers something else.
+        """
+        answers = self.answers(x, batch_size)
+        if "label" not in answers:
+            raise ConfigError(
+                f"Expected a head that answers a label. Received: one that "
+                f"answers {', '.join(answers)}. Use `answers`."
+            )
+        return answers["label"].tolist()
+
+
+def _tokenizer(vocabulary: Path, facts: dict):
+    """WordPiece as `kbert.Tokenizer` does it, in Rust."""
+    import tokenizers
+    from tokenizers import models
+    from tokenizers import normalizers
+    from tokenizers import pre_tokenizers
+    from tokenizers import processors
+
+    words = vocabulary.read_text("utf-8").split("\n")[:-1]
+    ids = {word: i for i, word in enumerate(words)}
+    # No special tokens are added: "[SEP]" that a user types stays text.
+    tokenizer = tokenizers.Tokenizer(
+        models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100)
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        lowercase=facts["lowercase"]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(
+        ("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"])
+    )
+    tokenizer.enable_truncation(facts["max_length"])
+    return tokenizer
+
+
+def _padded(batch: list) -> dict[str, np.ndarray]:
+    lengths = np.array([len(t.ids) for t in batch])
+    mask = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
+    token_ids, segment_ids = np.zeros((2, *mask.shape), "int32")
+    token_ids[mask] = np.concatenate([t.ids for t in batch])
+    segment_ids[mask] = np.concatenate([t.type_ids for t in batch])
+    return {
+        "token_ids": token_ids,
+        "segment_ids": segment_ids,
+        "padding_mask": mask,
+    }
