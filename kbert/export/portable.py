@@ -92,6 +92,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
         model.export(str(path), format="onnx", verbose=False)
     graph = onnx.load(path)
     _replace_erfc(graph.graph)
+    _replace_sign_bit(graph.graph)
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
 
@@ -140,6 +141,25 @@ def _replace_erfc(graph) -> None:
         )
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _replace_sign_bit(graph) -> None:
+    """Arithmetic for the bits by which Keras's argmax tells -0.0 from 0.0.
+
+    It asks `x == 0 and bits(x) & sign`. With a cast for the bits and a
+    product for `&` no zero is negative, which leaves the order of scores.
+    """
+    from onnx import TensorProto
+    from onnx import helper
+
+    for node in graph.node:
+        names = (node.input, node.output, node.name)
+        if node.op_type == "Bitcast":
+            node.CopyFrom(
+                helper.make_node("Cast", *names, to=TensorProto.INT32)
+            )
+        elif node.op_type == "BitwiseAnd":
+            node.CopyFrom(helper.make_node("Mul", *names))
 
 
 def write_companions(task: Task, folder: Path) -> None:
