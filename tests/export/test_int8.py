@@ -80,16 +80,16 @@ def test_answers_nearly_as_predict(tmp_path, pooling):
     clf = make(pooling=pooling)
     # Far from 1/3 each, so that a wrong feature would show.
     kernel = clf.model.get_layer("logits").kernel
-    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape) / 4)
+    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape) * 2)
     path = clf.export(tmp_path / "model", format="int8")
     model = kbert.OnnxModel(path, threads=1)
     answers = model.answers(TEXTS, batch_size=4)
     expected = clf.answers(TEXTS)
     assert sorted(answers) == ["label", "probabilities", "score"]
     np.testing.assert_allclose(
-        answers["probabilities"], expected["probabilities"], atol=0.03
+        answers["probabilities"], expected["probabilities"], atol=0.1
     )
-    assert np.ptp(expected["probabilities"], axis=0).max() > 0.1
+    assert np.ptp(expected["probabilities"], axis=0).max() > 0.25
     names = np.array(clf.labels)[answers["probabilities"].argmax(axis=1)]
     assert model.predict(TEXTS) == names.tolist()
     assert model.labels == clf.labels
