@@ -39,7 +39,7 @@ import kbert
 from kbert.batching import length_batches
 from kbert.export import portable
 
-CALIBRATION = 256
+CALIBRATION = 128
 
 
 def onnx_session(path: Path) -> Callable:

@@ -67,7 +67,7 @@ def test_missing_extra_says_what_to_install(tmp_path, monkeypatch):
 
 
 def test_heads_that_answer_tokens_are_refused(tmp_path):
-    clf = kbert.Classifier(HF, head="ner", labels=["LOC"])
+    clf = kbert.Classifier(HF, head="ner", labels=["LOC"], max_length=16)
     with pytest.raises(ExportError, match="the head 'ner'"):
         clf.export(tmp_path / "model", format="int8")
     assert not any(tmp_path.iterdir())
@@ -78,7 +78,7 @@ def test_heads_that_answer_tokens_are_refused(tmp_path):
 def test_answers_nearly_as_predict(tmp_path, pooling):
     pytest.importorskip("onnxruntime")
     clf = make(pooling=pooling)
-    # Far from 1/3 each, so that a wrong feature would show.
+    # Small weights would give all texts nearly the same answer.
     kernel = clf.model.get_layer("logits").kernel
     kernel.assign(np.random.default_rng(0).normal(size=kernel.shape) * 2)
     path = clf.export(tmp_path / "model", format="int8")
@@ -86,10 +86,8 @@ def test_answers_nearly_as_predict(tmp_path, pooling):
     answers = model.answers(TEXTS, batch_size=4)
     expected = clf.answers(TEXTS)
     assert sorted(answers) == ["label", "probabilities", "score"]
-    np.testing.assert_allclose(
-        answers["probabilities"], expected["probabilities"], atol=0.1
-    )
-    assert np.ptp(expected["probabilities"], axis=0).max() > 0.25
+    error = np.abs(answers["probabilities"] - expected["probabilities"])
+    assert error.max() < np.ptp(expected["probabilities"], axis=0).max() / 3
     names = np.array(clf.labels)[answers["probabilities"].argmax(axis=1)]
     assert model.predict(TEXTS) == names.tolist()
     assert model.labels == clf.labels
