@@ -135,6 +135,10 @@ class Classifier(Task):
                 out. Default 0.01.
             layer_decay: factor on the rate from one layer to the next below
                 it. Default 1.0, the same rate for all.
+            r_drop: weight of R-Drop: each row is taken twice, under different
+                dropout, and the two answers are held together. It takes
+                twice the time and is often worth a point; 1.0 is usual.
+                Default 0.0, without. For heads that answer one label.
             class_weight: `"balanced"`, or a dict of label to weight.
             sample_weight: one weight a row.
             early_stopping: epochs without a better validation metric after
@@ -167,6 +171,8 @@ class Classifier(Task):
         References:
             Tunstall et al. 2022, Efficient Few-Shot Learning Without
             Prompts (SetFit), https://arxiv.org/abs/2209.11055
+            Liang et al. 2021, R-Drop: Regularized Dropout for Neural
+            Networks, https://arxiv.org/abs/2106.14448
 
         Departures: of SetFit's, see docs/embeddings.md.
         """

@@ -23,6 +23,7 @@ from kbert.errors import InputError
 from kbert.report.display import TrainingDisplay
 from kbert.task import Task
 from kbert.training.optimizer import make_optimizer
+from kbert.training.r_drop import RDrop
 from kbert.training.resume import BestWeights
 from kbert.training.resume import RunFolder
 from kbert.training.resume import SaveState
@@ -129,6 +130,7 @@ def fit(
     warmup: float = 0.1,
     weight_decay: float = 0.01,
     layer_decay: float = 1.0,
+    r_drop: float = 0.0,
     class_weight: dict | str | None = None,
     sample_weight: Any = None,
     early_stopping: int | None = None,
@@ -138,7 +140,7 @@ def fit(
     seed: int = 0,
 ) -> keras.callbacks.History:
     """Fine-tune a task; see `kbert.Classifier.fit`, which documents it."""
-    _check(epochs, batch_size, validation_split, warmup, layer_decay)
+    _check(epochs, batch_size, validation_split, warmup, layer_decay, r_drop)
     started = time.perf_counter()
     columns, labels = read_examples(task, x, y)
     if task.model is None:
@@ -173,6 +175,7 @@ def fit(
             "warmup": warmup,
             "weight_decay": weight_decay,
             "layer_decay": layer_decay,
+            "r_drop": r_drop,
             "early_stopping": early_stopping,
             "seed": seed,
             "backend": keras.backend.backend(),
@@ -189,7 +192,8 @@ def fit(
         seed=seed,
         epoch=done,
     )
-    task.model.compile(
+    model = RDrop(task, r_drop) if r_drop else task.model
+    model.compile(
         make_optimizer(
             "adamw",
             learning_rate,
@@ -204,9 +208,9 @@ def fit(
         and not static_shapes(),
     )
     # Variables made while a graph is traced would have it traced twice.
-    task.model.optimizer.build(task.model.trainable_variables)
+    model.optimizer.build(model.trainable_variables)
     if state is not None:
-        restore(task.model, state)
+        restore(model, state)
     callbacks, best, save = list(callbacks or []), None, None
     if validation is not None:
         patience = epochs if early_stopping is None else early_stopping
@@ -230,10 +234,10 @@ def fit(
     if verbose == "auto":
         callbacks.append(display)
     if state is not None and (done == epochs or state.facts.get("stopped")):
-        _take_best(task.model, best)
+        _take_best(model, best)
     else:
         try:
-            history = task.model.fit(
+            history = model.fit(
                 batches.for_fit(),
                 initial_epoch=done,
                 epochs=epochs,
@@ -251,9 +255,9 @@ def fit(
             )
         finally:
             display.close()  # Keras calls nothing after a Ctrl-C.
-            task.model.run_eagerly = False
+            model.run_eagerly = False
     if save is not None:
-        history = save.history(task.model)
+        history = save.history(model)
     facts = {"epochs": len(history.epoch)}
     if held_out is not None:
         facts |= calibrate(task, held_out)
@@ -285,7 +289,9 @@ def _take_best(model: keras.Model, best: BestWeights | None) -> None:
         best.on_train_end()
 
 
-def _check(epochs, batch_size, validation_split, warmup, layer_decay):
+def _check(
+    epochs, batch_size, validation_split, warmup, layer_decay, r_drop
+):
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         if type(value) is not int or value < 1:
             raise ConfigError(
@@ -301,6 +307,10 @@ def _check(epochs, batch_size, validation_split, warmup, layer_decay):
             raise ConfigError(
                 f"`{name}` must be a fraction. Received: {name}={value!r}"
             )
+    if not 0 <= r_drop < float("inf"):
+        raise ConfigError(
+            f"`r_drop` must be a weight of 0 or more. Received: {r_drop!r}"
+        )
 
 
 def read_examples(task: Task, x: Any, y: Any = None) -> tuple[list, list]:
