@@ -289,9 +289,7 @@ def _take_best(model: keras.Model, best: BestWeights | None) -> None:
         best.on_train_end()
 
 
-def _check(
-    epochs, batch_size, validation_split, warmup, layer_decay, r_drop
-):
+def _check(epochs, batch_size, validation_split, warmup, layer_decay, r_drop):
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         if type(value) is not int or value < 1:
             raise ConfigError(
