@@ -15,7 +15,7 @@ from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.errors import ConfigError
 from kbert.plugins import get_plugins
-from kbert.saved import saved_head
+from kbert.saved import saved_front
 from kbert.task import Task
 
 
@@ -263,4 +263,4 @@ def load(path: str | Path) -> Task:
     >>> kbert.load("saved_models/spam").predict(["Win a prize!"])
     ['spam']
     """
-    return getattr(kbert, saved_head(path).value.front).load(path)
+    return getattr(kbert, saved_front(path)).load(path)
