@@ -139,6 +139,42 @@ def take_targets(targets, rows: np.ndarray):
     return keras.tree.map_structure(take, targets)
 
 
+def fill_targets(targets, shape: tuple[int, int]):
+    """Targets for a batch `(B, T)` of rows that have none, to weigh 0.
+
+    They are of the form that `take_targets` gives: those of the first row
+    for every row, and for tokens what stands for padding.
+    """
+
+    def fill(part):
+        if isinstance(part, TokenTargets):
+            return np.full(shape, part.fill, part.values.dtype)
+        return part[np.zeros(shape[0], "int64")]
+
+    return keras.tree.map_structure(fill, targets)
+
+
+def spread_weights(targets, weight: np.ndarray, length: int):
+    """A weight a row, in the form of the targets that it is for.
+
+    Args:
+        targets: what `take_targets` takes.
+        weight: float `(B,)`.
+        length: T, tokens in a row of the batch.
+
+    Returns:
+        In the structure of the targets, `(B,)`, or for those of tokens
+        `(B, T)`.
+    """
+
+    def spread(part):
+        if isinstance(part, TokenTargets):
+            return np.repeat(weight[:, None], length, axis=1)
+        return weight
+
+    return keras.tree.map_structure(spread, targets)
+
+
 def token_places(
     offsets: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -314,13 +350,13 @@ class LengthBatches(Batches):
         return shuffled_batches(self.table.lengths, self.batch_size, random)
 
     def batch(self, part: np.ndarray) -> tuple:
-        batch = (
-            self.table.take(part, static_shapes()),
-            take_targets(self.targets, part),
-        )
-        if self.sample_weight is not None:
-            batch += (self.sample_weight[part],)
-        return batch
+        tokens = self.table.take(part, static_shapes())
+        targets = take_targets(self.targets, part)
+        if self.sample_weight is None:
+            return tokens, targets
+        weight = self.sample_weight[part]
+        length = tokens["token_ids"].shape[1]
+        return tokens, targets, spread_weights(self.targets, weight, length)
 
 
 def tf_dataset(

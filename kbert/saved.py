@@ -137,7 +137,7 @@ def save_model(
 
 
 @dataclass(frozen=True)
-class SavedModel:
+class SavedFolder:
     """The folder of a saved model, opened.
 
     Attributes:
@@ -151,7 +151,7 @@ class SavedModel:
     tensors: dict[str, Tensor]
 
     @classmethod
-    def open(cls, path: str | Path) -> SavedModel:
+    def open(cls, path: str | Path) -> SavedFolder:
         """Read the configuration and the header of the weights.
 
         Raises:

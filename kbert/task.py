@@ -25,7 +25,7 @@ from kbert.heads.base import Head
 from kbert.inference import compile_model
 from kbert.inference import outputs_on
 from kbert.plugins import Registered
-from kbert.saved import SavedModel
+from kbert.saved import SavedFolder
 from kbert.saved import find_head
 from kbert.saved import save_model
 from kbert.saved import shared_config
@@ -321,7 +321,7 @@ class Task:
                 holds several tasks.
             PluginError: the head's plugin is not installed.
         """
-        saved = SavedModel.open(path)
+        saved = SavedFolder.open(path)
         if "tasks" in saved.config:
             raise CheckpointError(
                 f"Expected a model of one task in {path}. Received: one of "
@@ -336,7 +336,7 @@ class Task:
     @classmethod
     def restore(
         cls,
-        saved: SavedModel,
+        saved: SavedFolder,
         config: dict,
         backbone: Backbone,
         tokenizer: Tokenizer,
