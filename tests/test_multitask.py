@@ -35,7 +35,7 @@ import tensorflow_text
 path, texts = json.loads(sys.argv[1])
 loaded = tf.saved_model.load(path)
 answers = {}
-for name in ("serving_default", "letter", "tags"):
+for name in ("letter", "tags"):
     answer = loaded.signatures[name](text=tf.constant(texts))
     answers[name] = {
         k: v.numpy().astype(str).tolist() if v.dtype == tf.string
@@ -46,7 +46,10 @@ for name in ("serving_default", "letter", "tags"):
             [text.decode() for text in row] for row in answer["text"].numpy()
         ]
 assert "kbert" not in sys.modules
-answers["signatures"] = sorted(loaded.signatures)
+answers["signatures"] = {
+    name: sorted(signature.structured_outputs)
+    for name, signature in loaded.signatures.items()
+}
 print(json.dumps(answers))
 """
 
@@ -113,14 +116,15 @@ def test_history_has_each_task_by_its_name(trained):
 
 def test_one_task_trains_as_a_classifier_does():
     weight = np.linspace(0.5, 2, 24)
-    options = {"epochs": 2, "batch_size": 12, "verbose": 0}
+    options = {"epochs": 2, "batch_size": 24, "verbose": 0}
     clf = kbert.Classifier("random:tiny", seed=3)
     clf.fit(LETTERS, LABELS, sample_weight=weight, **options)
-    expected = clf.predict_proba(ASKED)
     multi = tiny({"letter": "classification"}, seed=3)
     multi.fit({"letter": (LETTERS, LABELS, weight)}, **options)
-    answers = multi["letter"].predict_proba(ASKED)
-    np.testing.assert_allclose(answers, expected, atol=1e-6)
+    for one, other in zip(
+        multi["letter"].model.weights, clf.model.weights, strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 @pytest.mark.large
@@ -154,12 +158,11 @@ def test_trains_and_exports_on_jax(tmp_path):
     letters, texts = json.loads(done.stdout.splitlines()[-1])
     assert letters[0] == "a" and texts[1] == ["QQ"]
     served = ask(path / "1")
+    signatures = served["signatures"]
     assert served["letter"]["label"] == letters
     assert [list(filter(None, row)) for row in served["tags"]["text"]] == texts
-    assert served["serving_default"] == served["letter"]
-    assert served["signatures"] == [
-        *("classify", "explain", "letter", "serving_default", "tags")
-    ]
+    assert signatures["serving_default"] == signatures["letter"]
+    assert {"classify", "explain"} < set(signatures)
 
 
 # === Saved and served ===
@@ -195,7 +198,9 @@ def test_every_signature_answers_as_predict_in_a_fresh_process(
     np.testing.assert_allclose(
         served["letter"]["probabilities"], letter["probabilities"], atol=1e-5
     )
-    assert served["serving_default"] == served["tags"]
+    signatures = served["signatures"]
+    assert set(signatures) == {"letter", "serving_default", "tags"}
+    assert signatures["serving_default"] == signatures["tags"]
     tags = multi["tags"].answers(ASKED)
     for key in ("count", "start", "end", "start_byte", "end_byte"):
         np.testing.assert_array_equal(served["tags"][key], tags[key])
@@ -208,7 +213,6 @@ def test_every_signature_answers_as_predict_in_a_fresh_process(
     ]
     assert any(texts)
     assert [list(filter(None, row)) for row in served["tags"]["text"]] == texts
-    assert served["signatures"] == ["letter", "serving_default", "tags"]
 
     # Weights are stored once.
     stored = sum(f.stat().st_size for f in (path / "variables").iterdir())

@@ -187,7 +187,9 @@ def write_version(
         (folder / "assets.extra" / "kbert.json").write_text(
             card, encoding="utf-8"
         )
-        _replay(folder, requests)
+        # What stands under two names is asked by one of them.
+        once = {id(signatures[name]): name for name in requests}
+        _replay(folder, {name: requests[name] for name in once.values()})
 
 
 def make_signatures(task: Task) -> dict[str, Any]:
