@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from pathlib import Path
@@ -222,8 +223,8 @@ class MultiTask:
             InputError: texts or labels are not as expected.
             UnknownNameError: there is no such task.
         """
-        from kbert.training.multitask import naming
-        from kbert.training.multitask import unpack
+        from kbert.training.task_data import naming
+        from kbert.training.task_data import unpack
 
         reports = {}
         for name, value in data.items():
@@ -282,6 +283,8 @@ class MultiTask:
                 f"Expected a model of several tasks in {path}. Received: one "
                 f"of one task. Use kbert.load."
             )
+        with saved.refusals():
+            _check_names(saved.config["tasks"])
         backbone, tokenizer = saved.backbone(), saved.tokenizer()
         multi = cls.__new__(cls)
         multi._start(
@@ -307,8 +310,22 @@ def _check_heads(heads: Any) -> None:
             "`heads` must be a dict of task names to heads, such as "
             f"{{'spam': 'spam', 'topic': 'news'}}. Received: heads={heads!r}"
         )
+    _check_names(heads)
     seen = {}
     for name, head in heads.items():
+        if isinstance(head, str):
+            continue
+        if id(head) in seen:
+            raise ConfigError(
+                f"Each task must have a head of its own, as a head learns "
+                f"its labels. Received: the same one for {seen[id(head)]!r} "
+                f"and {name!r}"
+            )
+        seen[id(head)] = name
+
+
+def _check_names(names: Iterable) -> None:
+    for name in names:
         if not isinstance(name, str) or not name.isidentifier():
             raise ConfigError(
                 f"The name of a task must be an identifier, of letters, "
@@ -320,15 +337,6 @@ def _check_heads(heads: Any) -> None:
                 f"begin with __: those are other signatures of the "
                 f"SavedModel. Received: {name!r}"
             )
-        if isinstance(head, str):
-            continue
-        if id(head) in seen:
-            raise ConfigError(
-                f"Each task must have a head of its own, as a head learns "
-                f"its labels. Received: the same one for {seen[id(head)]!r} "
-                f"and {name!r}"
-            )
-        seen[id(head)] = name
 
 
 def _head(head: str | Head, checkpoint: Checkpoint) -> Head:

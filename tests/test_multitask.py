@@ -259,6 +259,7 @@ def test_load_of_the_wrong_class(saved, tmp_path):
     "change, message",
     [
         (lambda tasks: tasks.clear(), "tasks is missing"),
+        (lambda tasks: tasks.update(explain=tasks["tags"]), "explain"),
         (lambda tasks: tasks.update(tags=3), "tasks is missing"),
         (lambda tasks: tasks["tags"].pop("head"), "tasks.tags.head is"),
         (lambda tasks: tasks["tags"].update(inputs=[1]), "tasks.tags.inputs"),

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from kbert.batching import TokenTable
 from kbert.batching import TokenTargets
 from kbert.training.fit import Examples
-from kbert.training.multitask import POWERS
-from kbert.training.multitask import AllBatches
-from kbert.training.multitask import TaskBatches
-from kbert.training.multitask import share_steps
+from kbert.training.task_batches import POWERS
+from kbert.training.task_batches import AllBatches
+from kbert.training.task_batches import TaskBatches
+from kbert.training.task_batches import share_steps
 
 SIZES = st.lists(st.integers(1, 500), min_size=1, max_size=6)
 
