@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -26,8 +27,10 @@ from kbert.saved import SavedFolder
 from kbert.saved import save_model
 from kbert.saved import shared_config
 
-# Signatures that an export has besides those of the tasks.
-RESERVED = ("serving_default", "classify", "explain")
+NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+
+# Other signatures of an export, and what Keras calls metrics of validation.
+RESERVED = ("serving_default", "classify", "explain", "val")
 
 
 class MultiTask:
@@ -44,7 +47,7 @@ class MultiTask:
         preset: see `kbert.Classifier`.
         heads: a dict of names to heads: the name of a head (see `kbert
             heads`), or a `kbert.Head` of one's own options. A name becomes
-            that of a signature, so it is an identifier.
+            that of a signature: letters, digits and _.
         max_length: tokens a row is truncated to, special ones included; or a
             dict of task names to such.
         vocabulary: see `kbert.Classifier`, as for `lowercase` and `seed`.
@@ -326,16 +329,17 @@ def _check_heads(heads: Any) -> None:
 
 def _check_names(names: Iterable) -> None:
     for name in names:
-        if not isinstance(name, str) or not name.isidentifier():
+        # TensorFlow's names of ops hold no other characters.
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise ConfigError(
-                f"The name of a task must be an identifier, of letters, "
-                f"digits and _. Received: {name!r}"
+                f"The name of a task must be of letters (a to z), digits and "
+                f"_, and begin with a letter. Received: {name!r}"
             )
-        if name in RESERVED or name.startswith("__"):
+        if name in RESERVED or name.startswith("val_"):
             raise ConfigError(
-                f"The name of a task must not be {', '.join(RESERVED)} or "
-                f"begin with __: those are other signatures of the "
-                f"SavedModel. Received: {name!r}"
+                f"The name of a task must not be {', '.join(RESERVED)}, or "
+                f"begin with val_: other signatures or metrics are called "
+                f"so. Received: {name!r}"
             )
 
 

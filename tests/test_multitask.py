@@ -319,10 +319,12 @@ def test_command_asks_for_the_task(saved, tmp_path):
         ({"a": "nre"}, UnknownNameError, "Did you mean 'ner'"),
         ({"a": "embedding"}, ConfigError, "Use kbert.Embedder"),
         ({"a": 3}, ConfigError, "name of one, or a kbert.Head"),
-        ({"a b": "ner"}, ConfigError, "an identifier.*'a b'"),
-        ({7: "ner"}, ConfigError, "an identifier.*7"),
+        ({"a b": "ner"}, ConfigError, "of letters.*'a b'"),
+        ({"é": "ner"}, ConfigError, "of letters.*'é'"),
+        ({"_a": "ner"}, ConfigError, "of letters.*'_a'"),
+        ({7: "ner"}, ConfigError, "of letters.*7"),
         ({"classify": "ner"}, ConfigError, "must not be serving_default"),
-        ({"__a": "ner"}, ConfigError, "begin with __"),
+        ({"val_a": "ner"}, ConfigError, "begin with val_"),
     ],
 )
 def test_bad_heads(heads, error, message):
