@@ -210,7 +210,7 @@ def make_answer(task: Task) -> Callable[..., dict[str, Any]]:
     # One more for -1, which stands for no label.
     labels = tf.constant([*map(str, task.head.labels or ()), ""])
 
-    def answer(**texts) -> dict[str, Any]:
+    def serve(**texts) -> dict[str, Any]:
         columns = [texts[name] for name in task.inputs]
         tokens = task.tokens(columns)
         batch = task.tokenizer.pad(tokens)
@@ -229,7 +229,7 @@ def make_answer(task: Task) -> Callable[..., dict[str, Any]]:
             for key, value in answers.items()
         }
 
-    return answer
+    return serve
 
 
 def _make_classify(task: Task, answer: Callable) -> Callable[..., dict]:
