@@ -26,7 +26,7 @@ FAST = {"epochs": 1, "batch_size": 8, "verbose": 0}
 
 
 def tiny(**options):
-    return kbert.Classifier("random:1x64", **({"seed": 0} | options))
+    return kbert.Classifier("random:tiny", **({"seed": 0} | options))
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +238,7 @@ def test_learns_on_jax():
         "assert keras.backend.backend() == 'jax'\n"
         "x = [f'{w} {i}' for i in range(12) for w in ('aaa bb', 'zz yyy')]\n"
         "y = ['a', 'z'] * 12\n"
-        "clf = kbert.Classifier('random:1x64', seed=0)\n"
+        "clf = kbert.Classifier('random:tiny', seed=0)\n"
         "clf.fit(x, y, epochs=6, batch_size=8, learning_rate=1e-3,\n"
         "        validation_split=0.25, layer_decay=0.9, r_drop=1.0,\n"
         "        verbose=0)\n"
@@ -418,7 +418,7 @@ BAD_OPTIONS = {
 def test_bad_options(name):
     options, error, message = BAD_OPTIONS[name]
     with pytest.raises(error, match=message):
-        kbert.Classifier(**({"preset": "random:1x64"} | options))
+        kbert.Classifier(**({"preset": "random:tiny"} | options))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ FAST = {"epochs": 1, "batch_size": 8, "verbose": 0}
 
 
 def tiny(**options):
-    return kbert.Classifier("random:1x64", head="ner", seed=0, **options)
+    return kbert.Classifier("random:tiny", head="ner", seed=0, **options)
 
 
 @pytest.fixture(scope="module")
