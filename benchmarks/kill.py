@@ -44,8 +44,8 @@ def make_corpus(folder: Path) -> Path:
     return folder / "corpus"
 
 
-def train(corpus: str, run_dir: str, output: str, started) -> None:
-    """Run, or go on; sets `started` once the first batch is done."""
+def train(corpus: str, run_dir: str, output: str, started, after: int) -> None:
+    """Run, or go on; sets `started` once `after` batches are done."""
     import keras
 
     import kbert
@@ -55,8 +55,12 @@ def train(corpus: str, run_dir: str, output: str, started) -> None:
     )
 
     class Started(keras.callbacks.Callback):
+        done = 0
+
         def on_train_batch_end(self, batch, logs=None):
-            started.set()
+            self.done += 1
+            if self.done >= after:
+                started.set()
 
     history = pretrainer.fit(
         run_dir,
@@ -97,7 +101,7 @@ class Runner:
         self.folder = folder
         self.corpus = make_corpus(folder)
 
-    def start(self, run_dir: Path):
+    def start(self, run_dir: Path, after: int = 1):
         started = self.context.Event()
         process = self.context.Process(
             target=train,
@@ -106,6 +110,7 @@ class Runner:
                 str(run_dir),
                 f"{run_dir}.npz",
                 started,
+                after,
             ),
         )
         process.start()
@@ -120,13 +125,13 @@ class Runner:
         with np.load(f"{run_dir}.npz") as file:
             return dict(file)
 
-    def kill(self, run_dir: Path, delay: float) -> int:
-        """Start a run, kill it so many seconds after its first batch.
+    def kill(self, run_dir: Path, after: int, delay: float) -> int:
+        """Start a run, kill it `delay` seconds after so many batches.
 
         Returns:
             The step of the newest checkpoint, which is loaded.
         """
-        process, started = self.start(run_dir)
+        process, started = self.start(run_dir, after)
         while not started.wait(1):
             if process.exitcode is not None:
                 raise SystemExit(f"A run failed with {process.exitcode}.")
@@ -147,7 +152,9 @@ def kill_runs(kills: int, seed: int = 0) -> dict:
             run_dir = Path(name, f"killed-{runs}")
             # As long as this run has steps left to be killed in.
             while len(steps) < kills:
-                step = runner.kill(run_dir, draw.uniform(0, 0.15))
+                # Batches, for progress on a busy machine too; then a moment.
+                moment = draw.randint(1, 4), draw.uniform(0, 0.1)
+                step = runner.kill(run_dir, *moment)
                 steps.append(step)
                 if step >= STEPS:
                     break

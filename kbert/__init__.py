@@ -22,6 +22,7 @@ _EXPORTS = {
     "Embedder": "kbert.embedder",
     "Head": "kbert.heads.base",
     "KbertError": "kbert.errors",
+    "MultiTask": "kbert.multitask",
     "OnnxModel": "kbert.onnx_model",
     "Preset": "kbert.checkpoints.presets",
     "Pretrainer": "kbert.pretrainer",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -138,6 +139,42 @@ def take_targets(targets, rows: np.ndarray):
     return keras.tree.map_structure(take, targets)
 
 
+def fill_targets(targets, shape: tuple[int, int]):
+    """Targets for a batch `(B, T)` of rows that have none, to weigh 0.
+
+    They are of the form that `take_targets` gives: those of the first row
+    for every row, and for tokens what stands for padding.
+    """
+
+    def fill(part):
+        if isinstance(part, TokenTargets):
+            return np.full(shape, part.fill, part.values.dtype)
+        return part[np.zeros(shape[0], "int64")]
+
+    return keras.tree.map_structure(fill, targets)
+
+
+def spread_weights(targets, weight: np.ndarray, length: int):
+    """A weight a row, in the form of the targets that it is for.
+
+    Args:
+        targets: what `take_targets` takes.
+        weight: float `(B,)`.
+        length: T, tokens in a row of the batch.
+
+    Returns:
+        In the structure of the targets, `(B,)`, or for those of tokens
+        `(B, T)`.
+    """
+
+    def spread(part):
+        if isinstance(part, TokenTargets):
+            return np.repeat(weight[:, None], length, axis=1)
+        return weight
+
+    return keras.tree.map_structure(spread, targets)
+
+
 def token_places(
     offsets: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -217,11 +254,62 @@ def shuffled_batches(
     return [batches[i] for i in random.permutation(len(batches))]
 
 
-class LengthBatches(keras.utils.PyDataset):
-    """Batches for `model.fit`: rows of like length, shuffled every epoch.
+class Batches(keras.utils.PyDataset):
+    """Batches for `model.fit` in an order of their own for every epoch.
 
-    The order of an epoch is a function of the seed and the epoch's number
-    alone.
+    A subclass implements `_order` and `batch`; the order is a function of the
+    seed and the epoch's number alone.
+
+    Args:
+        seed: int.
+        epoch: number of the first epoch.
+    """
+
+    def __init__(self, seed: int = 0, epoch: int = 0):
+        super().__init__()
+        self.seed = seed
+        self.epoch = epoch
+        self._batches = self._order()
+
+    def _order(self) -> list:
+        """What `batch` takes, for each batch of the epoch."""
+        raise NotImplementedError
+
+    def batch(self, part: Any) -> tuple:
+        """A batch, `(inputs, targets)` or with sample weights besides."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> tuple:
+        return self.batch(self._batches[index])
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+        self._batches = self._order()
+
+    def __iter__(self) -> Iterator[tuple]:
+        return (self[i] for i in range(len(self)))
+
+    def for_fit(self):
+        """What to give to `model.fit` on this backend.
+
+        On TensorFlow a `tf.data.Dataset` that says that lengths vary: Keras
+        would guess the length from the first two batches.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return self
+
+        def epoch():
+            yield from self
+            self.on_epoch_end()
+
+        return tf_dataset(epoch, self[0], len(self))
+
+
+class LengthBatches(Batches):
+    """Rows of like length, shuffled every epoch.
 
     Args:
         table: `TokenTable`.
@@ -248,15 +336,12 @@ class LengthBatches(keras.utils.PyDataset):
         seed: int = 0,
         epoch: int = 0,
     ):
-        super().__init__()
         self.table = table
         self.targets = targets
         self.sample_weight = sample_weight
         self.batch_size = batch_size
         self.shuffle = shuffle
-        self.seed = seed
-        self.epoch = epoch
-        self._batches = self._order()
+        super().__init__(seed, epoch)
 
     def _order(self) -> list[np.ndarray]:
         if not self.shuffle:
@@ -264,41 +349,14 @@ class LengthBatches(keras.utils.PyDataset):
         random = np.random.default_rng((self.seed, self.epoch))
         return shuffled_batches(self.table.lengths, self.batch_size, random)
 
-    def __len__(self) -> int:
-        return -(-len(self.table) // self.batch_size)
-
-    def __getitem__(self, index: int) -> tuple:
-        rows = self._batches[index]
-
-        batch = (
-            self.table.take(rows, static_shapes()),
-            take_targets(self.targets, rows),
-        )
-        if self.sample_weight is not None:
-            batch += (self.sample_weight[rows],)
-        return batch
-
-    def on_epoch_end(self) -> None:
-        self.epoch += 1
-        self._batches = self._order()
-
-    def __iter__(self) -> Iterator[tuple]:
-        return (self[i] for i in range(len(self)))
-
-    def for_fit(self):
-        """What to give to `model.fit` on this backend.
-
-        On TensorFlow a `tf.data.Dataset` that says that lengths vary: Keras
-        would guess the length from the first two batches.
-        """
-        if keras.backend.backend() != "tensorflow":
-            return self
-
-        def epoch():
-            yield from self
-            self.on_epoch_end()
-
-        return tf_dataset(epoch, self[0], len(self))
+    def batch(self, part: np.ndarray) -> tuple:
+        tokens = self.table.take(part, static_shapes())
+        targets = take_targets(self.targets, part)
+        if self.sample_weight is None:
+            return tokens, targets
+        weight = self.sample_weight[part]
+        length = tokens["token_ids"].shape[1]
+        return tokens, targets, spread_weights(self.targets, weight, length)
 
 
 def tf_dataset(

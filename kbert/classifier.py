@@ -5,18 +5,26 @@ from __future__ import annotations
 import inspect
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
 import numpy as np
 
 import kbert
+from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.errors import ConfigError
+from kbert.heads.base import Head
+from kbert.plugins import Registered
 from kbert.plugins import get_plugins
-from kbert.saved import saved_head
+from kbert.saved import saved_front
 from kbert.task import Task
+
+if TYPE_CHECKING:
+    from kbert.backbone import Backbone
+    from kbert.tokenizer import Tokenizer
 
 
 class Classifier(Task):
@@ -76,28 +84,53 @@ class Classifier(Task):
     ):
         if seed is not None:
             keras.utils.set_random_seed(seed)
-        registered = get_plugins().heads.get(head)
-        if registered.value.front != "Classifier":
-            raise ConfigError(
-                f"Head {head!r} is not a classifier's. Use "
-                f"kbert.{registered.value.front}."
-            )
+        classifier_head(head)  # Before anything is fetched.
         checkpoint = open_checkpoint(preset, vocabulary, lowercase)
-        # What the checkpoint says of a head, if this one can be told.
-        known = inspect.signature(registered.value).parameters
-        told = {k: v for k, v in checkpoint.head_options.items() if k in known}
-        try:
-            made = registered.value(labels=labels, **(told | head_options))
-        except TypeError as error:
-            raise ConfigError(f"Head {head!r}: {error}.") from error
+        made = make_head(head, checkpoint, labels=labels, **head_options)
+        self._start(
+            made,
+            checkpoint.build(),
+            checkpoint.tokenizer,
+            max_length=max_length,
+            inputs=inputs,
+            seed=seed,
+        )
+
+    @classmethod
+    def on(
+        cls,
+        backbone: Backbone,
+        tokenizer: Tokenizer,
+        head: Head,
+        *,
+        max_length: int = 128,
+        seed: int | None = None,
+    ) -> Classifier:
+        """A classifier on a backbone that is there already, and stays shared.
+
+        Args:
+            backbone: `kbert.Backbone`.
+            tokenizer: the `kbert.Tokenizer` that it was trained with.
+            head: a `kbert.Head` that is registered.
+            max_length: as the constructor's, like `seed`.
+
+        Example:
+
+        >>> clf = Classifier.on(backbone, tokenizer, ClassificationHead())
+        """
+        clf = cls.__new__(cls)
+        clf._start(head, backbone, tokenizer, max_length, None, seed)
+        return clf
+
+    def _start(self, head, backbone, tokenizer, max_length, inputs, seed):
         self.seed = seed
         self._fixed_inputs = inputs is not None
         super().__init__(
-            head=made,
-            backbone=checkpoint.build(),
-            tokenizer=checkpoint.tokenizer,
-            registered=registered,
-            inputs=tuple(inputs or made.inputs),
+            head=head,
+            backbone=backbone,
+            tokenizer=tokenizer,
+            registered=classifier_head(head.name),
+            inputs=tuple(inputs or head.inputs),
             max_length=max_length,
         )
 
@@ -135,6 +168,10 @@ class Classifier(Task):
                 out. Default 0.01.
             layer_decay: factor on the rate from one layer to the next below
                 it. Default 1.0, the same rate for all.
+            r_drop: weight of R-Drop: each row is taken twice, under different
+                dropout, and the two answers are held together. It takes
+                twice the time and is often worth a point; 1.0 is usual.
+                Default 0.0, without. For heads that answer one label.
             class_weight: `"balanced"`, or a dict of label to weight.
             sample_weight: one weight a row.
             early_stopping: epochs without a better validation metric after
@@ -167,6 +204,8 @@ class Classifier(Task):
         References:
             Tunstall et al. 2022, Efficient Few-Shot Learning Without
             Prompts (SetFit), https://arxiv.org/abs/2209.11055
+            Liang et al. 2021, R-Drop: Regularized Dropout for Neural
+            Networks, https://arxiv.org/abs/2106.14448
 
         Departures: of SetFit's, see docs/embeddings.md.
         """
@@ -245,8 +284,41 @@ class Classifier(Task):
         return super().columns(x)
 
 
+def classifier_head(name: str) -> Registered:
+    """What the registry says of a classifier's head.
+
+    Raises:
+        UnknownNameError: there is no such head.
+        ConfigError: it is no classifier's.
+    """
+    registered = get_plugins().heads.get(name)
+    if registered.value.front != "Classifier":
+        raise ConfigError(
+            f"Head {name!r} is not a classifier's. Use "
+            f"kbert.{registered.value.front}."
+        )
+    return registered
+
+
+def make_head(name: str, checkpoint: Checkpoint, **options: Any) -> Head:
+    """A head by its name, with what the checkpoint says of it if it can be
+    told.
+
+    Raises:
+        UnknownNameError: there is no such head.
+        ConfigError: it is no classifier's, or refuses its options.
+    """
+    head = classifier_head(name).value
+    known = inspect.signature(head).parameters
+    told = {k: v for k, v in checkpoint.head_options.items() if k in known}
+    try:
+        return head(**(told | options))
+    except TypeError as error:
+        raise ConfigError(f"Head {name!r}: {error}.") from error
+
+
 def load(path: str | Path) -> Task:
-    """Load what `Classifier.save` or `Embedder.save` saved.
+    """Load what `save` of a classifier, an embedder or several tasks saved.
 
     Nothing in the folder is run or unpickled.
 
@@ -263,4 +335,4 @@ def load(path: str | Path) -> Task:
     >>> kbert.load("saved_models/spam").predict(["Win a prize!"])
     ['spam']
     """
-    return getattr(kbert, saved_head(path).value.front).load(path)
+    return getattr(kbert, saved_front(path)).load(path)

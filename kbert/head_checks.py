@@ -100,7 +100,7 @@ def toy_data(labels: list, inputs: int = 1) -> tuple[list, list]:
 
 def check_model(head_class, data: tuple | None, labels, options: dict) -> None:
     clf = Classifier(
-        "random:tiny",
+        "random:1x64",
         head_class.name,
         max_length=MAX_LENGTH,
         seed=0,
@@ -155,7 +155,12 @@ def _loss(clf: Classifier, x: list, targets: Any) -> float:
     with stage(
         "the loss", "loss() takes encode's targets and build's outputs."
     ):
-        clf.model.compile(loss=clf.head.loss(), metrics=clf.head.metrics())
+        # One batch: a graph would take longer to make than to run.
+        clf.model.compile(
+            loss=clf.head.loss(),
+            metrics=clf.head.metrics(),
+            run_eagerly=keras.backend.backend() == "tensorflow",
+        )
         loss = clf.model.test_on_batch(batch, targets, return_dict=True)["loss"]
     expect(
         np.isfinite(loss),

@@ -1,18 +1,42 @@
-"""The folder of a saved task: its files, and the head that it needs."""
+"""The folder of a saved model: its files, and the heads that it needs."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
+import kbert
+from kbert.checkpoints import huggingface
+from kbert.checkpoints.safetensors_form import WEIGHTS
+from kbert.checkpoints.safetensors_form import open_tensors
+from kbert.checkpoints.safetensors_form import write_tensors
+from kbert.checkpoints.tensors import Tensor
+from kbert.checkpoints.tensors import assign_tensors
+from kbert.checkpoints.tensors import build_backbone
 from kbert.errors import CheckpointError
 from kbert.errors import PluginError
 from kbert.errors import UnknownNameError
+from kbert.folders import new_folder
 from kbert.plugins import Registered
 from kbert.plugins import get_plugins
 from kbert.saved_config import CONFIG
+from kbert.saved_config import FORMAT
 from kbert.saved_config import read_saved_config
+from kbert.tokenizer import Tokenizer
+from kbert.untrusted import member
+
+if TYPE_CHECKING:
+    import keras
+
+    from kbert.backbone import Backbone
 
 VOCABULARY = "vocab.txt"
 
@@ -43,15 +67,134 @@ def find_head(head: dict, path: Path) -> Registered:
         ) from error
 
 
-def saved_head(path: str | Path) -> Registered:
-    """What the registry says of the head of a saved model.
+def saved_front(path: str | Path) -> str:
+    """Name of the `kbert` class that loads a saved model.
 
     Raises:
         CheckpointError: the folder is missing or none that kbert saved.
         PluginError: the head's plugin is not installed.
     """
     path = Path(path)
-    return find_head(read_saved_config(path)["head"], path)
+    config = read_saved_config(path)
+    if "tasks" in config:
+        return "MultiTask"
+    return find_head(config["head"], path).value.front
+
+
+# === Write ===
+
+
+def shared_config(backbone: Backbone, tokenizer: Tokenizer) -> dict[str, Any]:
+    """What every kbert.json says, whatever the heads are."""
+    return {
+        "format": FORMAT,
+        "kbert_version": kbert.__version__,
+        "backbone": backbone.config,
+        "tokenizer": tokenizer.get_config(),
+    }
+
+
+def save_model(
+    path: str | Path,
+    backbone: Backbone,
+    tokenizer: Tokenizer,
+    head_weights: Iterable[tuple[str, keras.Variable]],
+    config: Mapping[str, Any],
+    write_more: Callable[[Path], None] = lambda folder: None,
+) -> None:
+    """Write the folder of a model, whole or not at all.
+
+    Args:
+        path: the folder; a model saved there before gives way.
+        backbone: `kbert.Backbone`.
+        tokenizer: `kbert.Tokenizer`.
+        head_weights: the other weights, by name.
+        config: what kbert.json holds.
+        write_more: writes further files into the folder it is given.
+
+    Raises:
+        CheckpointError: the folder cannot be written, or holds something
+            that kbert did not save.
+    """
+    path = Path(path)
+    check_target(path)
+    tensors = {
+        f"bert.{name}": value
+        for name, value in huggingface.backbone_tensors(backbone).items()
+    }
+    tensors |= {name: variable.numpy() for name, variable in head_weights}
+    with new_folder(path, replace=True) as folder:
+        write_tensors(tensors, folder / WEIGHTS)
+        huggingface.write_config(backbone, folder)
+        huggingface.write_tokenizer(
+            tokenizer.vocabulary, tokenizer.lowercase, folder
+        )
+        write_json(config, folder / CONFIG)
+        write_more(folder)
+
+
+# === Read ===
+
+
+@dataclass(frozen=True)
+class SavedFolder:
+    """The folder of a saved model, opened.
+
+    Attributes:
+        path: the folder.
+        config: what kbert.json holds.
+        tensors: the weights, which are not read yet, by name.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @classmethod
+    def open(cls, path: str | Path) -> SavedFolder:
+        """Read the configuration and the header of the weights.
+
+        Raises:
+            CheckpointError: the folder is missing, incomplete or corrupt.
+        """
+        path = Path(path)
+        config = read_saved_config(path)
+        return cls(path, config, open_tensors(member(path, WEIGHTS)))
+
+    def backbone(self) -> Backbone:
+        """The backbone with its weights."""
+        return build_backbone(
+            self.config["backbone"],
+            huggingface.canonical_tensors(self.tensors),
+            self.path / WEIGHTS,
+        )
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer with its vocabulary."""
+        with self.refusals():
+            return Tokenizer.from_file(
+                member(self.path, VOCABULARY), **self.config["tokenizer"]
+            )
+
+    def assign(self, named: Iterable[tuple[str, keras.Variable]]) -> None:
+        """Set the weights of heads, by name."""
+        assign_tensors(
+            ((name, variable, False) for name, variable in named),
+            self.tensors,
+            self.path / WEIGHTS,
+        )
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """A head or a tokenizer refuses what it is given in its own way."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"Expected a configuration as kbert {kbert.__version__} "
+                f"writes it in {self.path / CONFIG}. Received: one where "
+                f"{error!r} is wrong."
+            ) from error
 
 
 def write_json(value: Any, path: Path) -> None:

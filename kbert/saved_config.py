@@ -30,9 +30,12 @@ MAX_LABELS = 2**18
 
 _KINDS = {
     "kbert_version": str,
-    "head": dict,
     "backbone": dict,
     "tokenizer": dict,
+}
+# Of a task; where there are several, each has them under its name in `tasks`.
+_TASK_KINDS = {
+    "head": dict,
     "inputs": list,
     "max_length": int,
     "training": dict,
@@ -83,29 +86,39 @@ def read_saved_config(folder: Path) -> dict[str, Any]:
 
 
 def _check(config: dict, path: Path) -> None:
-    wrong = [
-        name
-        for name, kind in _KINDS.items()
-        if type(config.get(name)) is not kind
-    ]
-    if not wrong:
-        head = config["head"]
-        wrong = [
-            f"head.{name}"
-            for name, kind in _HEAD_KINDS.items()
-            if type(head.get(name)) is not kind
-        ]
-        if not all(isinstance(name, str) for name in config["inputs"]):
-            wrong.append("inputs")
+    wrong = _misfits(config, _KINDS)
+    tasks = {"": config}
+    if "tasks" in config:
+        tasks = config["tasks"] if type(config["tasks"]) is dict else {}
+        if not tasks or not all(type(t) is dict for t in tasks.values()):
+            wrong.append("tasks")
+            tasks = {}
+        tasks = {f"tasks.{name}.": task for name, task in tasks.items()}
+    for place, task in tasks.items():
+        wrong += _misfits(task, _TASK_KINDS, place)
+        head, inputs = task.get("head"), task.get("inputs")
+        if type(head) is dict:
+            wrong += _misfits(head, _HEAD_KINDS, f"{place}head.")
+        if type(inputs) is list and not all(type(x) is str for x in inputs):
+            wrong.append(f"{place}inputs")
     if wrong:
         raise CheckpointError(
             f"Expected a configuration as kbert {kbert.__version__} writes "
             f"it in {path}. Received: one where {', '.join(wrong)} is missing "
             f"or of another kind. Save the model again."
         )
-    labels = config["head"]["config"].get("labels")
-    if isinstance(labels, list) and len(labels) > MAX_LABELS:
-        raise UnsafeFileError(
-            f"Expected at most {MAX_LABELS:,} labels in {path}. Received: "
-            f"{len(labels):,}. Do not use this model."
-        )
+    for task in tasks.values():
+        labels = task["head"]["config"].get("labels")
+        if isinstance(labels, list) and len(labels) > MAX_LABELS:
+            raise UnsafeFileError(
+                f"Expected at most {MAX_LABELS:,} labels in {path}. "
+                f"Received: {len(labels):,}. Do not use this model."
+            )
+
+
+def _misfits(values: dict, kinds: dict, place: str = "") -> list[str]:
+    return [
+        f"{place}{name}"
+        for name, kind in kinds.items()
+        if type(values.get(name)) is not kind
+    ]

@@ -11,37 +11,25 @@ from typing import Any
 import keras
 import numpy as np
 
-import kbert
 from kbert.backbone import Backbone
 from kbert.batching import TokenTable
 from kbert.batching import join_rows
 from kbert.batching import length_batches
 from kbert.batching import static_shapes
 from kbert.batching import token_places
-from kbert.checkpoints import huggingface
-from kbert.checkpoints.safetensors_form import WEIGHTS
-from kbert.checkpoints.safetensors_form import open_tensors
-from kbert.checkpoints.safetensors_form import write_tensors
-from kbert.checkpoints.tensors import assign_tensors
-from kbert.checkpoints.tensors import build_backbone
 from kbert.data import encoded_parts
 from kbert.data import windows
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
-from kbert.folders import new_folder
 from kbert.heads.base import Head
 from kbert.inference import compile_model
 from kbert.inference import outputs_on
 from kbert.plugins import Registered
-from kbert.saved import VOCABULARY
-from kbert.saved import check_target
+from kbert.saved import SavedFolder
 from kbert.saved import find_head
-from kbert.saved import write_json
-from kbert.saved_config import CONFIG
-from kbert.saved_config import FORMAT
-from kbert.saved_config import read_saved_config
+from kbert.saved import save_model
+from kbert.saved import shared_config
 from kbert.tokenizer import Tokenizer
-from kbert.untrusted import member
 from kbert.windows import Windows
 from kbert.windows import make_windows
 from kbert.windows import token_table
@@ -285,25 +273,14 @@ class Task:
                 that kbert did not save.
         """
         self.require_model()
-        path = Path(path)
-        check_target(path)
-        tensors = {
-            f"bert.{name}": value
-            for name, value in huggingface.backbone_tensors(
-                self.backbone
-            ).items()
-        }
-        tensors |= {
-            name: variable.numpy() for name, variable in self.head_weights()
-        }
-        with new_folder(path, replace=True) as folder:
-            write_tensors(tensors, folder / WEIGHTS)
-            huggingface.write_config(self.backbone, folder)
-            huggingface.write_tokenizer(
-                self.tokenizer.vocabulary, self.tokenizer.lowercase, folder
-            )
-            write_json(self.config(), folder / CONFIG)
-            self.write_more(folder)
+        save_model(
+            path,
+            self.backbone,
+            self.tokenizer,
+            self.head_weights(),
+            self.config(),
+            self.write_more,
+        )
 
     def write_more(self, folder: Path) -> None:
         """Write what a subclass keeps beside a model's usual files."""
@@ -319,17 +296,17 @@ class Task:
 
     def config(self) -> dict[str, Any]:
         """What kbert.json holds; see `kbert.load`."""
+        return shared_config(self.backbone, self.tokenizer) | self.own_config()
+
+    def own_config(self) -> dict[str, Any]:
+        """What is not of the backbone and the tokenizer."""
         return {
-            "format": FORMAT,
-            "kbert_version": kbert.__version__,
             "head": {
                 "name": self.head.name,
                 "plugin": self.registered.plugin,
                 "version": self.registered.version,
                 "config": self.head.get_config(),
             },
-            "backbone": self.backbone.config,
-            "tokenizer": self.tokenizer.get_config(),
             "inputs": list(self.inputs),
             "max_length": self.max_length,
             "training": self.training,
@@ -340,45 +317,52 @@ class Task:
         """Load what `save` saved.
 
         Raises:
-            CheckpointError: the folder is missing, incomplete or corrupt.
+            CheckpointError: the folder is missing, incomplete or corrupt, or
+                holds several tasks.
             PluginError: the head's plugin is not installed.
         """
-        path = Path(path)
-        config = read_saved_config(path)
-        tensors = open_tensors(member(path, WEIGHTS))
-        head = config["head"]
-        registered = find_head(head, path)
-        task = cls.__new__(cls)
-        backbone = build_backbone(
-            config["backbone"],
-            huggingface.canonical_tensors(tensors),
-            path / WEIGHTS,
+        saved = SavedFolder.open(path)
+        if "tasks" in saved.config:
+            raise CheckpointError(
+                f"Expected a model of one task in {path}. Received: one of "
+                f"{', '.join(saved.config['tasks'])}. Use kbert.load."
+            )
+        task = cls.restore(
+            saved, saved.config, saved.backbone(), saved.tokenizer()
         )
-        # A head or a tokenizer refuses what it is given in its own way.
-        try:
+        saved.assign(task.head_weights())
+        return task
+
+    @classmethod
+    def restore(
+        cls,
+        saved: SavedFolder,
+        config: dict,
+        backbone: Backbone,
+        tokenizer: Tokenizer,
+    ) -> Task:
+        """A task as it was saved, but for the weights of its head.
+
+        Args:
+            saved: the opened folder.
+            config: what `own_config` gave.
+            backbone: that of the folder.
+            tokenizer: that of the folder.
+        """
+        head = config["head"]
+        registered = find_head(head, saved.path)
+        task = cls.__new__(cls)
+        with saved.refusals():
             Task.__init__(
                 task,
                 head=registered.value(**head["config"]),
                 backbone=backbone,
-                tokenizer=Tokenizer.from_file(
-                    member(path, VOCABULARY), **config["tokenizer"]
-                ),
+                tokenizer=tokenizer,
                 registered=registered,
                 inputs=tuple(config["inputs"]),
                 max_length=config["max_length"],
                 training=config["training"],
             )
-        except (LookupError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"Expected a configuration as kbert {kbert.__version__} "
-                f"writes it in {path / CONFIG}. Received: one where "
-                f"{error!r} is wrong."
-            ) from error
-        assign_tensors(
-            ((name, variable, False) for name, variable in task.head_weights()),
-            tensors,
-            path / WEIGHTS,
-        )
         return task
 
     def save_pretrained(self, path: str | Path, replace: bool = False) -> None:

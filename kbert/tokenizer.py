@@ -167,10 +167,15 @@ class Tokenizer:
         )
         # Rows are laid end to end, so that one sorted search serves them all.
         size = tf.cast(tf.strings.length(normal), tf.int64)
-        base = tf.cumsum(size, exclusive=True)[:, tf.newaxis]  # (B, 1)
-        places = (places + base).values  # (N,)
-        first = tf.searchsorted(places, (token_starts + base).values)  # (T,)
-        last = tf.searchsorted(places, (token_ends + base).values) - 1
+        base = tf.cumsum(size, exclusive=True)  # (B,)
+
+        def flat(ragged):
+            # Adding a ragged and a dense tensor takes a thousand ops.
+            return ragged.values + tf.gather(base, ragged.value_rowids())
+
+        places = flat(places)  # (N,)
+        first = tf.searchsorted(places, flat(token_starts))  # (T,)
+        last = tf.searchsorted(places, flat(token_ends)) - 1
         return (
             ids,
             ids.with_values(tf.gather(starts.values, first)),

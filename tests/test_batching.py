@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from kbert.batching import BUCKETS
 from kbert.batching import LengthBatches
 from kbert.batching import TokenTable
+from kbert.batching import TokenTargets
 from kbert.batching import length_batches
 
 rows = st.lists(
@@ -129,3 +130,16 @@ def test_dataset_lets_lengths_vary():
     assert len(first) == len(dataset)
     assert first != second
     assert sorted(sum(second, [])) == list(range(130))
+
+
+def test_weights_of_rows_reach_their_tokens():
+    table = TokenTable.from_rows([[1, 2, 3], [4]], [[0, 0, 0], [0]])
+    targets = TokenTargets(np.arange(4), table.offsets, fill=-1)
+    batches = LengthBatches(
+        table, {"tag": targets, "label": np.array([7, 8])}, np.array([0.5, 2])
+    )
+    ((_, y, weight),) = batches
+    assert weight["tag"].shape == y["tag"].shape == (2, 3)
+    for tags, weights in zip(y["tag"], weight["tag"], strict=True):
+        assert set(weights) == {0.5 if tags[0] == 0 else 2.0}
+    assert sorted(weight["label"]) == [0.5, 2]

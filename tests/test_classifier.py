@@ -240,7 +240,8 @@ def test_learns_on_jax():
         "y = ['a', 'z'] * 12\n"
         "clf = kbert.Classifier('random:tiny', seed=0)\n"
         "clf.fit(x, y, epochs=6, batch_size=8, learning_rate=1e-3,\n"
-        "        validation_split=0.25, layer_decay=0.9, verbose=0)\n"
+        "        validation_split=0.25, layer_decay=0.9, r_drop=1.0,\n"
+        "        verbose=0)\n"
         "assert clf.predict(x) == y\n"
     )
     done = subprocess.run(

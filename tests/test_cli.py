@@ -73,7 +73,7 @@ def trained(tmp_path_factory):
     data.write_text(TABLE, encoding="utf-8")
     result = run(
         *("train", data, "--output", folder / "model"),
-        *("--preset", "random:tiny", "--epochs", 12, "--max-length", 16),
+        *("--preset", "random:1x64", "--epochs", 12, "--max-length", 16),
         *("--batch-size", 8, "--learning-rate", 0.003),
         *("--head-option", "dropout=0.0", "--validation-split", 0.25),
         *("--class-weight", "balanced", "--plot", folder / "plots"),
@@ -253,7 +253,7 @@ def test_bad_arguments(tmp_path, content, options, parts):
     path.write_text(content)
     result = run(
         *("train", path, "-o", tmp_path / "out"),
-        *("--preset", "random:tiny", "--quiet", *options),
+        *("--preset", "random:1x64", "--quiet", *options),
     )
     refused(result, *parts)
     assert not (tmp_path / "out").exists()
@@ -295,7 +295,7 @@ def test_train_json_on_pairs_and_again(tmp_path):
     other.write_text("label\tq\ta\n1\taaa 1\tb\n0\taaa 2\tc\n")
     result = run(
         *("train", path, "-o", tmp_path / "model", "--text", "q,a"),
-        *("--preset", "random:tiny", "--epochs", 1, "--json", "--quiet"),
+        *("--preset", "random:1x64", "--epochs", 1, "--json", "--quiet"),
         *("--validation", other),
     )
     assert result.exit_code == 0, result.output

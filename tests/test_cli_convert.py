@@ -109,7 +109,7 @@ def test_info_of_a_saved_model(saved, monkeypatch):
 def test_info_of_other_forms():
     done = run("info", FIXTURES / "kerashub", "--json")
     assert json.loads(done.stdout)["form"] == "kerashub"
-    done = run("info", "random:tiny", "--json")
+    done = run("info", "random:1x64", "--json")
     assert json.loads(done.stdout)["form"] == "random"
     done = run("info", "no-such-preset")
     assert done.exit_code == 1

@@ -84,7 +84,7 @@ def test_training_runs(workspace):
     code = (folder / "train.py").read_text(encoding="utf-8")
     assert code.count("kbert.Classifier(") == 1
     # The one change: no pretrained weights, which would be downloaded.
-    code = code.replace("kbert.Classifier(", "kbert.Classifier('random:tiny', ")
+    code = code.replace("kbert.Classifier(", "kbert.Classifier('random:1x64', ")
     output = run("-c", code, cwd=folder, path=[target])
     assert output.strip().splitlines()[-1] in ("['urgent']", "['routine']")
 

@@ -34,7 +34,8 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
     Returns:
         A dict: `form`; `architecture`, the backbone's arguments;
         `parameters` of backbone and heads; `vocabulary`; for a saved model
-        `head` with its plugin, and `training`; `files` with size and SHA-256.
+        `head` with its plugin, and `training`, or these for each task;
+        `files` with size and SHA-256.
 
     Raises:
         CheckpointError: the files are missing, corrupt, or do not fit each
@@ -75,9 +76,15 @@ def _parameters(tensors) -> dict[str, int]:
 
 def _saved(folder: Path) -> dict[str, Any]:
     config = read_saved_config(folder)
+    found = {"form": "kbert", "kbert": config["kbert_version"]}
+    if "tasks" not in config:
+        return found | _task(config)
+    return found | {f"task {n}": _task(t) for n, t in config["tasks"].items()}
+
+
+def _task(config: dict) -> dict[str, Any]:
     head = config["head"]
     return {
-        "form": "kbert",
         "head": {
             "name": head["name"],
             "plugin": f"{head['plugin']} {head['version']}",
@@ -85,7 +92,6 @@ def _saved(folder: Path) -> dict[str, Any]:
         },
         "inputs": config["inputs"],
         "max_length": config["max_length"],
-        "kbert": config["kbert_version"],
         "training": config["training"],
     }
 

@@ -60,6 +60,11 @@ _CONVERT = (
 )
 
 
+# What zipfile raises, apart from OSError and ValueError: of a version or a
+# flag that it does not know, and of an offset that no file has, too.
+CORRUPT = (zipfile.BadZipFile, RuntimeError, OverflowError)
+
+
 def open_folder(folder: Path) -> tuple[str, dict[str, Tensor]]:
     """The Torch weights of a folder in Hugging Face form, and their file.
 
@@ -101,7 +106,7 @@ def open_tensors(path: Path) -> dict[str, Tensor]:
             if order and archive.read(order)[:6] != b"little":
                 raise ValueError("bytes in another order than little-endian")
             state = _Steps(path, members, root).run(archive.read(pickle))
-    except (zipfile.BadZipFile, OSError, StopIteration, ValueError) as error:
+    except (*CORRUPT, OSError, StopIteration, ValueError) as error:
         raise CheckpointError(
             f"Expected weights that Torch 1.6 or later saved in {path}. "
             f"Received a file that is older, truncated or corrupt: "

@@ -55,6 +55,15 @@ FileFormat = Annotated[
         help="What the file is; by default as its name ends, else TSV.",
     ),
 ]
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="NAME",
+        help="Which task of a model that has several.",
+        show_default=False,
+    ),
+]
 BatchSize = Annotated[
     int, typer.Option(min=1, metavar="N", help="Rows computed at once.")
 ]
@@ -102,14 +111,34 @@ def check_readable(path: str | Path) -> None:
         ) from error
 
 
-def load(model: Path) -> Classifier:
-    """A saved classifier."""
+def load(model: Path) -> Any:
+    """A saved model, as `kbert.load` gives it."""
     from kbert.quiet import import_tensorflow
 
     import_tensorflow()
     from kbert import classifier
 
     return classifier.load(model)
+
+
+def load_task(model: Path, task: str | None) -> Classifier:
+    """A saved classifier, or the one that `--task` names of several.
+
+    Raises:
+        ConfigError: it is not named, or there are not several.
+        UnknownNameError: there is none of that name.
+    """
+    loaded = load(model)
+    tasks = getattr(loaded, "tasks", None)
+    if (tasks is None) != (task is None):
+        raise ConfigError(
+            f"Expected --task, one of {', '.join(tasks)}. Received: {model}, "
+            f"a model of several tasks, without it."
+            if tasks
+            else f"Expected no --task for a model of one task. Received: "
+            f"--task {task} for {model}."
+        )
+    return loaded if task is None else loaded[task]
 
 
 def text_columns(clf: Classifier, text: list[str] | None) -> tuple[str, ...]:

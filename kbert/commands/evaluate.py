@@ -22,6 +22,7 @@ def evaluate(
             help="Labelled texts: TSV, CSV, JSON Lines, CoNLL or SQuAD.",
         ),
     ],
+    task: common.TaskName = None,
     text: common.TextColumns = None,
     label: common.LabelColumn = "label",
     columns: common.AllColumns = None,
@@ -48,7 +49,7 @@ def evaluate(
       kbert evaluate saved_models/entities test.txt
     """
     common.check_readable(file)
-    clf = common.load(model)
+    clf = common.load_task(model, task)
     names = common.text_columns(clf, text)
     form = common.file_format(format, file, clf.head)
     x, y = read_table(

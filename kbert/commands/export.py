@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from kbert.commands import common
+from kbert.errors import ConfigError
 
 
 def export(
@@ -35,6 +36,15 @@ def export(
             help="TF Serving release that has to load it, such as 2.12.1.",
         ),
     ] = None,
+    default: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="Of several tasks the one that is asked by a request "
+            "without a signature name.",
+            show_default="the first",
+        ),
+    ] = None,
     as_json: common.AsJson = False,
 ) -> None:
     """Write a TensorFlow SavedModel that takes raw strings.
@@ -43,9 +53,20 @@ def export(
 
       kbert export saved_models/spam exports/spam
       kbert export saved_models/spam exports/spam --check-ops 2.12.1
+      kbert export saved_models/messages exports/messages --default mood
     """
-    clf = common.load(model)
-    written = clf.export(path, version=version, check_ops=check_ops)
+    clf = loaded = common.load(model)
+    options = {"version": version, "check_ops": check_ops}
+    tasks = getattr(loaded, "tasks", None)
+    if tasks is None and default is not None:
+        raise ConfigError(
+            f"Expected no --default for a model of one task. Received: "
+            f"--default {default} for {model}."
+        )
+    if tasks is not None:
+        options["default"] = default or next(iter(tasks))
+        clf = loaded[options["default"]]
+    written = loaded.export(path, **options)
     if as_json:
         common.print_json({"path": str(written)})
         return

@@ -41,6 +41,7 @@ def predict(
             help="A text to answer instead of a file; repeatable.",
         ),
     ] = None,
+    task: common.TaskName = None,
     text: common.TextColumns = None,
     columns: common.AllColumns = None,
     format: common.FileFormat = None,
@@ -84,9 +85,10 @@ def predict(
       kbert predict exports/spam mail.parquet --output answers --engine ray
     """
     if output is not None or engine != scoring.Engine.local:
-        if input or columns or proba or as_json:
+        if input or columns or proba or as_json or task:
             raise typer.BadParameter(
-                "--input, --columns, --proba and --json are not for --output."
+                "--input, --task, --columns, --proba and --json are not for "
+                "--output."
             )
         scoring.run(
             *(model, file, output, text, keep, format),
@@ -98,7 +100,7 @@ def predict(
     path = file or "-"
     if not input:
         common.check_readable(path)
-    clf = common.load(model)
+    clf = common.load_task(model, task)
     if input:
         rows = _rows_of(input, len(clf.inputs), window)
     else:

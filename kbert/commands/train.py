@@ -107,6 +107,14 @@ def train(
             help="Factor on the learning rate from a layer to the one below.",
         ),
     ] = 1.0,
+    r_drop: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            min=0,
+            help="Weight of R-Drop, which takes twice the time; 1 is usual.",
+        ),
+    ] = 0.0,
     early_stopping: Annotated[
         int | None,
         typer.Option(
@@ -189,6 +197,7 @@ def train(
         batch_size=batch_size,
         learning_rate=learning_rate,
         layer_decay=layer_decay,
+        r_drop=r_drop,
         class_weight=weights,
         early_stopping=early_stopping,
         verbose=0 if quiet else "auto",

@@ -12,6 +12,7 @@ from kbert.export import huggingface
 from kbert.export import int8
 from kbert.export import kerashub
 from kbert.export import portable
+from kbert.multitask import MultiTask
 from kbert.saved_config import CONFIG
 
 FORMS = ("huggingface", "kerashub", "savedmodel", "onnx", "litert", "int8")
@@ -58,6 +59,12 @@ def convert(
     target = Path(target)
     if (Path(source).expanduser() / CONFIG).is_file():
         task = load(Path(source).expanduser())
+        if isinstance(task, MultiTask) and to != "savedmodel":
+            raise ConfigError(
+                f"Expected a model of one task for to={to!r}. Received: "
+                f"{source}, one of {', '.join(task)}. Save one of them by "
+                f"itself first: kbert.load(...)[{next(iter(task))!r}].save()"
+            )
     elif to in _WITHOUT_HEAD:
         # The head stays unbuilt, as its labels are not known.
         task = Classifier(source, max_length=3)

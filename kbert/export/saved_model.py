@@ -11,8 +11,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -23,6 +24,8 @@ from kbert.errors import ExportError
 from kbert.export.check_ops import check_ops as run_check_ops
 from kbert.export.explain import can_explain
 from kbert.export.explain import make_explain
+from kbert.export.warmup import CLASSIFY
+from kbert.export.warmup import Requests
 from kbert.export.warmup import write_warmup
 from kbert.folders import new_folder
 
@@ -32,10 +35,11 @@ if TYPE_CHECKING:
 # TF Serving's Classify API asks for this name, and for the names below.
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 
+# What a request without a signature name asks.
+SERVE = "serving_default"
+
 # Why the model answers as it does; see `kbert.export.explain`.
 EXPLAIN = "explain"
-
-Requests = Sequence[Mapping[str, Sequence[str]]]
 
 
 def export(
@@ -85,6 +89,45 @@ def export(
     >>> clf.export("saved_models/spam", check_ops="2.18.0")
     PosixPath('saved_models/spam/1')
     """
+    target = new_version(path, version)
+    if warmup is None:
+        warmup = usual_requests(task)
+    if keras.backend.backend() != "tensorflow":
+        options = {"check_ops": check_ops, "warmup": warmup}
+        return export_elsewhere(task, target, options)
+    signatures = make_signatures(task)
+    # An explanation costs as much as dozens of answers.
+    requests = {name: warmup for name in signatures if name != EXPLAIN}
+    write_version(
+        target,
+        task.model.weights,
+        signatures,
+        requests,
+        task.config(),
+        check_ops,
+    )
+    return target
+
+
+def usual_requests(task: Task) -> Requests:
+    """Warm-up requests for a task: a short text, and a batch of long ones."""
+    long = "word " * task.max_length
+    return [
+        {name: ["warm-up"] for name in task.inputs},
+        {name: [long] * 8 for name in task.inputs},
+    ]
+
+
+def new_version(path: Path, version: int | None) -> Path:
+    """The folder of a version that is not there yet.
+
+    Args:
+        path: the model's folder, which holds its versions.
+        version: the number; None for one more than the last.
+
+    Raises:
+        ExportError: the version exists, or `path` holds something else.
+    """
     if version is None:
         version = 1 + max(_versions(path), default=0)
     target = path / str(version)
@@ -93,26 +136,6 @@ def export(
             f"Expected a new version folder. Received: {target}, which "
             f"exists. Leave `version` out to get the next number."
         )
-    if warmup is None:
-        long = "word " * task.max_length
-        warmup = [
-            {name: ["warm-up"] for name in task.inputs},
-            {name: [long] * 8 for name in task.inputs},
-        ]
-    if keras.backend.backend() != "tensorflow":
-        return _export_elsewhere(task, path, version, check_ops, warmup)
-    with new_folder(target) as folder:
-        signatures = _write_graph(task, folder)
-        if check_ops is not None:
-            run_check_ops(folder, check_ops)
-        # An explanation costs as much as dozens of answers.
-        signatures = [name for name in signatures if name != EXPLAIN]
-        write_warmup(folder, warmup, path.name, signatures)
-        config = json.dumps(task.config(), indent=2, ensure_ascii=False)
-        (folder / "assets.extra" / "kbert.json").write_text(
-            config, encoding="utf-8"
-        )
-        _replay(folder, warmup)
     return target
 
 
@@ -133,16 +156,61 @@ def _versions(path: Path) -> list[int]:
     return versions
 
 
-def _write_graph(task: Task, folder: Path) -> list[str]:
-    """Write the SavedModel; the names of its signatures."""
+def write_version(
+    target: Path,
+    weights: Iterable[keras.Variable],
+    signatures: Mapping[str, Any],
+    requests: Mapping[str, Requests],
+    config: Mapping[str, Any],
+    check_ops: str | None,
+) -> None:
+    """Write the folder of a version, checked and warmed up.
+
+    Args:
+        target: what `new_version` gave.
+        weights: all that the signatures use.
+        signatures: what `make_signatures` gave.
+        requests: warm-up requests by signature.
+        config: what kbert.json beside the graph holds.
+        check_ops: see `export`.
+
+    Raises:
+        ExportError: an op is missing, or the SavedModel does not answer.
+        CheckpointError: the folder cannot be written.
+    """
+    with new_folder(target) as folder:
+        _write_graph(folder, weights, signatures)
+        if check_ops is not None:
+            run_check_ops(folder, check_ops)
+        write_warmup(folder, requests, target.parent.name)
+        card = json.dumps(config, indent=2, ensure_ascii=False)
+        (folder / "assets.extra" / "kbert.json").write_text(
+            card, encoding="utf-8"
+        )
+        # What stands under two names is asked by one of them.
+        once = {id(signatures[name]): name for name in requests}
+        _replay(folder, {name: requests[name] for name in once.values()})
+
+
+def make_signatures(task: Task) -> dict[str, Any]:
+    """Concrete functions for the signatures of a task, by name."""
+    answer = make_answer(task)
+    signatures = {SERVE: trace(answer, *task.inputs)}
+    if "probabilities" in task.serving_model.output:
+        signatures[CLASSIFY] = trace(_make_classify(task, answer), "inputs")
+    if can_explain(task):
+        signatures[EXPLAIN] = trace(make_explain(task), *task.inputs)
+    return signatures
+
+
+def make_answer(task: Task) -> Callable[..., dict[str, Any]]:
+    """A function of string tensors `(B,)`, the task's inputs, to answers."""
     import tensorflow as tf
 
-    names = [str(label) for label in task.head.labels or ()]
-    labels = tf.constant(names)
     # One more for -1, which stands for no label.
-    padded = tf.constant([*names, ""])
+    labels = tf.constant([*map(str, task.head.labels or ()), ""])
 
-    def answer(texts: dict) -> dict[str, Any]:
+    def serve(**texts) -> dict[str, Any]:
         columns = [texts[name] for name in task.inputs]
         tokens = task.tokens(columns)
         batch = task.tokenizer.pad(tokens)
@@ -155,14 +223,19 @@ def _write_graph(task: Task, folder: Path) -> list[str]:
             }
         answers = task.finish(outputs, tokens, columns)
         return {
-            key: tf.gather(padded, value % len(padded))
+            key: tf.gather(labels, value % len(labels))
             if key in task.head.label_outputs
             else value
             for key, value in answers.items()
         }
 
-    def serve(**texts):
-        return answer(texts)
+    return serve
+
+
+def _make_classify(task: Task, answer: Callable) -> Callable[..., dict]:
+    import tensorflow as tf
+
+    labels = tf.constant([str(label) for label in task.head.labels])
 
     def classify(inputs):
         features = tf.io.parse_example(
@@ -172,50 +245,57 @@ def _write_graph(task: Task, folder: Path) -> list[str]:
                 for name in task.inputs
             },
         )
-        scores = answer(features)["probabilities"]  # (B, labels)
+        scores = answer(**features)["probabilities"]  # (B, labels)
         classes = tf.broadcast_to(labels, tf.shape(scores))  # (B, labels)
         return {"classes": classes, "scores": scores}
+
+    return classify
+
+
+def trace(function: Callable[..., dict], *names: str) -> Any:
+    """A concrete function of string tensors `(B,)` by these names."""
+    import tensorflow as tf
+
+    # A tf.function kept on the module would be traced, and saved, twice.
+    return tf.function(function, autograph=False).get_concrete_function(
+        **{name: tf.TensorSpec((None,), tf.string, name) for name in names}
+    )
+
+
+def _write_graph(folder: Path, weights, signatures) -> None:
+    import tensorflow as tf
 
     module = tf.Module()
     # A module that holds the variables themselves stores each weight once;
     # Keras's own archive stores them twice.
-    module.weights = [weight.value for weight in task.model.weights]
-
-    def trace(function, *names):
-        # A tf.function kept on the module would be traced, and saved, twice.
-        return tf.function(function, autograph=False).get_concrete_function(
-            **{name: tf.TensorSpec((None,), tf.string, name) for name in names}
-        )
-
-    signatures = {"serving_default": trace(serve, *task.inputs)}
-    if "probabilities" in task.serving_model.output:
-        signatures["classify"] = trace(classify, "inputs")
-    if can_explain(task):
-        signatures[EXPLAIN] = trace(make_explain(task), *task.inputs)
+    module.weights = [weight.value for weight in weights]
     try:
-        tf.saved_model.save(module, str(folder), signatures)
+        tf.saved_model.save(module, str(folder), dict(signatures))
     except tf.errors.OpError as error:
         raise OSError(error.message) from error  # Such as a full disk.
-    if "classify" in signatures:
+    if CLASSIFY in signatures:
         # TensorFlow 2 names every signature's method "predict".
         updater = (
             tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(
                 str(folder)
             )
         )
-        updater.replace_method_name("classify", CLASSIFY_METHOD, ["serve"])
+        updater.replace_method_name(CLASSIFY, CLASSIFY_METHOD, ["serve"])
         updater.save()
-    return list(signatures)
 
 
-def _replay(folder: Path, warmup: Requests) -> None:
+def _replay(folder: Path, requests: Mapping[str, Requests]) -> None:
     """A server would refuse a version whose warm-up fails; so do we."""
     import tensorflow as tf
 
-    serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    loaded = tf.saved_model.load(str(folder))
     try:
-        for request in warmup:
-            serve(**{k: tf.constant(list(v)) for k, v in request.items()})
+        for name, asked in requests.items():
+            if name == CLASSIFY:
+                continue  # It reads the same texts from tf.Examples.
+            serve = loaded.signatures[name]
+            for request in asked:
+                serve(**{k: tf.constant(list(v)) for k, v in request.items()})
     except (TypeError, tf.errors.OpError) as error:
         raise ExportError(
             f"Expected the SavedModel to answer its warm-up requests. "
@@ -223,18 +303,24 @@ def _replay(folder: Path, warmup: Requests) -> None:
         ) from error
 
 
-def _export_elsewhere(task, path, version, check_ops, warmup) -> Path:
-    """Export from a process whose Keras runs on TensorFlow."""
+def export_elsewhere(model: Any, target: Path, options: dict) -> Path:
+    """Export from a process whose Keras runs on TensorFlow.
+
+    Args:
+        model: what has `save` and `export`.
+        target: what `new_version` gave.
+        options: of `export`, as JSON can hold them.
+    """
     code = (
         "import json, sys, kbert\n"
         "saved, path, options = json.loads(sys.argv[1])\n"
         "kbert.load(saved).export(path, **options)\n"
     )
-    options = {"version": version, "check_ops": check_ops, "warmup": warmup}
+    options = options | {"version": int(target.name)}
     with tempfile.TemporaryDirectory() as temporary:
-        saved = Path(temporary, "task")
-        task.save(saved)
-        arguments = json.dumps([str(saved), str(path), options])
+        saved = Path(temporary, "model")
+        model.save(saved)
+        arguments = json.dumps([str(saved), str(target.parent), options])
         done = subprocess.run(
             [sys.executable, "-c", code, arguments],
             env=os.environ | {"KERAS_BACKEND": "tensorflow"},
@@ -248,4 +334,4 @@ def _export_elsewhere(task, path, version, check_ops, warmup) -> Path:
             f"Expected the TensorFlow process to export the model. Received: "
             f"{''.join(reason)}"
         )
-    return path / str(version)
+    return target

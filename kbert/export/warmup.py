@@ -9,7 +9,6 @@ Reference: [SavedModel Warmup](
 https://www.tensorflow.org/tfx/serving/saved_model_warmup).
 """
 
-from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,11 +24,12 @@ MAX_RECORDS = 1000
 CLASSIFY = "classify"
 
 
+# Dicts of input names to the texts of a batch.
+Requests = Sequence[Mapping[str, Sequence[str]]]
+
+
 def write_warmup(
-    version_dir: str | Path,
-    inputs: Sequence[Mapping[str, Sequence[str]]],
-    model_name: str,
-    signatures: Iterable[str] = ("serving_default",),
+    version_dir: str | Path, requests: Mapping[str, Requests], model_name: str
 ) -> Path:
     """Writes the requests TF Serving replays when it loads a version.
 
@@ -38,12 +38,11 @@ def write_warmup(
 
     Args:
         version_dir: folder of the exported version, with `saved_model.pb`.
-        inputs: one dict per request, from input names to the texts of the
-            batch. All inputs of a request have as many texts.
+        requests: for each signature to ask one dict per request, from input
+            names to the texts of the batch. All inputs of a request have as
+            many texts. `"classify"` is asked with `tf.Example`s, whose
+            features bear the input names, and any other with string tensors.
         model_name: name the model is served under.
-        signatures: signatures to ask, each with every request. `"classify"`
-            is asked with `tf.Example`s, whose features bear the input names,
-            and any other with string tensors.
 
     Returns:
         The path of the file; one from before is replaced.
@@ -52,13 +51,14 @@ def write_warmup(
 
     >>> write_warmup(
     ...     "saved_models/spam/1",
-    ...     [{"text": ["hi"]}, {"text": ["win a prize", "see you at six"]}],
+    ...     {
+    ...         "serving_default": [{"text": ["hi"]}, {"text": ["a", "b"]}],
+    ...         "classify": [{"text": ["win a prize", "see you at six"]}],
+    ...     },
     ...     model_name="spam",
-    ...     signatures=["serving_default", "classify"],
     ... )
     """
-    signatures = tuple(signatures)
-    _check(inputs, signatures)
+    _check(requests)
     # Here, because both imports load TensorFlow.
     import tensorflow as tf
 
@@ -66,8 +66,8 @@ def write_warmup(
         (_classify_log if signature == CLASSIFY else _predict_log)(
             request, model_name, signature
         )
-        for signature in signatures
-        for request in inputs
+        for signature, asked in requests.items()
+        for request in asked
     ]
     path = Path(version_dir) / PATH
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,22 +78,27 @@ def write_warmup(
     return path
 
 
-def _check(inputs, signatures) -> None:
-    records = len(inputs) * len(signatures)
+def _check(requests: Mapping[str, Requests]) -> None:
+    records = sum(map(len, requests.values()))
     if not 1 <= records <= MAX_RECORDS:
         raise ConfigError(
             f"Expected 1 to {MAX_RECORDS} warm-up records, one per request "
-            f"and signature. Received {len(inputs)} requests for "
-            f"{len(signatures)} signatures, {records} records. "
+            f"and signature. Received {records} records for "
+            f"{len(requests)} signatures. "
             "Give at least one and not more than TF Serving reads."
         )
-    for i, request in enumerate(inputs):
+    for name, asked in requests.items():
+        _check_requests(name, asked)
+
+
+def _check_requests(signature: str, requests: Requests) -> None:
+    for i, request in enumerate(requests):
         # A string is a sequence of strings too: one text per letter.
         bare = any(isinstance(texts, str) for texts in request.values())
         lengths = {name: len(texts) for name, texts in request.items()}
         if bare or len(set(lengths.values())) != 1 or 0 in lengths.values():
             raise ConfigError(
-                f"Expected request {i} of inputs to be a dict from input "
+                f"Expected request {i} of {signature} to be a dict from input "
                 "names to lists of texts, as many texts for each input. "
                 f"Received {request!r}. "
                 "Write a request for one text as {'text': ['...']}."

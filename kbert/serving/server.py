@@ -206,6 +206,9 @@ class Server:
             raise _taken(
                 f"{options.host}:{options.rest_port}", "--rest-port"
             ) from error
+        # asyncio leaves it out for a socket that is made so, and an answer in
+        # two packets would wait 40 ms for the client's acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rest_port = listener.getsockname()[1]
         self._http = _Http(config)
         self._http_done = asyncio.create_task(self._http.serve([listener]))

@@ -20,16 +20,15 @@ from kbert.batching import take_targets
 from kbert.data import from_dataset
 from kbert.errors import ConfigError
 from kbert.errors import InputError
-from kbert.report.display import TrainingDisplay
 from kbert.task import Task
-from kbert.training.optimizer import make_optimizer
+from kbert.training.loop import check_settings
+from kbert.training.loop import compile_for
+from kbert.training.loop import run as run_epochs
+from kbert.training.r_drop import RDrop
 from kbert.training.resume import BestWeights
 from kbert.training.resume import RunFolder
 from kbert.training.resume import SaveState
 from kbert.training.resume import restore
-
-# Up to so many steps TensorFlow is quicker without making a graph first.
-EAGER_STEPS = 6
 
 # Set aside for a head that needs validation data when none is given.
 HELD_OUT = 0.1
@@ -129,6 +128,7 @@ def fit(
     warmup: float = 0.1,
     weight_decay: float = 0.01,
     layer_decay: float = 1.0,
+    r_drop: float = 0.0,
     class_weight: dict | str | None = None,
     sample_weight: Any = None,
     early_stopping: int | None = None,
@@ -138,24 +138,24 @@ def fit(
     seed: int = 0,
 ) -> keras.callbacks.History:
     """Fine-tune a task; see `kbert.Classifier.fit`, which documents it."""
-    _check(epochs, batch_size, validation_split, warmup, layer_decay)
-    started = time.perf_counter()
-    columns, labels = read_examples(task, x, y)
-    if task.model is None:
-        task.head.adapt(labels)
-        task.build()
-    rows = Rows(
-        columns,
-        task.head.encode(labels),
-        _weights(task, labels, class_weight, sample_weight),
+    check_settings(
+        epochs=epochs,
+        batch_size=batch_size,
+        validation_split=validation_split,
+        warmup=warmup,
+        layer_decay=layer_decay,
+        r_drop=r_drop,
     )
-    if validation_data is not None:
-        columns, labels = read_examples(task, *validation_data)
-        held_out = Rows(columns, task.head.encode(labels))
-    else:
-        if not validation_split and task.head.needs_validation:
-            validation_split = HELD_OUT
-        rows, held_out = _split(rows, validation_split, seed)
+    started = time.perf_counter()
+    rows, held_out = read_rows(
+        task,
+        (x, y),
+        validation_data,
+        validation_split,
+        class_weight,
+        sample_weight,
+        seed,
+    )
     examples = Examples.of(task, rows)
     validation = None if held_out is None else Examples.of(task, held_out)
 
@@ -173,6 +173,7 @@ def fit(
             "warmup": warmup,
             "weight_decay": weight_decay,
             "layer_decay": layer_decay,
+            "r_drop": r_drop,
             "early_stopping": early_stopping,
             "seed": seed,
             "backend": keras.backend.backend(),
@@ -189,24 +190,19 @@ def fit(
         seed=seed,
         epoch=done,
     )
-    task.model.compile(
-        make_optimizer(
-            "adamw",
-            learning_rate,
-            len(batches) * epochs,
-            warmup,
-            weight_decay,
-            layer_decay=layer_decay,
-        ),
+    model = RDrop(task, r_drop) if r_drop else task.model
+    compile_for(
+        model,
+        len(batches) * epochs,
+        learning_rate,
+        warmup,
+        weight_decay,
+        layer_decay,
         loss=task.head.loss(),
         metrics=task.head.metrics(),
-        run_eagerly=len(batches) * epochs <= EAGER_STEPS
-        and not static_shapes(),
     )
-    # Variables made while a graph is traced would have it traced twice.
-    task.model.optimizer.build(task.model.trainable_variables)
     if state is not None:
-        restore(task.model, state)
+        restore(model, state)
     callbacks, best, save = list(callbacks or []), None, None
     if validation is not None:
         patience = epochs if early_stopping is None else early_stopping
@@ -226,39 +222,71 @@ def fit(
         )
         save = SaveState(run, state, **kept)
         callbacks.append(save)
-    display = TrainingDisplay(len(examples.table.token_ids))
-    if verbose == "auto":
-        callbacks.append(display)
     if state is not None and (done == epochs or state.facts.get("stopped")):
-        _take_best(task.model, best)
+        _take_best(model, best)
     else:
-        try:
-            history = task.model.fit(
-                batches.for_fit(),
-                initial_epoch=done,
-                epochs=epochs,
-                validation_data=None
-                if validation is None
-                else LengthBatches(
-                    validation.table,
-                    validation.targets,
-                    batch_size=batch_size,
-                    shuffle=False,
-                ).for_fit(),
-                callbacks=callbacks,
-                verbose=0 if verbose == "auto" else verbose,
-                shuffle=False,  # The batches shuffle themselves, by length.
-            )
-        finally:
-            display.close()  # Keras calls nothing after a Ctrl-C.
-            task.model.run_eagerly = False
+        history = run_epochs(
+            model,
+            batches,
+            None
+            if validation is None
+            else LengthBatches(
+                validation.table,
+                validation.targets,
+                batch_size=batch_size,
+                shuffle=False,
+            ),
+            tokens=len(examples.table.token_ids),
+            initial_epoch=done,
+            epochs=epochs,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
     if save is not None:
-        history = save.history(task.model)
+        history = save.history(model)
     facts = {"epochs": len(history.epoch)}
     if held_out is not None:
         facts |= calibrate(task, held_out)
     task.note_training(len(rows), time.perf_counter() - started, **facts)
     return history
+
+
+def read_rows(
+    task: Task,
+    data: tuple,
+    validation_data: Any,
+    validation_split: float,
+    class_weight: dict | str | None,
+    sample_weight: Any,
+    seed: int,
+) -> tuple[Rows, Rows | None]:
+    """Rows to train and to validate on; the task's model is built by then.
+
+    Args:
+        task: the task; what its head does not know yet, it learns.
+        data: `(x, y)`, of any usual form.
+        validation_data: the same, or None.
+        validation_split: part of the rows to set aside otherwise; a tenth
+            for a head that needs some.
+        class_weight: see `kbert.Classifier.fit`.
+        sample_weight: see `kbert.Classifier.fit`.
+        seed: which rows are set aside.
+    """
+    columns, labels = read_examples(task, *data)
+    if task.model is None:
+        task.head.adapt(labels)
+        task.build()
+    rows = Rows(
+        columns,
+        task.head.encode(labels),
+        _weights(task, labels, class_weight, sample_weight),
+    )
+    if validation_data is not None:
+        columns, labels = read_examples(task, *validation_data)
+        return rows, Rows(columns, task.head.encode(labels))
+    if not validation_split and task.head.needs_validation:
+        validation_split = HELD_OUT
+    return _split(rows, validation_split, seed)
 
 
 def calibrate(task: Task, held_out: Rows) -> dict[str, Any]:
@@ -283,24 +311,6 @@ def _take_best(model: keras.Model, best: BestWeights | None) -> None:
         best.set_model(model)
         best.on_train_begin()
         best.on_train_end()
-
-
-def _check(epochs, batch_size, validation_split, warmup, layer_decay):
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if type(value) is not int or value < 1:
-            raise ConfigError(
-                f"`{name}` must be a positive integer. Received: "
-                f"{name}={value!r}"
-            )
-    for name, value, ok in (
-        ("validation_split", validation_split, 0 <= validation_split < 1),
-        ("warmup", warmup, 0 <= warmup <= 1),
-        ("layer_decay", layer_decay, 0 < layer_decay <= 1),
-    ):
-        if not ok:
-            raise ConfigError(
-                f"`{name}` must be a fraction. Received: {name}={value!r}"
-            )
 
 
 def read_examples(task: Task, x: Any, y: Any = None) -> tuple[list, list]:

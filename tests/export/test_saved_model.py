@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import kbert
 from kbert.errors import CheckpointError
@@ -66,7 +68,7 @@ def ask(path, texts):
 def trained(pairs=False):
     texts = [f"{word} {i}" for i in range(8) for word in ("aaa", "zz")]
     x = [(text, "b") for text in texts] if pairs else texts
-    clf = kbert.Classifier("random:tiny", seed=0, max_length=32)
+    clf = kbert.Classifier("random:1x64", seed=0, max_length=32)
     clf.fit(x, ["ä", "z"] * 8, epochs=2, batch_size=8, verbose=0)
     return clf
 
@@ -76,10 +78,22 @@ def clf():
     return trained()
 
 
-def test_fresh_process_answers_as_predict(clf, tmp_path):
-    path = clf.export(tmp_path / "model")
-    assert path == tmp_path / "model" / "1"
-    answer = ask(path, {"text": TEXTS})
+@pytest.fixture(scope="module")
+def exported(clf, tmp_path_factory):
+    """A version that was exported once, for tests that read it."""
+    return clf.export(tmp_path_factory.mktemp("m"), check_ops="2.12.1")
+
+
+@pytest.fixture
+def versions(exported, tmp_path):
+    """A folder that holds a version and can be changed."""
+    shutil.copytree(exported, tmp_path / "m" / "1")
+    return tmp_path / "m"
+
+
+def test_fresh_process_answers_as_predict(clf, exported):
+    assert exported.name == "1"
+    answer = ask(exported, {"text": TEXTS})
     probabilities = clf.predict_proba(TEXTS)
     np.testing.assert_allclose(
         answer["probabilities"], probabilities, atol=1e-5
@@ -102,12 +116,11 @@ def test_pairs_have_two_inputs(tmp_path):
     )
 
 
-def test_versions_count_up(clf, tmp_path):
-    assert clf.export(tmp_path / "m").name == "1"
-    assert clf.export(tmp_path / "m", version=7).name == "7"
-    assert clf.export(tmp_path / "m").name == "8"
+def test_versions_count_up(clf, versions):
+    assert clf.export(versions, version=7).name == "7"
+    assert clf.export(versions).name == "8"
     with pytest.raises(ExportError, match="which exists"):
-        clf.export(tmp_path / "m", version=7)
+        clf.export(versions, version=7)
 
 
 def test_refuses_a_folder_that_holds_something_else(clf, tmp_path):
@@ -118,26 +131,31 @@ def test_refuses_a_folder_that_holds_something_else(clf, tmp_path):
         clf.export(tmp_path / "thesis.txt")
 
 
-def test_weights_are_stored_once(clf, tmp_path):
-    path = clf.export(tmp_path / "m")
-    stored = sum(f.stat().st_size for f in (path / "variables").iterdir())
+def test_weights_are_stored_once(clf, exported):
+    files = (exported / "variables").iterdir()
+    stored = sum(file.stat().st_size for file in files)
     parameters = sum(w.numpy().nbytes for w in clf.model.weights)
     assert stored < 1.1 * parameters
 
 
-def test_classify_has_the_method_name_that_tf_serving_asks_for(clf, tmp_path):
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+def test_graphs_are_stored_once(exported):
+    proto = SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    functions = proto.meta_graphs[0].graph_def.library.function
+    for name in ("serve", "classify", "explain"):
+        traces = [
+            f
+            for f in functions
+            if f.signature.name.startswith(f"__inference_{name}_")
+        ]
+        assert len(traces) == 1, name
 
-    path = clf.export(tmp_path / "m")
-    proto = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+
+def test_classify_has_the_method_name_that_tf_serving_asks_for(exported):
+    proto = SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     signature = proto.meta_graphs[0].signature_def["classify"]
     assert signature.method_name == "tensorflow/serving/classify"
     assert set(signature.inputs) == {"inputs"}
     assert set(signature.outputs) == {"classes", "scores"}
-
-
-def test_every_op_is_in_the_oldest_release(clf, tmp_path):
-    assert clf.export(tmp_path / "m", check_ops="2.12.1").is_dir()
 
 
 def test_missing_op_refuses_the_export(clf, tmp_path, monkeypatch):
@@ -150,16 +168,14 @@ def test_missing_op_refuses_the_export(clf, tmp_path, monkeypatch):
     assert list((tmp_path / "m").iterdir()) == []
 
 
-def test_full_disk_leaves_the_last_version(clf, tmp_path, monkeypatch):
-    clf.export(tmp_path / "m")
-
+def test_full_disk_leaves_the_last_version(clf, versions, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("kbert.export.saved_model.write_warmup", full)
     with pytest.raises(CheckpointError, match="No space left"):
-        clf.export(tmp_path / "m")
-    assert [p.name for p in (tmp_path / "m").iterdir()] == ["1"]
+        clf.export(versions)
+    assert [p.name for p in versions.iterdir()] == ["1"]
 
 
 def test_warmup_that_fails_is_refused(clf, tmp_path):
@@ -168,9 +184,8 @@ def test_warmup_that_fails_is_refused(clf, tmp_path):
     assert list((tmp_path / "m").iterdir()) == []
 
 
-def test_configuration_travels_along(clf, tmp_path):
-    path = clf.export(tmp_path / "m")
-    extra = path / "assets.extra"
+def test_configuration_travels_along(exported):
+    extra = exported / "assets.extra"
     card = json.loads((extra / "kbert.json").read_text())
     assert card["head"]["config"]["labels"] == ["z", "ä"]
     assert (extra / "tf_serving_warmup_requests").stat().st_size > 0

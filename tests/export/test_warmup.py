@@ -63,9 +63,8 @@ def replay(model, log):
 def test_replays_against_the_model(version_dir):
     import tensorflow as tf
 
-    path = write_warmup(
-        version_dir, REQUESTS, "pairs", ["serving_default", "classify"]
-    )
+    both = {"serving_default": REQUESTS, "classify": REQUESTS}
+    path = write_warmup(version_dir, both, "pairs")
     assert path == version_dir / "assets.extra/tf_serving_warmup_requests"
     logs = read_warmup(path)
     kinds = [log.WhichOneof("log_type") for log in logs]
@@ -79,28 +78,41 @@ def test_replays_against_the_model(version_dir):
     assert answers == expected * 2
 
 
-def test_default_is_predict_and_a_file_is_replaced(tmp_path):
-    path = write_warmup(tmp_path, [{"text": ["a"]}] * 3, "spam")
+def serving(requests):
+    return {"serving_default": requests}
+
+
+def test_a_file_is_replaced(tmp_path):
+    path = write_warmup(tmp_path, serving([{"text": ["a"]}] * 3), "spam")
     first = path.read_bytes()
     assert len(read_warmup(path)) == 3
-    write_warmup(tmp_path, [{"text": ["a"]}], "spam")
+    write_warmup(tmp_path, serving([{"text": ["a"]}]), "spam")
     (log,) = read_warmup(path)
     request = log.predict_log.request
     assert request.model_spec.signature_name == "serving_default"
     assert request.inputs["text"].string_val == [b"a"]
-    write_warmup(tmp_path, [{"text": ["a"]}] * 3, "spam")
+    write_warmup(tmp_path, serving([{"text": ["a"]}] * 3), "spam")
     assert path.read_bytes() == first
+
+
+def test_signatures_have_requests_of_their_own(tmp_path):
+    requests = {"spam": [{"text": ["a"]}], "nli": [{"a": ["b"], "b": ["c"]}]}
+    first, second = read_warmup(write_warmup(tmp_path, requests, "m"))
+    assert set(first.predict_log.request.inputs) == {"text"}
+    assert set(second.predict_log.request.inputs) == {"a", "b"}
+    assert second.predict_log.request.model_spec.signature_name == "nli"
 
 
 def test_record_limit(tmp_path):
     requests = [{"text": ["a"]}] * 500
-    both = ["serving_default", "classify"]
-    assert len(read_warmup(write_warmup(tmp_path, requests, "m", both))) == 1000
-    with pytest.raises(ConfigError, match="1002 records"):
-        write_warmup(tmp_path, requests + requests[:1], "m", both)
-    for empty in ([[], both], [requests, []]):
+    both = {"serving_default": requests, "classify": requests}
+    assert len(read_warmup(write_warmup(tmp_path, both, "m"))) == 1000
+    both["classify"] = requests + requests[:1]
+    with pytest.raises(ConfigError, match="1001 records"):
+        write_warmup(tmp_path, both, "m")
+    for empty in ({}, {"serving_default": [], "classify": []}):
         with pytest.raises(ConfigError, match="0 records"):
-            write_warmup(tmp_path, empty[0], "m", empty[1])
+            write_warmup(tmp_path, empty, "m")
 
 
 @pytest.mark.parametrize(
@@ -113,6 +125,6 @@ def test_record_limit(tmp_path):
     ],
 )
 def test_bad_requests(tmp_path, request_):
-    with pytest.raises(ConfigError, match="request 1 of inputs"):
-        write_warmup(tmp_path, [{"text": ["a"]}, request_], "m")
+    with pytest.raises(ConfigError, match="request 1 of serving_default"):
+        write_warmup(tmp_path, serving([{"text": ["a"]}, request_]), "m")
     assert not list(tmp_path.iterdir())

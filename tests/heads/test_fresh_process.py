@@ -33,9 +33,9 @@ def test_saved_models_equal_predict(tmp_path):
     texts = [f"{word} {i}" for i in range(12) for word in ("aaa bb", "zz yyy")]
     pairs = [(text, text) for text in texts]
     options = {"batch_size": 8, "learning_rate": 1e-3, "verbose": 0}
-    several = kbert.Classifier("random:tiny", head="multi_label", seed=0)
+    several = kbert.Classifier("random:1x64", head="multi_label", seed=0)
     several.fit(texts, [["a", "b"], ["b"]] * 12, epochs=3, **options)
-    number = kbert.Classifier("random:tiny", head="regression", seed=0)
+    number = kbert.Classifier("random:1x64", head="regression", seed=0)
     number.fit(pairs, [1.0, 4.0] * 12, epochs=1, **options)
     paths = [
         str(several.export(tmp_path / "several")),

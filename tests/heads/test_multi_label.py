@@ -76,7 +76,7 @@ def test_unknown_label():
 
 
 def test_class_weight_is_refused():
-    clf = kbert.Classifier("random:tiny", head="multi_label", tune=False)
+    clf = kbert.Classifier("random:1x64", head="multi_label", tune=False)
     with pytest.raises(ConfigError, match="one label.*'multi_label'"):
         clf.fit(["x", "y"], [["a"], ["b"]], class_weight="balanced")
 

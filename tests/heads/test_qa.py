@@ -17,7 +17,7 @@ FAST = {"epochs": 1, "batch_size": 8, "verbose": 0}
 
 def tiny(**options):
     options = {"max_length": 24, "overlap": 6} | options
-    return kbert.Classifier("random:tiny", head="qa", seed=0, **options)
+    return kbert.Classifier("random:1x64", head="qa", seed=0, **options)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_scores_are_one_distribution(trained):
 
 def test_longest_answer(trained):
     head = kbert.Classifier(
-        "random:tiny", head="qa", no_answer=False, max_answer_length=2
+        "random:1x64", head="qa", no_answer=False, max_answer_length=2
     )
     row = logits(head, "who", "! ? . ,", 0, 7)
     # The first and the last are four tokens apart: either, with a neighbour.

@@ -40,7 +40,7 @@ def test_bad_numbers(y, message):
 
 def test_bad_arguments():
     with pytest.raises(ConfigError, match="no labels.*labels="):
-        kbert.Classifier("random:tiny", head="regression", labels=["a", "b"])
+        kbert.Classifier("random:1x64", head="regression", labels=["a", "b"])
     with pytest.raises(ConfigError, match="below `maximum`"):
         RegressionHead(minimum=5, maximum=0)
 
@@ -71,7 +71,7 @@ def test_report():
 
 
 def test_pairs_to_numbers():
-    clf = kbert.Classifier("random:tiny", head="regression", seed=0)
+    clf = kbert.Classifier("random:1x64", head="regression", seed=0)
     assert clf.model is None
     pairs = [(word, word) for word in ("aaa bb", "zz yyy") * 12]
     y = [1.0, 5.0] * 12

@@ -176,7 +176,9 @@ def test_links_of_the_hubs_cache_are_fine(copy, tmp_path, watched):
 # === Names that are not files' ===
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/../b", "", ".x", "/etc", "a//b"])
+@pytest.mark.parametrize(
+    "name", ["../evil", "a/../b", "", ".x", "/etc", "a//b"]
+)
 def test_names_of_presets_and_their_files(name):
     digest = "0" * 64
     files = dict.fromkeys(

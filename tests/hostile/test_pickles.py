@@ -182,6 +182,23 @@ def test_directory_without_end(folder, refused):
     refused(folder, "zip directory of at most", error=UnsafeFileError)
 
 
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(6, 99), (8, 0x20), (8, 0x40)],
+    ids=["version", "patched", "strong encryption"],
+)
+def test_directory_of_another_zip(folder, refused, at, value):
+    """Versions and flags that zipfile says it has not implemented."""
+    path = folder / "pytorch_model.bin"
+    content = bytearray(path.read_bytes())
+    entry = content.find(b"PK\1\2")
+    while entry >= 0:
+        content[entry + at] = value
+        entry = content.find(b"PK\1\2", entry + 1)
+    path.write_bytes(content)
+    refused(folder, "older, truncated or corrupt")
+
+
 def test_old_pickle_without_an_archive(folder, refused, canary):
     evil = Evil(os.system, f"touch {canary}")
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(evil))

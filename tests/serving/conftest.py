@@ -75,7 +75,7 @@ def classifier():
     import kbert
 
     return kbert.Classifier(
-        "random:tiny", labels=["ham", "spam"], seed=0, max_length=32
+        "random:1x64", labels=["ham", "spam"], seed=0, max_length=32
     )
 
 

@@ -77,6 +77,13 @@ def states(server, name="toy"):
     return {int(row["version"]): row["state"] for row in rows}
 
 
+def test_answers_do_not_wait_for_acknowledgements(server):
+    assert httpx.get(f"{server.url}/healthz", trust_env=False).is_success
+    (http,) = server.server._http.servers
+    (listener,) = http.sockets  # Connections have the options of it.
+    assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_hot_reload_fails_no_request(run_server, copied):
     server = run_server([from_folder(copied)])
     load = Load(server.url)

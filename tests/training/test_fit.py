@@ -22,7 +22,7 @@ class Stop(keras.callbacks.Callback):
 
 def train(toy, run_dir=None, stop=None, **options):
     x, y = toy
-    clf = kbert.Classifier("random:tiny", seed=3)
+    clf = kbert.Classifier("random:1x64", seed=3)
     options = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3} | options
     history = clf.fit(
         x,

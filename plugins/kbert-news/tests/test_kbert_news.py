@@ -59,7 +59,7 @@ def test_report_counts_a_topic_among_the_best():
 
 def test_answers_name_the_topics():
     clf = Classifier(
-        "random:tiny", head="news", labels=LABELS, max_length=16, seed=0
+        "random:1x64", head="news", labels=LABELS, max_length=16, seed=0
     )
     assert clf.inputs == ("title", "body")
     row = next(clf.stream([("a", "b c")]))
@@ -69,7 +69,7 @@ def test_answers_name_the_topics():
 
 def test_long_body_keeps_its_tail():
     clf = Classifier(
-        "random:tiny", head="news", labels=LABELS, max_length=40, seed=0
+        "random:1x64", head="news", labels=LABELS, max_length=40, seed=0
     )
     rows = [["t", "a" + " b" * 99 + end] for end in (" c", " d")]
     table = clf.tokenize(clf.columns(rows))

@@ -1,0 +1,361 @@
+"""`MultiTask`: several heads on one backbone."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kbert.checkpoints.loading import Checkpoint
+from kbert.checkpoints.loading import open_checkpoint
+from kbert.checkpoints.presets import DEFAULT_PRESET
+from kbert.classifier import Classifier
+from kbert.classifier import classifier_head
+from kbert.classifier import make_head
+from kbert.errors import CheckpointError
+from kbert.errors import ConfigError
+from kbert.errors import UnknownNameError
+from kbert.heads.base import Head
+from kbert.inference import outputs_on
+from kbert.saved import SavedFolder
+from kbert.saved import save_model
+from kbert.saved import shared_config
+
+NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+
+# Other signatures of an export, and what Keras calls metrics of validation.
+RESERVED = ("serving_default", "classify", "explain", "val")
+
+
+class MultiTask:
+    """Several tasks on one BERT, trained together and served together.
+
+    Each task is a `kbert.Classifier` by its name, `multi["spam"]`, with all
+    that those have (`predict`, `predict_proba`, `stream`, `evaluate`), but
+    the backbone is one and the same.
+
+    Reference: Liu et al. 2019, Multi-Task Deep Neural Networks for Natural
+    Language Understanding, https://arxiv.org/abs/1901.11504
+
+    Args:
+        preset: see `kbert.Classifier`.
+        heads: a dict of names to heads: the name of a head (see `kbert
+            heads`), or a `kbert.Head` of one's own options. A name becomes
+            that of a signature: letters, digits and _.
+        max_length: tokens a row is truncated to, special ones included; or a
+            dict of task names to such.
+        vocabulary: see `kbert.Classifier`, as for `lowercase` and `seed`.
+
+    Attributes:
+        tasks: dict of names to `kbert.Classifier`s.
+        model: functional `keras.Model` from token arrays to a dict of the
+            heads' outputs by task; None until every head is ready.
+
+    Raises:
+        UnknownNameError: no such head or preset.
+        CheckpointError: the checkpoint is missing or corrupt.
+        ConfigError: there are no heads, one stands twice, or a name cannot
+            be that of a signature.
+
+    Departures: the tasks' batches need not be in proportion to their rows,
+    see `fit`; there is no knowledge distillation.
+
+    Example:
+
+    >>> multi = kbert.MultiTask(heads={"spam": "spam", "mood": "sentiment"})
+    >>> multi.fit({"spam": (texts, labels), "mood": (reviews, moods)})
+    >>> multi["mood"].predict(["What a day"])
+    ['positive']
+    >>> multi.export("saved_models/messages")
+    """
+
+    # What a loaded model has; `__init__` sets its own.
+    seed: int | None = None
+
+    def __init__(
+        self,
+        preset: str | os.PathLike = DEFAULT_PRESET,
+        heads: Mapping[str, str | Head] | None = None,
+        *,
+        max_length: int | Mapping[str, int] = 128,
+        vocabulary: str | os.PathLike | None = None,
+        lowercase: bool = True,
+        seed: int | None = None,
+    ):
+        _check_heads(heads)
+        lengths = max_length
+        if not isinstance(max_length, Mapping):
+            lengths = dict.fromkeys(heads, max_length)
+        elif set(max_length) != set(heads):
+            raise ConfigError(
+                f"`max_length` must be an integer, or have one for each of "
+                f"{', '.join(heads)}. Received: {', '.join(max_length)}"
+            )
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
+        self.seed = seed
+        checkpoint = open_checkpoint(preset, vocabulary, lowercase)
+        made = {name: _head(head, checkpoint) for name, head in heads.items()}
+        backbone, tokenizer = checkpoint.build(), checkpoint.tokenizer
+        self._start(
+            {
+                name: Classifier.on(
+                    backbone,
+                    tokenizer,
+                    head,
+                    max_length=lengths[name],
+                    seed=seed,
+                )
+                for name, head in made.items()
+            }
+        )
+
+    def _start(self, tasks: dict[str, Classifier]) -> None:
+        first = next(iter(tasks.values()))
+        self.tasks = tasks
+        self.backbone = first.backbone
+        self.tokenizer = first.tokenizer
+        self.model = None
+        if all(task.model is not None for task in tasks.values()):
+            self.build()
+
+    def build(self) -> None:
+        """Put all heads on the backbone; every one must be ready."""
+        outputs = {
+            name: outputs_on(self.backbone, task.model, self.backbone)
+            for name, task in self.tasks.items()
+        }
+        self.model = keras.Model(
+            self.backbone.input, outputs, name="several_tasks"
+        )
+
+    # === The tasks ===
+
+    def __getitem__(self, name: str) -> Classifier:
+        if name not in self.tasks:
+            raise UnknownNameError("task", str(name), self.tasks)
+        return self.tasks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def fit(self, data: Mapping[str, Any], **options: Any) -> Any:
+        """Fine-tune the backbone and all heads together.
+
+        A batch has rows of one task; all of them train the backbone, and
+        each its own head.
+
+        Args:
+            data: a dict that has for each task `(x, y)` or `(x, y,
+                sample_weight)`, in any form that `Classifier.fit` takes, or
+                a `tf.data.Dataset` of `(texts, labels)`.
+            validation_data: a dict that has `(x, y)` or a dataset for some
+                or all tasks.
+            validation_split: fraction of the rows to set aside for
+                validation, of each task that has no validation data.
+            sampling: how the steps of an epoch, as many as there are batches
+                in all data, are shared out. `"proportional"`, as many as a
+                task has batches: every row comes once an epoch. `"sqrt"`,
+                in proportion to the square root of that. `"equal"`, the same
+                for all. Or a dict of task names to weights, numbers greater
+                than 0. Then a small task's rows come more than once an
+                epoch, and of a large one's some in the next. Which task's
+                turn it is, is drawn at random.
+            epochs: as `Classifier.fit`, like `batch_size`, `learning_rate`,
+                `warmup`, `weight_decay`, `layer_decay`, `callbacks` and
+                `verbose`. The rate rises and falls over all steps.
+            class_weight: a dict of task names to what `Classifier.fit`
+                takes, for some or all tasks.
+
+        Returns:
+            Keras's `History`. Metrics begin with the name of their task.
+            `NAME_loss` is what the task adds to `loss`, its steps' share in
+            it included.
+
+        Raises:
+            InputError: texts or labels are not as expected.
+            UnknownNameError: there is no such task.
+            ConfigError: an argument is not valid.
+
+        References:
+            Stickland & Murray 2019, BERT and PALs (sampling by the square
+            root), https://arxiv.org/abs/1902.02671
+
+        Departures: the shares are exact, not drawn. The last epoch's weights
+        stay: which epoch is best depends on the task, so say so by
+        `keras.callbacks.EarlyStopping(restore_best_weights=True)` on a
+        metric. With AdamW a head moves a little on the steps of other tasks,
+        by its momentum.
+
+        Example:
+
+        >>> multi.fit(
+        ...     {"spam": (texts, labels), "mood": (reviews, moods)},
+        ...     validation_split=0.1,
+        ...     sampling={"spam": 1, "mood": 2},
+        ... )
+        """
+        # Imported here: answering texts needs none of it.
+        from kbert.training.multitask import fit
+
+        seed = 0 if self.seed is None else self.seed
+        return fit(self, data, **({"seed": seed} | options))
+
+    def evaluate(
+        self, data: Mapping[str, Any], batch_size: int = 32
+    ) -> dict[str, dict]:
+        """Compare answers with labels, for some or all tasks.
+
+        Args:
+            data: a dict of task names to `(x, y)` or a dataset.
+            batch_size: rows computed at once.
+
+        Returns:
+            A dict of task names to what `Classifier.evaluate` gives.
+
+        Raises:
+            InputError: texts or labels are not as expected.
+            UnknownNameError: there is no such task.
+        """
+        from kbert.training.task_data import naming
+        from kbert.training.task_data import unpack
+
+        reports = {}
+        for name, value in data.items():
+            task = self[name]
+            with naming(name):
+                x, y, _ = unpack(value)
+                reports[name] = task.evaluate(x, y, batch_size)
+        return reports
+
+    # === Save, load, export ===
+
+    def save(self, path: str | Path) -> None:
+        """Save to a folder, which replaces one saved there before.
+
+        It is that of `Classifier.save`, with the heads of all tasks, and a
+        preset to fine-tune further.
+
+        Raises:
+            CheckpointError: the folder cannot be written, or holds something
+                that kbert did not save.
+        """
+        for task in self.tasks.values():
+            task.require_model()
+        save_model(
+            path,
+            self.backbone,
+            self.tokenizer,
+            [pair for name in self for pair in self._head_weights(name)],
+            self.config(),
+        )
+
+    def config(self) -> dict[str, Any]:
+        """What kbert.json holds; see `kbert.load`."""
+        return shared_config(self.backbone, self.tokenizer) | {
+            "tasks": {n: task.own_config() for n, task in self.tasks.items()}
+        }
+
+    def _head_weights(self, name: str) -> list[tuple[str, keras.Variable]]:
+        return [
+            (f"tasks.{name}.{key}", weight)
+            for key, weight in self[name].head_weights()
+        ]
+
+    @classmethod
+    def load(cls, path: str | Path) -> MultiTask:
+        """Load what `save` saved; `kbert.load` does so too.
+
+        Raises:
+            CheckpointError: the folder is missing, incomplete or corrupt, or
+                holds one task.
+            PluginError: the plugin of a head is not installed.
+        """
+        saved = SavedFolder.open(path)
+        if "tasks" not in saved.config:
+            raise CheckpointError(
+                f"Expected a model of several tasks in {path}. Received: one "
+                f"of one task. Use kbert.load."
+            )
+        with saved.refusals():
+            _check_names(saved.config["tasks"])
+        backbone, tokenizer = saved.backbone(), saved.tokenizer()
+        multi = cls.__new__(cls)
+        multi._start(
+            {
+                name: Classifier.restore(saved, config, backbone, tokenizer)
+                for name, config in saved.config["tasks"].items()
+            }
+        )
+        for name in multi:
+            saved.assign(multi._head_weights(name))
+        return multi
+
+    def export(self, path: str | Path, **options: Any) -> Path:
+        """Write a SavedModel; see `kbert.export.multitask.export`."""
+        from kbert.export.multitask import export
+
+        return export(self, Path(path), **options)
+
+
+def _check_heads(heads: Any) -> None:
+    if not isinstance(heads, Mapping) or not heads:
+        raise ConfigError(
+            "`heads` must be a dict of task names to heads, such as "
+            f"{{'spam': 'spam', 'topic': 'news'}}. Received: heads={heads!r}"
+        )
+    _check_names(heads)
+    seen = {}
+    for name, head in heads.items():
+        if isinstance(head, str):
+            continue
+        if id(head) in seen:
+            raise ConfigError(
+                f"Each task must have a head of its own, as a head learns "
+                f"its labels. Received: the same one for {seen[id(head)]!r} "
+                f"and {name!r}"
+            )
+        seen[id(head)] = name
+
+
+def _check_names(names: Iterable) -> None:
+    for name in names:
+        # TensorFlow's names of ops hold no other characters.
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise ConfigError(
+                f"The name of a task must be of letters (a to z), digits and "
+                f"_, and begin with a letter. Received: {name!r}"
+            )
+        if name in RESERVED or name.startswith("val_"):
+            raise ConfigError(
+                f"The name of a task must not be {', '.join(RESERVED)}, or "
+                f"begin with val_: other signatures or metrics are called "
+                f"so. Received: {name!r}"
+            )
+
+
+def _head(head: str | Head, checkpoint: Checkpoint) -> Head:
+    if isinstance(head, str):
+        return make_head(head, checkpoint)
+    if not isinstance(head, Head):
+        raise ConfigError(
+            "A head must be the name of one, or a kbert.Head. Received: "
+            f"{head!r}"
+        )
+    registered = classifier_head(head.name)
+    if type(head) is not registered.value:
+        raise ConfigError(
+            f"Expected a head that is registered, as the saved model asks "
+            f"for it by name. Received: a {type(head).__name__}, where "
+            f"{head.name!r} is a {registered.value.__name__}."
+        )
+    return head

@@ -1,0 +1,118 @@
+"""What every fine-tuning does between its data and its `History`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from kbert.batching import Batches
+from kbert.batching import static_shapes
+from kbert.errors import ConfigError
+from kbert.report.display import TrainingDisplay
+from kbert.training.optimizer import make_optimizer
+
+# Up to so many steps TensorFlow is quicker without making a graph first.
+EAGER_STEPS = 6
+
+
+def check_settings(
+    *, epochs, batch_size, validation_split, warmup, layer_decay, r_drop=0.0
+) -> None:
+    """Raise `ConfigError` for what is no number of its kind."""
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if type(value) is not int or value < 1:
+            raise ConfigError(
+                f"`{name}` must be a positive integer. Received: "
+                f"{name}={value!r}"
+            )
+    for name, value, ok in (
+        ("validation_split", validation_split, 0 <= validation_split < 1),
+        ("warmup", warmup, 0 <= warmup <= 1),
+        ("layer_decay", layer_decay, 0 < layer_decay <= 1),
+    ):
+        if not ok:
+            raise ConfigError(
+                f"`{name}` must be a fraction. Received: {name}={value!r}"
+            )
+    if not 0 <= r_drop < float("inf"):
+        raise ConfigError(
+            f"`r_drop` must be a weight of 0 or more. Received: {r_drop!r}"
+        )
+
+
+def compile_for(
+    model: keras.Model,
+    steps: int,
+    learning_rate: float,
+    warmup: float,
+    weight_decay: float,
+    layer_decay: float,
+    **compiled: Any,
+) -> None:
+    """Compile a model for so many steps.
+
+    Args:
+        model: the model.
+        steps: batches of the whole training.
+        learning_rate: see `kbert.training.optimizer.make_optimizer`, as for
+            `warmup`, `weight_decay` and `layer_decay`.
+        **compiled: loss and metrics, as `keras.Model.compile` takes them.
+    """
+    model.compile(
+        make_optimizer(
+            "adamw",
+            learning_rate,
+            steps,
+            warmup,
+            weight_decay,
+            layer_decay=layer_decay,
+        ),
+        run_eagerly=steps <= EAGER_STEPS and not static_shapes(),
+        **compiled,
+    )
+    # Variables made while a graph is traced would have it traced twice.
+    model.optimizer.build(model.trainable_variables)
+
+
+def run(
+    model: keras.Model,
+    batches: Batches,
+    validation: Batches | None,
+    *,
+    tokens: int,
+    epochs: int,
+    initial_epoch: int = 0,
+    callbacks: list,
+    verbose: str | int,
+) -> keras.callbacks.History:
+    """`model.fit` with kbert's display.
+
+    Args:
+        model: what `compile_for` compiled.
+        batches: those of an epoch.
+        validation: the batches to validate on after each.
+        tokens: real tokens in an epoch, which the display counts.
+        epochs: number of the epoch at which to end.
+        initial_epoch: number of the first.
+        callbacks: list of `keras.callbacks.Callback`.
+        verbose: `"auto"` for the display, else as Keras.
+    """
+    display = TrainingDisplay(tokens)
+    if verbose == "auto":
+        callbacks = [*callbacks, display]
+    try:
+        return model.fit(
+            batches.for_fit(),
+            initial_epoch=initial_epoch,
+            epochs=epochs,
+            validation_data=None
+            if validation is None
+            else validation.for_fit(),
+            callbacks=callbacks,
+            verbose=0 if verbose == "auto" else verbose,
+            shuffle=False,  # The batches shuffle themselves, by length.
+        )
+    finally:
+        display.close()  # Keras calls nothing after a Ctrl-C.
+        model.run_eagerly = False
