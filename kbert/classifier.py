@@ -170,7 +170,7 @@ class Classifier(Task):
                 it. Default 1.0, the same rate for all.
             r_drop: weight of R-Drop: each row is taken twice, under different
                 dropout, and the two answers are held together. It takes
-                twice the time and is often worth a point; 1.0 is usual.
+                twice the time; 1.0 is usual.
                 Default 0.0, without. For heads that answer one label.
             class_weight: `"balanced"`, or a dict of label to weight.
             sample_weight: one weight a row.
