@@ -31,9 +31,9 @@ from kbert.quiet import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
-import datasets
 import keras
 import numpy as np
+import real_data
 from machine import machine
 from rich.console import Console
 from rich.table import Table
@@ -203,7 +203,7 @@ def measure_heads(arguments, table: Table) -> None:
 
 
 def measure_models(arguments, table: Table) -> None:
-    texts, _ = datasets.sst2("dev")
+    texts, _ = real_data.sst2("dev")
     points = Points(arguments.labels, arguments.noise)
     counts = counts_of(points)
     steps = arguments.model_steps

@@ -28,8 +28,8 @@ from kbert.quiet import import_tensorflow
 
 import_tensorflow()
 
-import datasets
 import numpy as np
+import real_data
 from machine import machine
 
 import kbert
@@ -44,6 +44,12 @@ BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 LIMIT = 1e-4
 LABELS = ["negative", "positive", "a third"]
 LENGTH = 64
+
+# Head of tokens -> transformers' class, and the logits that it gives.
+TOKEN_HEADS = {
+    "ner": ("BertForTokenClassification", ["logits"]),
+    "qa": ("BertForQuestionAnswering", ["start_logits", "end_logits"]),
+}
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ def torch_folder(root: Path) -> Path:
 def google_rows(root: Path, texts: list[str]) -> Iterator[Row]:
     import tensorflow as tf
 
-    folder = datasets.data_root().parent / "weights" / "simbert-tiny-zh-tf1"
+    folder = real_data.data_root().parent / "weights" / "simbert-tiny-zh-tf1"
     if not folder.is_dir():
         print(f"no weights in {folder}: without Google's form", file=sys.stderr)
         return
@@ -180,7 +186,7 @@ def google_rows(root: Path, texts: list[str]) -> Iterator[Row]:
     opened = open_checkpoint(folder)
     backbone = opened.build()
     backbone.save_pretrained(root / "simbert", opened.tokenizer)
-    chinese = datasets.thucnews("dev")[0][: len(texts)]
+    chinese = real_data.thucnews("dev")[0][: len(texts)]
     gap, ids = features(backbone, root / "simbert", opened.tokenizer, chinese)
     yield Row(
         "out: Hugging Face, simbert-tiny-zh (`ElectraModel`)",
@@ -236,6 +242,8 @@ def rows_out(root: Path, texts: list[str]) -> Iterator[Row]:
     clf = classifier("all-minilm-l6-v2")
     ours = clf.predict_proba(texts)
     yield transformers_row(clf, ours, root, texts)
+    for head in TOKEN_HEADS:
+        yield token_head_row(head, root, texts)
     portable.export_onnx(clf, root / "onnx")
     portable.export_litert(clf, root / "litert")
     yield onnx_row(clf, ours, root / "onnx", texts)
@@ -265,6 +273,52 @@ def transformers_row(clf, ours, root, texts) -> Row:
         "transformers",
         gap,
         labels,
+        ids,
+        len(texts),
+    )
+
+
+def token_head_row(head: str, root: Path, texts: list[str]) -> Row:
+    """A head of tokens: the largest difference of its logits."""
+    import torch
+    import transformers
+
+    architecture, answers = TOKEN_HEADS[head]
+    clf = kbert.Classifier(
+        "all-minilm-l6-v2", head=head, max_length=2 * LENGTH, seed=0
+    )
+    if head == "ner":
+        clf.head.labels = LABELS
+    else:
+        clf.head.no_answer = True
+    clf.build()
+    clf.save_pretrained(root / head)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(root / head)
+    model = getattr(transformers, architecture).from_pretrained(root / head)
+    columns = [texts] if head == "ner" else [texts[::-1], texts]
+    read = tokenizer(*columns, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        found = model.eval()(**read)
+    tokens = clf.tokenizer(*columns, max_length=clf.max_length)
+    x = {k: v.numpy() for k, v in clf.tokenizer.pad(tokens).items()}
+    ids = differing(
+        x, read["input_ids"].numpy(), read["attention_mask"].numpy()
+    )
+    ours = clf.model.predict(x, verbose=0)
+    theirs = [found[name].numpy() for name in answers]
+    mask = x["padding_mask"]
+    if head == "ner":  # (B, T, tags)
+        gap = np.abs((ours - theirs[0]) * mask[:, :, None]).max()
+        labels = ["O", *(f"{b}-{name}" for name in LABELS for b in "BI")]
+    else:  # (B, 2, T)
+        gap = np.abs((ours - np.stack(theirs, 1)) * mask[:, None]).max()
+        labels = ["start", "end"]
+    same = list(model.config.id2label.values()) == labels
+    return Row(
+        f"out: Hugging Face, head `{head}`",
+        "transformers",
+        float(gap),
+        same,
         ids,
         len(texts),
     )
@@ -306,7 +360,7 @@ def table(rows: list[Row], title: str) -> str:
 
 
 def make_rows(texts: int) -> list[Row]:
-    text = datasets.sst2("dev")[0][:texts]
+    text = real_data.sst2("dev")[0][:texts]
     with tempfile.TemporaryDirectory() as root:
         return [*rows_in(Path(root), text), *rows_out(Path(root), text)]
 

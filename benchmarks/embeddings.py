@@ -12,7 +12,6 @@ file of one score a line, in the file's order, or the row is left out.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from kbert.quiet import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
-import datasets
 import numpy as np
+import real_data
 from machine import machine
 from rich.console import Console
 from rich.table import Table
@@ -36,7 +35,7 @@ from kbert.files import read_rows
 
 def stsb(part: str, scores: Path | None) -> tuple[list, list, list]:
     """First sentences, second sentences, and scores from 0 to 5."""
-    path = datasets.data_root() / "stsb" / f"{part}.tsv"
+    path = real_data.data_root() / "stsb" / f"{part}.tsv"
     rows = [row.cells for row in read_rows(path) if row.cells]
     if scores is None:
         values = [float(row["score"]) for row in rows]
@@ -64,10 +63,6 @@ def main() -> None:
     encoders = {"kbert": embedder.encode}
     packages = ["tensorflow"]
     if not arguments.no_peer:
-        # It would take this folder's `datasets` for the package of the name.
-        del sys.modules["datasets"]
-        here = Path(__file__).resolve().parent
-        sys.path = [path for path in sys.path if Path(path).resolve() != here]
         from sentence_transformers import SentenceTransformer
 
         peer = SentenceTransformer(str(resolve(DEFAULT_PRESET)), device="cpu")

@@ -27,9 +27,9 @@ from kbert.quiet import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
-import datasets
 import keras
 import numpy as np
+import real_data
 import tensorflow as tf
 from machine import machine
 from rich.console import Console
@@ -145,11 +145,11 @@ def main() -> None:
     logging.disable(logging.WARNING)
 
     clf = kbert.load(arguments.model)
-    texts, labels = datasets.sst2("dev")
+    texts, labels = real_data.sst2("dev")
     targets = clf.head.encode(labels)
     table = clf.tokenize([texts])
     batches = length_batches(table.lengths, arguments.batch_size)
-    examples = clf.tokenize([datasets.sst2("train")[0][:CALIBRATION]])
+    examples = clf.tokenize([real_data.sst2("train")[0][:CALIBRATION]])
     calibration = [
         examples.take(rows, False)
         for rows in length_batches(examples.lengths, 16)

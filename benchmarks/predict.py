@@ -25,7 +25,7 @@ from kbert.quiet import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
-import datasets
+import real_data
 import tensorflow as tf
 import torch
 import transformers
@@ -44,10 +44,10 @@ BATCH_SIZES = (1, 8, 32, 64)
 def texts_of(name: str, rows: int) -> list[str]:
     """Texts of a data set in the order of its files."""
     if name == "SMS Spam":
-        return datasets.sms_spam()[0][:rows]
+        return real_data.sms_spam()[0][:rows]
     if name == "SST-2 dev":
-        return datasets.sst2("dev")[0][:rows]
-    news, _ = datasets.bbc_news()
+        return real_data.sst2("dev")[0][:rows]
+    news, _ = real_data.bbc_news()
     step = max(len(news["body"]) // rows, 1)
     return news["body"][::step][:rows]
 

@@ -25,7 +25,7 @@ from kbert.quiet import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
-import datasets
+import real_data
 import torch
 import transformers
 from machine import machine
@@ -47,7 +47,7 @@ VOCABULARY_SIZE = 8000
 
 def make_corpus(folder: Path) -> kbert.Corpus:
     """English Wikipedia, with a vocabulary of its own."""
-    files = [datasets.data_root() / "enwiki"]
+    files = [real_data.data_root() / "enwiki"]
     vocabulary = kbert.train_vocabulary(files, VOCABULARY_SIZE)
     return kbert.build_corpus(
         files, kbert.Tokenizer(vocabulary), folder / "corpus"

@@ -21,9 +21,8 @@ import_tensorflow()  # Without its start-up messages.
 import kbert
 from kbert.pretraining.sentences import split_sentences
 
-# In front: Hugging Face has a package `datasets` too.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import datasets
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import real_data
 
 QUERIES = (
     "oil is getting more expensive",
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument("--query", action="append")
     arguments = parser.parse_args()
 
-    columns, topics = datasets.bbc_news()
+    columns, topics = real_data.bbc_news()
     # Every topic, evenly.
     step = max(1, len(topics) // arguments.rows)
     titles, bodies = columns["title"][::step], columns["body"][::step]

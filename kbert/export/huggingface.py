@@ -76,7 +76,9 @@ def save_task(task: Task, path: str | Path, replace: bool = False) -> None:
         for name, value in huggingface.backbone_tensors(task.backbone).items()
     }
     scale = 1.0
-    if form.linear_pooler:
+    if form.pooler is None:
+        tensors = {k: v for k, v in tensors.items() if "pooler" not in k}
+    elif form.pooler == "linear":
         size = task.backbone.config["hidden_dim"]
         eye = np.eye(size, dtype="float32")
         tensors["bert.pooler.dense.weight"] = _SMALL * eye
@@ -87,11 +89,13 @@ def save_task(task: Task, path: str | Path, replace: bool = False) -> None:
         kernel = weights[f"head.{ours}.kernel"].numpy()
         tensors[f"{theirs}.weight"] = (kernel * scale).T
         tensors[f"{theirs}.bias"] = weights[f"head.{ours}.bias"].numpy()
-    labels = [str(label) for label in task.head.labels]
+    labels = [str(label) for label in form.labels or task.head.labels]
     config = {
         "id2label": dict(enumerate(labels)),
         "label2id": {label: i for i, label in enumerate(labels)},
     }
+    if form.problem_type is not None:
+        config["problem_type"] = form.problem_type
     with new_folder(Path(path), replace) as folder:
         huggingface.write_config(
             task.backbone, folder, form.architecture, **config
@@ -121,9 +125,9 @@ def _form(task: Task) -> TransformersForm:
     if received is not None:
         raise ExportError(
             f"Expected a head that a class of transformers computes, such as "
-            f"head='classification' with pooling='pooler' or 'cls'. Received: "
-            f"{received}. Train such a head, or export to onnx, litert or a "
-            f"SavedModel, which hold any head."
+            f"head='classification' with pooling='pooler' or 'cls', 'ner' or "
+            f"'qa'. Received: {received}. Train such a head, or export to "
+            f"onnx, litert or a SavedModel, which hold any head."
         )
     return form
 

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 from kbert.backbone import Backbone
 from kbert.errors import ExportError
 from kbert.folders import new_folder
+from kbert.heads.forms import TransformersForm
 
 if TYPE_CHECKING:
     from kbert.task import Task
 
 _TANH = ("gelu_new", "gelu_pytorch_tanh")
+
+# What `BertTextClassifier` computes, too.
+_CLASSIFIER = TransformersForm(
+    "BertForSequenceClassification", {"logits": "classifier"}
+)
 
 
 def save_task(
@@ -45,9 +51,8 @@ def save_task(
     tokenizer = _tokenizer(task.tokenizer.vocabulary, task.tokenizer.lowercase)
     saved = [backbone, tokenizer]
     form = task.head.transformers_form()
-    if task.model is not None and form is not None and not form.linear_pooler:
-        if form.architecture == "BertForSequenceClassification":
-            saved = [_classifier(task, backbone, tokenizer)]
+    if task.model is not None and form == _CLASSIFIER:
+        saved = [_classifier(task, backbone, tokenizer)]
     with new_folder(Path(path), replace) as folder:
         for thing in saved:
             thing.save_to_preset(str(folder))

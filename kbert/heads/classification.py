@@ -199,7 +199,7 @@ class ClassificationHead(Head):
         return TransformersForm(
             "BertForSequenceClassification",
             {"logits": "classifier"},
-            linear_pooler=self.pooling == "cls",
+            pooler="linear" if self.pooling == "cls" else "trained",
         )
 
     def report(self, answers: dict, targets: np.ndarray) -> dict[str, Any]:

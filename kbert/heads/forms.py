@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -15,10 +17,17 @@ class TransformersForm:
         layers: name of each dense layer that the head has built to what that
             class calls it, such as `{"logits": "classifier"}`. The head has
             no other weights.
-        linear_pooler: whether the head takes the first token's features
-            where that class takes them through its pooler.
+        labels: names of the outputs, if they are not the head's labels.
+        pooler: what the class has between the backbone and those layers:
+            the trained pooler; one that is `"linear"`, since the head takes
+            the first token's features as they are; or None, for a class that
+            takes every token's.
+        problem_type: transformers' name of what is learned, if its class
+            computes more than one.
     """
 
     architecture: str
     layers: Mapping[str, str]
-    linear_pooler: bool = False
+    labels: Sequence[str] | None = None
+    pooler: Literal["trained", "linear"] | None = "trained"
+    problem_type: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import reprlib
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from kbert.data import as_labels
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.classification import ClassificationHead
+from kbert.heads.forms import TransformersForm
 
 
 class MultiLabelHead(ClassificationHead):
@@ -173,6 +175,11 @@ class MultiLabelHead(ClassificationHead):
         for row in rows:
             row["labels"] = row["labels"][: row["count"]].tolist()
         return rows
+
+    def transformers_form(self) -> TransformersForm | None:
+        form = super().transformers_form()
+        kind = "multi_label_classification"
+        return form and replace(form, problem_type=kind)
 
     def calibrate(self, answers: dict, targets: np.ndarray) -> None:
         if self.tune:

@@ -14,6 +14,7 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.base import Head
 from kbert.heads.base import check_labels
+from kbert.heads.forms import TransformersForm
 from kbert.heads.spans import read_entities
 from kbert.heads.tags import score
 from kbert.windows import Windows
@@ -253,6 +254,15 @@ class EntityHead(Head):
             }
             for i, count in enumerate(counts)
         ]
+
+    def transformers_form(self) -> TransformersForm:
+        tags = [f"{part}-{kind}" for kind in self.labels for part in "BI"]
+        return TransformersForm(
+            "BertForTokenClassification",
+            {"logits": "classifier"},
+            labels=["O", *tags],
+            pooler=None,
+        )
 
     def report(self, answers: dict, targets: list) -> dict[str, Any]:
         """Entities count whose type and both ends are right; see

@@ -14,6 +14,7 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.base import Head
 from kbert.heads.base import decode
+from kbert.heads.forms import TransformersForm
 from kbert.heads.spans import characters
 from kbert.windows import Windows
 from kbert.windows import to_characters
@@ -300,6 +301,14 @@ class AnswerHead(Head):
             "start_byte": tf.where(given, start, -1),
             "end_byte": tf.where(given, end, -1),
         }
+
+    def transformers_form(self) -> TransformersForm:
+        return TransformersForm(
+            "BertForQuestionAnswering",
+            {"logits": "qa_outputs"},
+            labels=["start", "end"],
+            pooler=None,
+        )
 
     def calibrate(self, answers: dict, targets: list) -> None:
         true = [row["text"] for row in targets]

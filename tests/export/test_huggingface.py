@@ -86,6 +86,79 @@ def test_transformers_answers_the_same(tmp_path, pooling):
     np.testing.assert_allclose(clf.predict_proba(TEXTS), theirs, atol=1e-5)
 
 
+TOKEN_HEADS = {
+    "ner": ("BertForTokenClassification", ["O", "B-a", "I-a", "B-z", "I-z"]),
+    "qa": ("BertForQuestionAnswering", ["start", "end"]),
+}
+
+
+def token_classifier(head):
+    clf = kbert.Classifier(HF, head=head, max_length=24, seed=0)
+    if head == "ner":
+        clf.head.labels = ["a", "z"]
+    else:
+        clf.head.no_answer = True
+    clf.build()
+    return clf
+
+
+@pytest.mark.parametrize("head", TOKEN_HEADS)
+def test_heads_of_tokens(tmp_path, head):
+    token_classifier(head).save_pretrained(tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    architecture, labels = TOKEN_HEADS[head]
+    assert config["architectures"] == [architecture]
+    assert list(config["id2label"].values()) == labels
+    tensors = read_tensors(tmp_path / "model" / "model.safetensors")
+    assert not any("pooler" in name for name in tensors)
+
+
+def test_several_labels_are_said(tmp_path):
+    clf = classifier(head="multi_label", pooling="pooler", tune=False)
+    clf.save_pretrained(tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["problem_type"] == "multi_label_classification"
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("head", TOKEN_HEADS)
+def test_transformers_marks_the_same_tokens(tmp_path, head):
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    clf = token_classifier(head)
+    clf.save_pretrained(tmp_path / "model")
+    architecture, labels = TOKEN_HEADS[head]
+    model, info = getattr(transformers, architecture).from_pretrained(
+        tmp_path / "model", output_loading_info=True
+    )
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert [model.config.id2label[i] for i in range(len(labels))] == labels
+    columns = [TEXTS] if head == "ner" else [TEXTS[::-1], TEXTS]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
+    read = tokenizer(*columns, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        theirs = model.eval()(**read)
+    mask = read["attention_mask"].numpy().astype("uint8")
+    outputs = np.asarray(
+        clf.model(
+            {
+                "token_ids": read["input_ids"].numpy().astype("int32"),
+                "segment_ids": read["token_type_ids"].numpy().astype("uint8"),
+                "padding_mask": mask,
+            }
+        )
+    )
+    if head == "ner":
+        ours, theirs = {"logits": outputs}, {"logits": theirs.logits}
+        mask = mask[:, :, None]
+    else:
+        ours = {"start": outputs[:, 0], "end": outputs[:, 1]}
+        theirs = {"start": theirs.start_logits, "end": theirs.end_logits}
+    for name, value in ours.items():
+        expected = theirs[name].numpy() * mask
+        np.testing.assert_allclose(value * mask, expected, atol=1e-5)
+
+
 @pytest.mark.large
 @pytest.mark.parametrize("source", [HF, ELECTRA])
 def test_transformers_computes_the_same_features(tmp_path, source):
