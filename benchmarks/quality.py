@@ -3,24 +3,28 @@ r"""What kbert is worth on real data, beside a linear SVM.
     python benchmarks/quality.py                 # every row, 3 seeds
     python benchmarks/quality.py sms bbc --seeds 1
     python benchmarks/quality.py sst2            # the full training set, long
-    python benchmarks/quality.py conll2003 stsb cola --seeds 1
+    python benchmarks/quality.py conll2003 stsb cola --seeds 1 --transformers
     python benchmarks/quality.py sst2 bbc --preset kbert_tiny_en \
         --epochs 6 --learning-rate 5e-4
 
 Each row trains kbert and a TF-IDF + linear SVM on the same texts and prints
 the mean and the standard deviation over the seeds. A seed decides the split
 (where the data has none), the sample, the initialization and the shuffling.
+With `--transformers` some rows also train transformers' class for the task,
+from the same checkpoint with the same epochs, rates and batch size, and the
+table says by how much kbert is ahead, with the standard error of that (a
+bootstrap of the test rows, the same for both).
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -29,12 +33,15 @@ from kbert.quiet import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
-import datasets
 import keras
 import numpy as np
+import real_data
+import transformers_peer
 from machine import machine
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import pearsonr
+from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import accuracy_score
 from sklearn.metrics import f1_score
@@ -45,8 +52,22 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 import kbert
+from kbert.checkpoints.presets import DEFAULT_PRESET
+from kbert.checkpoints.presets import resolve
 
 Scores = dict[str, float]
+RESAMPLES = 1000
+
+
+@dataclass
+class Run:
+    """Scores of a row's systems with one seed."""
+
+    kbert: Scores
+    svm: Scores = field(default_factory=dict)
+    transformers: Scores = field(default_factory=dict)
+    # Of kbert's score less that of transformers.
+    error: Scores = field(default_factory=dict)
 
 
 def recall_at(rate: float, positive: np.ndarray, score: np.ndarray) -> float:
@@ -109,6 +130,7 @@ class Start:
     epochs: int | None = None
     learning_rate: float | None = None
     folder: Path | None = None
+    beside: bool = False
 
     def fit(
         self, epochs: int, learning_rate: float, batch_size: int = 32
@@ -126,12 +148,42 @@ class Start:
             clf.save(self.folder / f"{row}-{seed}")
 
 
-# === Rows: seed and start -> (scores of kbert, scores of the SVM) ===
+def put_beside(
+    run: Run,
+    start: Start,
+    clf: kbert.Classifier,
+    recipe: dict,
+    data: dict,
+    answers: list,
+    score: Callable[[list], Callable[[np.ndarray], Scores]],
+) -> Run:
+    """A run with the scores of transformers and the error of the difference.
+
+    `data` has `kind`, `columns`, `y` and `test` of a task of
+    transformers_peer.py, `answers` are kbert's, and `score` makes of answers a
+    function of the test rows to count.
+    """
+    folder = str(resolve(start.model.get("preset", DEFAULT_PRESET)))
+    task = {"folder": folder, "max_length": clf.max_length, "seed": clf.seed}
+    theirs = score(transformers_peer.ask(task | recipe | data)["answers"])
+    ours = score(answers)
+    count = len(answers)
+    run.transformers = theirs(np.arange(count))
+    rows = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    pairs = [(ours(part), theirs(part)) for part in rows]
+    run.error = {
+        name: float(np.std([a[name] - b[name] for a, b in pairs], ddof=1))
+        for name in run.transformers
+    }
+    return run
 
 
-def sms(seed: int, start: Start) -> tuple[Scores, Scores]:
+# === Rows: seed and start -> scores ===
+
+
+def sms(seed: int, start: Start) -> Run:
     """SMS Spam, stratified 80/20, head `spam`."""
-    x, y, x_test, y_test = split(*datasets.sms_spam(), seed)
+    x, y, x_test, y_test = split(*real_data.sms_spam(), seed)
     clf = kbert.Classifier(head="spam", seed=seed, **start.model)
     clf.fit(x, y, **start.fit(3, 1e-4))
     answers = clf.answers(x_test)
@@ -141,84 +193,110 @@ def sms(seed: int, start: Start) -> tuple[Scores, Scores]:
     predicted, decision = svm(x, y, x_test)
     peer = scores_of(y_test, predicted)
     peer["recall at 0.5% FPR"] = recall_at(0.005, spam, decision)
-    return ours, peer
+    return Run(ours, peer)
 
 
-def sst2(
-    seed: int, start: Start, rows: int | None = None
-) -> tuple[Scores, Scores]:
+def sst2(seed: int, start: Start, rows: int | None = None) -> Run:
     """SST-2 dev, trained on the full training set."""
-    x, y = datasets.sst2("train")
+    x, y = real_data.sst2("train")
     if rows is not None:
         x, _, y, _ = train_test_split(
             x, y, train_size=rows, stratify=y, random_state=seed
         )
-    x_test, y_test = datasets.sst2("dev")
+    x_test, y_test = real_data.sst2("dev")
     clf = kbert.Classifier(seed=seed, **start.model)
     clf.fit(x, y, **start.fit(3, 1e-4))
-    return (
+    return Run(
         scores_of(y_test, clf.predict(x_test)),
         scores_of(y_test, svm(x, y, x_test)[0]),
     )
 
 
-def sst2_10k(seed: int, start: Start) -> tuple[Scores, Scores]:
+def sst2_10k(seed: int, start: Start) -> Run:
     """SST-2 dev, trained on 10,000 sentences."""
     return sst2(seed, start, 10_000)
 
 
-def bbc(seed: int, start: Start) -> tuple[Scores, Scores]:
+def bbc(seed: int, start: Start) -> Run:
     """BBC news, 5 topics, stratified 80/20, head `news`."""
-    x, y, x_test, y_test = split(*datasets.bbc_news(), seed)
+    x, y, x_test, y_test = split(*real_data.bbc_news(), seed)
     clf = kbert.Classifier(
         head="news", max_length=128, seed=seed, **start.model
     )
     clf.fit(x, y, **start.fit(2, 1e-4))
-    return (
+    return Run(
         scores_of(y_test, clf.predict(x_test)),
         scores_of(y_test, svm(x, y, x_test)[0]),
     )
 
 
-def thucnews(seed: int, start: Start) -> tuple[Scores, Scores]:
+def thucnews(seed: int, start: Start) -> Run:
     """THUCNews titles, dev: Chinese, a random 4x256 backbone, 20,000 titles."""
-    x, y = datasets.thucnews("train")
+    x, y = real_data.thucnews("train")
     x, _, y, _ = train_test_split(
         x, y, train_size=20_000, stratify=y, random_state=seed
     )
-    x_test, y_test = datasets.thucnews("dev")
+    x_test, y_test = real_data.thucnews("dev")
     model = {
         "preset": "random:mini",
-        "vocabulary": datasets.vocabulary("bert-base-chinese"),
+        "vocabulary": real_data.vocabulary("bert-base-chinese"),
     }
     clf = kbert.Classifier(max_length=48, seed=seed, **(model | start.model))
     clf.fit(x, y, **start.fit(4, 5e-4))
-    return (
+    return Run(
         scores_of(y_test, clf.predict(x_test)),
         scores_of(y_test, svm(x, y, x_test, characters=True)[0]),
     )
 
 
-def conll2003(seed: int, start: Start) -> tuple[Scores, Scores]:
+def conll2003(seed: int, start: Start) -> Run:
     """CoNLL-2003 test, head `ner`, entities."""
-    x, y = datasets.conll2003("train")
-    x_test, y_test = datasets.conll2003("test")
+    x, y = real_data.conll2003("train")
+    x_test, y_test = real_data.conll2003("test")
     clf = kbert.Classifier(head="ner", seed=seed, **start.model)
-    clf.fit(x, y, **start.fit(3, 2e-4))
+    recipe = start.fit(3, 2e-4)
+    clf.fit(x, y, **recipe)
     start.keep(clf, "conll2003", seed)
     report = clf.evaluate(x_test, y_test)
     found = clf.predict(x_test)
     ours = {"F1": report["f1"]}
-    with contextlib.suppress(ImportError):
-        from seqeval.metrics import f1_score as seqeval_f1
-
-        tags = [tags_of(*row) for row in zip(x_test, found, strict=True)]
-        ours["F1 by seqeval"] = float(seqeval_f1(y_test, tags))
     rows = np.random.default_rng(seed).choice(len(x_test), 1000, replace=False)
     ours["of 1,000 sentences with exact spans"] = float(
         np.mean([exact(x_test[i], found[i]) for i in rows])
     )
-    return ours, {}
+    run = Run(ours)
+    if start.beside:
+        tags = [tags_of(*row) for row in zip(x_test, found, strict=True)]
+        score = entity_score(y_test)
+        run.kbert |= score(tags)(np.arange(len(tags)))
+        data = {
+            "kind": "tagging",
+            "columns": [[text.split(" ") for text in x]],
+            "y": y,
+            "test": [[text.split(" ") for text in x_test]],
+        }
+        put_beside(run, start, clf, recipe, data, tags, score)
+    return run
+
+
+def entity_score(y_test: list) -> Callable:
+    """`score` of `put_beside`: F1 of entities as seqeval finds them."""
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    true = [set(get_entities(tags)) for tags in y_test]
+
+    def score(answers: list) -> Callable[[np.ndarray], Scores]:
+        found = [set(get_entities(tags)) for tags in answers]
+        both = zip(true, found, strict=True)
+        counts = np.array([(len(a & b), len(a) + len(b)) for a, b in both])
+
+        def of_rows(rows: np.ndarray) -> Scores:
+            right, all_ = counts[rows].sum(axis=0)
+            return {"F1 by seqeval": float(2 * right / max(all_, 1))}
+
+        return of_rows
+
+    return score
 
 
 def tags_of(text: str, entities: list[dict]) -> list[str]:
@@ -245,10 +323,10 @@ def exact(text: str, entities: list[dict]) -> bool:
     )
 
 
-def stsb(seed: int, start: Start) -> tuple[Scores, Scores]:
+def stsb(seed: int, start: Start) -> Run:
     """STS-B dev, head `regression` on pairs."""
-    x, y = datasets.stsb("train")
-    x_test, y_test = datasets.stsb("dev")
+    x, y = real_data.stsb("train")
+    x_test, y_test = real_data.stsb("dev")
     clf = kbert.Classifier(
         head="regression",
         inputs=("sentence1", "sentence2"),
@@ -257,26 +335,57 @@ def stsb(seed: int, start: Start) -> tuple[Scores, Scores]:
         seed=seed,
         **start.model,
     )
-    clf.fit(x, y, **start.fit(4, 1e-4, 16))
+    recipe = start.fit(4, 1e-4, 16)
+    clf.fit(x, y, **recipe)
     start.keep(clf, "stsb", seed)
-    report = clf.evaluate(x_test, y_test)
-    return {key: report[key] for key in ("pearson", "spearman")}, {}
+    found = np.asarray(clf.predict(x_test), "float64")
+    true = np.asarray(y_test, "float64")
+
+    def score(answers) -> Callable[[np.ndarray], Scores]:
+        answers = np.asarray(answers)
+        return lambda rows: {
+            "pearson": float(pearsonr(true[rows], answers[rows])[0]),
+            "spearman": float(spearmanr(true[rows], answers[rows])[0]),
+        }
+
+    run = Run(score(found)(np.arange(len(true))))
+    if start.beside:
+        data = {
+            "kind": "regression",
+            "columns": list(x.values()),
+            "y": [float(value) for value in y],
+            "test": list(x_test.values()),
+        }
+        put_beside(run, start, clf, recipe, data, found, score)
+    return run
 
 
-def cola(seed: int, start: Start) -> tuple[Scores, Scores]:
+def cola(seed: int, start: Start) -> Run:
     """CoLA dev."""
-    x, y = datasets.cola("train")
-    x_test, y_test = datasets.cola("dev")
+    x, y = real_data.cola("train")
+    x_test, y_test = real_data.cola("dev")
     clf = kbert.Classifier(seed=seed, **start.model)
-    clf.fit(x, y, **start.fit(4, 1e-4))
-    predicted, _ = svm(x, y, x_test)
-    return (
-        {"matthews": matthews_corrcoef(y_test, clf.predict(x_test))},
-        {"matthews": matthews_corrcoef(y_test, predicted)},
-    )
+    recipe = start.fit(4, 1e-4)
+    clf.fit(x, y, **recipe)
+    found = clf.predict(x_test)
+    true = np.array(y_test)
+
+    def score(answers) -> Callable[[np.ndarray], Scores]:
+        answers = np.array(answers)
+        return lambda rows: {
+            "matthews": float(matthews_corrcoef(true[rows], answers[rows]))
+        }
+
+    every = np.arange(len(true))
+    run = Run(score(found)(every), score(svm(x, y, x_test)[0])(every))
+    if start.beside:
+        data = {"kind": "classification", "columns": [x], "y": y}
+        data["test"] = [x_test]
+        put_beside(run, start, clf, recipe, data, found, score)
+    return run
 
 
-ROWS: dict[str, Callable[[int, Start], tuple[Scores, Scores]]] = {
+ROWS: dict[str, Callable[[int, Start], Run]] = {
     "sms": sms,
     "sst2-10k": sst2_10k,
     "bbc": bbc,
@@ -291,11 +400,24 @@ ROWS: dict[str, Callable[[int, Start], tuple[Scores, Scores]]] = {
 LONG = ("conll2003", "sst2")
 
 
-def mean_sd(values: list[float]) -> str:
+def mean_sd(runs: list[Run], system: str, metric: str) -> str:
+    values = [getattr(run, system).get(metric) for run in runs]
+    if None in values:
+        return ""
     mean = f"{100 * statistics.mean(values):.2f}"
     if len(values) < 2:
         return mean
     return f"{mean} ± {100 * statistics.stdev(values):.2f}"
+
+
+def ahead(runs: list[Run], metric: str) -> str:
+    """Mean of kbert less transformers, and its standard error: that of the
+    test rows does not shrink with more seeds."""
+    if metric not in runs[0].transformers:
+        return ""
+    gaps = [run.kbert[metric] - run.transformers[metric] for run in runs]
+    error = statistics.mean(run.error[metric] for run in runs)
+    return f"{100 * statistics.mean(gaps):+.2f} (se {100 * error:.2f})"
 
 
 def main() -> None:
@@ -318,6 +440,9 @@ def main() -> None:
     )
     parser.add_argument("--epochs", type=int, help="of every row")
     parser.add_argument("--learning-rate", type=float, help="of every row")
+    parser.add_argument(
+        "--transformers", action="store_true", help="train it too"
+    )
     parser.add_argument("--save", type=Path, help="folder for some models")
     parser.add_argument("--log", type=Path, help="JSON Lines, a run a line")
     arguments = parser.parse_args()
@@ -332,6 +457,7 @@ def main() -> None:
         arguments.epochs,
         arguments.learning_rate,
         arguments.save,
+        arguments.transformers,
     )
 
     header = (
@@ -339,21 +465,23 @@ def main() -> None:
         f"{keras.backend.backend()} in {arguments.policy}"
     )
     table = Table(title=header)
-    for title in ("row", "metric", "kbert", "TF-IDF + SVM", "minutes a seed"):
+    titles = ["row", "metric", "kbert", "TF-IDF + SVM", "minutes a seed"]
+    if arguments.transformers:
+        titles[4:4] = ["transformers", "kbert - transformers"]
+    for title in titles:
         table.add_column(title, justify="left" if title == "row" else "right")
     for name in rows:
         runs, minutes = [], []
         for seed in range(arguments.seeds):
             started = time.perf_counter()
-            ours, peer = ROWS[name](seed, start)
+            run = ROWS[name](seed, start)
             minutes.append((time.perf_counter() - started) / 60)
-            runs.append((ours, peer))
+            runs.append(run)
             record = {
                 "row": name,
                 "preset": arguments.preset,
                 "seed": seed,
-                "kbert": ours,
-                "svm": peer,
+                **{k: v for k, v in asdict(run).items() if v},
                 "minutes": round(minutes[-1], 2),
                 "machine": header,
             }
@@ -361,14 +489,18 @@ def main() -> None:
             if arguments.log:
                 with arguments.log.open("a") as file:
                     file.write(json.dumps(record) + "\n")
-        for i, metric in enumerate(runs[0][0]):
+        for i, metric in enumerate(runs[0].kbert):
+            cells = [
+                mean_sd(runs, "kbert", metric),
+                mean_sd(runs, "svm", metric),
+            ]
+            if arguments.transformers:
+                cells.append(mean_sd(runs, "transformers", metric))
+                cells.append(ahead(runs, metric))
             table.add_row(
                 "" if i else ROWS[name].__doc__.rstrip("."),
                 metric,
-                mean_sd([ours[metric] for ours, _ in runs]),
-                mean_sd([peer[metric] for _, peer in runs])
-                if metric in runs[0][1]
-                else "",
+                *cells,
                 "" if i else f"{statistics.mean(minutes):.1f}",
             )
     Console(width=120).print(table)
