@@ -17,13 +17,13 @@ from kbert.heads.classification import ClassificationHead
 class SpamHead(ClassificationHead):
     """Two classes, and a threshold that few good texts may pass.
 
-    After training, `calibrate` sets the threshold on the validation data.
-    With `n` ham among them, at most
-    `k = floor(max_false_positive_rate * (n + 1)) - 1` may be called spam
-    (none if k is negative): the threshold lies above the ham score that is
-    number `k + 1` from the top. Of such thresholds the one that finds the
-    most spam is taken; of several, the one that flags the fewest ham; and in
-    the gap between two scores, the middle.
+    After training, `calibrate` sets the threshold on the validation data,
+    from the scores of its `n` ham alone. A new ham scores above number `r`
+    of them from the top with probability `r / (n + 1)`, so the threshold is
+    number `max_false_positive_rate * (n + 1)`. Between two of them it is
+    interpolated in log-odds (`numpy.quantile(..., method="weibull")`). Good
+    texts then pass for spam at that rate on average, and within it as much
+    spam is found as there is to find.
 
     Reference: Tong, Feng & Li 2018, Neyman-Pearson classification algorithms
     and NP receiver operating characteristics,
@@ -43,13 +43,10 @@ class SpamHead(ClassificationHead):
     `(B,)`, the probability of spam; `probabilities` float `(B, 2)` in the
     order of `labels`.
 
-    Departures: the paper bounds the rate with high probability; this bounds
-    its mean. A new ham passes score number `k + 1` with probability
-    `(k + 1) / (n + 1)`, so `floor(rate * n)`, all that the validation data
-    allow, would be too many on average. One validation set's threshold can
-    still exceed the rate. Below `1 / rate - 1` ham (199 for 0.005) none can
-    promise it; the threshold is then above them all. Watch
-    `false_positive_rate` on test data.
+    Departures: the paper bounds the rate with high probability; this meets
+    it in the mean, so that one validation set's threshold may well exceed
+    it. Below `1 / rate - 1` ham (199 for 0.005) no threshold can promise it;
+    it is then above them all. Watch `false_positive_rate` on test data.
 
     Example:
 
@@ -187,23 +184,25 @@ def choose_threshold(
         rate: the part of ham that may be called spam.
 
     Returns:
-        A threshold, above 1 if no spam can be found; None without ham or
-        without spam.
+        A threshold, above 1 if a ham that must not be flagged scores 1; None
+        without ham or without spam.
     """
+    from scipy.special import expit
+    from scipy.special import logit
+
     ham = np.sort(scores[~spam])[::-1]
     if len(ham) == 0 or len(ham) == len(scores):
         return None
-    # A hair more, or 0.01 * 300 would count as 2 whole ham.
-    allowed = max(int(rate * (len(ham) + 1) + 1e-9) - 1, 0)
-    floor = ham[allowed] if allowed < len(ham) else -1.0
-    caught = scores[spam & (scores > floor)]
-    # With no spam to gain, nothing is flagged: no score is above 1.
-    above_one = np.nextafter(np.float32(1), np.float32(2))
-    upper = caught.min() if len(caught) else above_one
-    lower = scores[scores < upper].max(initial=0)
-    middle = np.float32((float(lower) + float(upper)) / 2)
-    # Between neighbouring floats there is no middle.
-    return float(middle if middle > lower else upper)
+    finite = np.clip(ham.astype("float64"), 1e-12, 1 - 1e-12)
+    place = np.quantile(logit(finite), 1 - rate, method="weibull")
+    threshold = np.float32(expit(place))
+    # A hair more, or 0.01 * 299 + 0.01 would count as 2 whole ham.
+    allowed = int(rate * (len(ham) + 1) + 1e-9)
+    if allowed < len(ham):
+        # Equal scores, and rounding, must not let one more of them pass.
+        above = np.nextafter(ham[allowed], np.float32(2))
+        threshold = max(threshold, above)
+    return float(threshold)
 
 
 def _mean(flags: np.ndarray) -> float | None:
