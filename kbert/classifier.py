@@ -155,8 +155,7 @@ class Classifier(Task):
                 `inputs`.
             y: one label a text, strings or integers, or what else the head
                 learns from (docs/heads.md); None if `x` is a dataset.
-            validation_data: `(x, y)` in the same forms, or a one-element
-                tuple with a dataset.
+            validation_data: `(x, y)` in the same forms, or a dataset.
             validation_split: fraction of the rows to set aside for
                 validation, each class in proportion.
             epochs: passes over the data. Default 3.

@@ -132,24 +132,36 @@ def as_labels(y: Any, rows: int) -> list:
             f"Expected one label a text. Received: {rows} texts and "
             f"{len(labels)} labels."
         )
+    # Before the kinds: one NaN makes floats of a column of integers.
+    for row, label in enumerate(labels):
+        if _is_missing(label):
+            raise InputError(
+                f"Expected a label in every row. Received: {label} in row "
+                f"{row}. Remove the row or label it."
+            )
     for row, label in enumerate(labels):
         if isinstance(label, bytes):
             labels[row] = label.decode("utf-8", "ignore")
         elif isinstance(label, bool):
             labels[row] = int(label)
-        # NaN is the one float that differs from itself.
-        elif label is None or isinstance(label, float) and label != label:
-            raise InputError(
-                f"Expected a label in every row. Received: {label} in row "
-                f"{row}. Remove the row or label it."
-            )
         elif not isinstance(label, str | int):
             raise InputError(
                 f"Expected strings or integers as labels. Received: "
                 f"{reprlib.repr(label)} ({type(label).__name__}) in row "
-                f"{row}."
+                f"{row}. Convert them with `int` or `str`."
             )
     return labels
+
+
+def _is_missing(label: Any) -> bool:
+    # NaN is the one float that differs from itself. What pandas has for it
+    # is told by its name, for pandas need not be there.
+    return (
+        label is None
+        or isinstance(label, float)
+        and label != label
+        or type(label).__name__ in ("NAType", "NaTType")
+    )
 
 
 def as_numbers(y: Any, rows: int) -> list[float]:

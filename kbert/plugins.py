@@ -72,7 +72,8 @@ class Registry:
         except KeyError:
             package = KNOWN_PLUGINS.get(name) if self.kind == "head" else None
             hint = (
-                f"It comes with the plugin {package}: pip install {package}."
+                f"It comes with the plugin {package}: pip install {package}, "
+                f"or plugins/{package} of kbert's repository."
                 if package
                 else ""
             )

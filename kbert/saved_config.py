@@ -6,6 +6,7 @@ the next, so that a model of any released kbert stays loadable.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,11 @@ def read_saved_config(folder: Path) -> dict[str, Any]:
         UnsafeFileError: it leads out of the folder or asks for too much.
     """
     path = folder / CONFIG
+    if not os.path.lexists(path):
+        raise CheckpointError(
+            f"Expected a folder that kbert saved. Received: {folder}, "
+            f"{'without' if folder.is_dir() else 'a folder without'} {CONFIG}."
+        )
     try:
         config = read_object(member(folder, CONFIG), MAX_BYTES)
     except UnsafeFileError:

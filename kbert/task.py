@@ -70,10 +70,11 @@ class Task:
         training: dict | None = None,
     ):
         limit = backbone.config["max_sequence_length"]
-        if not 3 <= max_length <= limit:
+        if type(max_length) is not int or not 3 <= max_length <= limit:
             raise ConfigError(
-                f"`max_length` must be 3 to {limit}, the backbone's number "
-                f"of positions. Received: max_length={max_length}"
+                f"`max_length` must be an integer from 3 to {limit}, the "
+                f"backbone's number of positions. Received: "
+                f"max_length={max_length!r}"
             )
         self.head = head
         self.backbone = backbone

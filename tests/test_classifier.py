@@ -137,7 +137,7 @@ def test_fit_takes_a_dataset_and_validates_on_one(toy):
         return tf.data.Dataset.from_tensor_slices(toy).batch(5)
 
     clf = tiny()
-    history = clf.fit(dataset(), validation_data=(dataset(),), **FAST)
+    history = clf.fit(dataset(), validation_data=dataset(), **FAST)
     assert "val_accuracy" in history.history
 
 
@@ -318,8 +318,9 @@ def test_full_disk_keeps_the_earlier_save(trained, tmp_path):
 
 def test_full_disk_leaves_no_half_export(trained, tmp_path):
     with small_files():
-        with pytest.raises(CheckpointError, match="make room"):
+        with pytest.raises(CheckpointError, match="make room") as raised:
             trained[0].export(tmp_path / "m")
+    assert "Received: File too large. Nothing" in str(raised.value)
     assert list((tmp_path / "m").iterdir()) == []
 
 
@@ -398,14 +399,17 @@ def test_bad_data(name):
 
 def test_unseen_label(trained):
     clf, _, _ = trained
-    with pytest.raises(InputError, match="'q' in row 1"):
+    with pytest.raises(InputError, match=r"'q' in row 1\. Remove"):
         clf.evaluate(["b", "c"], ["a", "q"])
+    with pytest.raises(InputError, match=r"row 0, and 1 more such row\(s\)"):
+        clf.evaluate(["b", "c"], ["q", "q"])
     with pytest.raises(InputError, match="'q' in row 0"):
         clf.fit(["b"], ["q"], **FAST)
 
 
 BAD_OPTIONS = {
     "max_length": ({"max_length": 513}, ConfigError, "3 to 512"),
+    "no integer": ({"max_length": "128"}, ConfigError, "an integer from 3"),
     "head": ({"head": "clasification"}, UnknownNameError, "'classification'"),
     "preset": ({"preset": "random:tinny"}, UnknownNameError, "'tiny'"),
     "head option": ({"pool": "cls"}, ConfigError, "pool"),
@@ -430,6 +434,9 @@ def test_bad_options(name):
         ({"layer_decay": 0}, "`layer_decay`"),
         ({"early_stopping": 2}, "`early_stopping`"),
         ({"sample_weight": [1.0]}, "one weight a text"),
+        ({"validation_data": ["a b"]}, "Expected labels"),
+        ({"validation_data": "ab"}, "of two parts.*'ab' .str."),
+        ({"validation_data": ("a", "b", "c")}, "of two parts"),
         ({"class_weight": "heavy"}, "'balanced', or a dict"),
     ],
 )

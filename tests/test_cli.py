@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.cli import app
+from kbert.plugins import get_plugins
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("train", "evaluate", "predict", "export", "heads", "presets")
@@ -428,5 +429,15 @@ def test_listings(monkeypatch, tmp_path):
     assert found["classification"]["plugin"] == "kbert"
     assert found["classification"]["description"].startswith("Softmax")
     assert DEFAULT_PRESET in run("presets").stdout
-    found = json.loads(run("presets", "--json").stdout)
-    assert [row["fetched"] for row in found] == [False] * len(found)
+    found = {
+        row["name"]: row["weights"]
+        for row in json.loads(run("presets", "--json").stdout)
+    }
+    assert found[DEFAULT_PRESET] == "to fetch"
+    assert found["kbert_tiny_en"] == "bundled"
+    preset = get_plugins().presets.get(DEFAULT_PRESET).value
+    for name in preset.files:
+        path = tmp_path / "presets" / preset.name / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert "fetched" in run("presets").stdout

@@ -121,8 +121,10 @@ def test_labels_of_pandas():
         "a",
         "b",
     ]
-    with pytest.raises(InputError, match="<NA>.*row 1"):
+    with pytest.raises(InputError, match="label in every.*<NA>.*row 1"):
         as_labels(pandas.Series([1, None], dtype="Int64"), 2)
+    with pytest.raises(InputError, match="label in every.*NaT.*row 0"):
+        as_labels([pandas.NaT, "b"], 2)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,8 @@ def test_labels_of_pandas():
         (None, "list of labels"),
         (["a"], "2 texts and 1 labels"),
         (["a", None], "None.*row 1"),
-        ([1, float("nan")], "nan.*row 1"),
+        # As pandas has a column of integers with a gap.
+        ([1.0, float("nan")], "nan.*row 1"),
         ([1, 2.5], "2.5 .float. in row 1"),
         (np.eye(2), "row 0"),
     ],

@@ -57,20 +57,33 @@ class BundledMirror:
     def __str__(self) -> str:
         return f"kbert's own presets, {self.folder}"
 
-    def fetch(self, files: Iterable[str], into: Path, report: Report) -> None:
-        places = (
+    def places(self) -> tuple[Path, ...]:
+        """Folders that may hold it, whether they exist or not."""
+        roots = (
             # A checkout, or an installation that can be edited.
             Path(__file__).resolve().parents[2] / "saved_models" / "presets",
             # Where pip puts the data files of a package.
             Path(sysconfig.get_path("data")) / "share" / "kbert" / "presets",
         )
-        for place in places:
-            if (place / self.folder).is_dir():
+        return tuple(root / self.folder for root in roots)
+
+    def holds(self, files: Iterable[str]) -> bool:
+        """Whether the files are on this machine."""
+        files = list(files)
+        return any(
+            all((place / name).is_file() for name in files)
+            for place in self.places()
+        )
+
+    def fetch(self, files: Iterable[str], into: Path, report: Report) -> None:
+        for place in self.places():
+            if place.is_dir():
                 for name in files:
-                    shutil.copyfile(place / self.folder / name, into / name)
+                    shutil.copyfile(place / name, into / name)
                 return
         raise DownloadError(
-            f"none of these folders holds it: {', '.join(map(str, places))}"
+            "none of these folders exists: "
+            f"{', '.join(map(str, self.places()))}"
         )
 
 

@@ -7,12 +7,16 @@ import inspect
 import os
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 import kbert
 from kbert.commands import common
+
+if TYPE_CHECKING:
+    from kbert.checkpoints.presets import Preset
 
 
 def heads(as_json: common.AsJson = False) -> None:
@@ -36,7 +40,10 @@ def heads(as_json: common.AsJson = False) -> None:
 
 
 def presets(as_json: common.AsJson = False) -> None:
-    """List the pretrained checkpoints, and which are here already.
+    """List the pretrained checkpoints, and where their weights are.
+
+    Weights are bundled with kbert, or fetched already, or still to fetch,
+    which happens at first use.
 
     [bold]Examples[/bold]
 
@@ -49,7 +56,7 @@ def presets(as_json: common.AsJson = False) -> None:
             "parameters": entry.value.parameters,
             "languages": list(entry.value.languages),
             "description": entry.value.description,
-            "fetched": _is_fetched(entry.value),
+            "weights": _where(entry.value),
         }
         for name, entry in _plugins().presets.items()
     ]
@@ -86,10 +93,17 @@ def _first_line(value: type) -> str:
     return (inspect.getdoc(value) or "").partition("\n")[0]
 
 
-def _is_fetched(preset) -> bool:
+def _where(preset: Preset) -> str:
+    """Whether the weights are on this machine: none of it asks a network."""
+    from kbert.checkpoints.mirrors import BundledMirror
+
+    for mirror in preset.mirrors:
+        if isinstance(mirror, BundledMirror) and mirror.holds(preset.files):
+            return "bundled"
     home = os.environ.get("KBERT_HOME") or "~/.cache/kbert"
     folder = Path(home).expanduser() / "presets" / preset.name
-    return all((folder / name).is_file() for name in preset.files)
+    here = all((folder / name).is_file() for name in preset.files)
+    return "fetched" if here else "to fetch"
 
 
 def _show(rows: list[dict], as_json: bool) -> None:
@@ -111,8 +125,6 @@ def _show(rows: list[dict], as_json: bool) -> None:
 
 
 def _cell(value) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(value)
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -272,7 +272,9 @@ def _write_graph(folder: Path, weights, signatures) -> None:
     try:
         tf.saved_model.save(module, str(folder), dict(signatures))
     except tf.errors.OpError as error:
-        raise OSError(error.message) from error  # Such as a full disk.
+        # Such as a full disk; what is before it are names inside TensorFlow.
+        reason = error.message.rpartition("; ")[2].partition(" [Op:")[0]
+        raise OSError(reason) from error
     if CLASSIFY in signatures:
         # TensorFlow 2 names every signature's method "predict".
         updater = (

@@ -157,10 +157,12 @@ class Head:
         unseen = [(i, label) for i, label in enumerate(y) if label not in index]
         if unseen:
             row, label = unseen[0]
+            others = len(unseen) - 1
+            more = f", and {others:,} more such row(s)" if others else ""
             raise InputError(
                 f"Expected one of the labels {_short(self.labels)}. Received: "
-                f"{label!r} in row {row}, and {len(unseen) - 1} more such "
-                f"rows. Remove them, or train with them."
+                f"{label!r} in row {row}{more}. Remove such rows, or train "
+                f"with that label."
             )
         return np.array([index[label] for label in y], "int32")
 

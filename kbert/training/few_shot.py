@@ -27,6 +27,7 @@ from kbert.training.fit import Examples
 from kbert.training.fit import Rows
 from kbert.training.fit import calibrate
 from kbert.training.fit import read_examples
+from kbert.training.fit import read_held_out
 from kbert.training.optimizer import make_optimizer
 
 # The layer that the logistic regression becomes.
@@ -147,8 +148,7 @@ def fit(
     _solve_head(task, examples, class_weight or task.head.class_weight)
     facts = {"epochs": epochs, "method": "few_shot"}
     if validation_data is not None:
-        columns, labels = read_examples(task, *validation_data)
-        facts |= calibrate(task, Rows(columns, task.head.encode(labels)))
+        facts |= calibrate(task, read_held_out(task, validation_data))
     task.note_training(len(labels), time.perf_counter() - started, **facts)
     return history
 

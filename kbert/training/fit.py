@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import reprlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -282,11 +283,29 @@ def read_rows(
         _weights(task, labels, class_weight, sample_weight),
     )
     if validation_data is not None:
-        columns, labels = read_examples(task, *validation_data)
-        return rows, Rows(columns, task.head.encode(labels))
+        return rows, read_held_out(task, validation_data)
     if not validation_split and task.head.needs_validation:
         validation_split = HELD_OUT
     return _split(rows, validation_split, seed)
+
+
+def read_held_out(task: Task, data: Any) -> Rows:
+    """Rows of `validation_data`, of a task that is built.
+
+    Raises:
+        InputError: it is no `(texts, labels)` and no dataset, or its labels
+            are not those of the training data.
+    """
+    if hasattr(data, "as_numpy_iterator"):
+        data = (data,)
+    if not isinstance(data, tuple | list) or not 1 <= len(data) <= 2:
+        raise InputError(
+            "Expected `validation_data` of two parts, (texts, labels), or a "
+            f"`tf.data.Dataset`. Received: {reprlib.repr(data)} "
+            f"({type(data).__name__})."
+        )
+    columns, labels = read_examples(task, *data)
+    return Rows(columns, task.head.encode(labels))
 
 
 def calibrate(task: Task, held_out: Rows) -> dict[str, Any]:

@@ -95,8 +95,9 @@ def test_the_same_text_gives_the_same_tokens(files):
         "tokens = train_vocabulary(sys.argv[1], 110)\n"
         "sys.stdout.buffer.write('\\n'.join(tokens).encode())\n"
     )
-    digests = set()
-    for seed in ("1", "2", "3"):
+    tokens = train_vocabulary(files, 110)
+    digests = {hashlib.sha256("\n".join(tokens).encode()).hexdigest()}
+    for seed in ("1", "2"):
         result = subprocess.run(
             [sys.executable, "-c", code, files],
             check=True,

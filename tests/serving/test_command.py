@@ -40,12 +40,14 @@ def serving(path, *options):
     url = f"http://127.0.0.1:{port}"
     try:
         end = time.monotonic() + 120
-        while True:
-            assert process.poll() is None and time.monotonic() < end
-            with contextlib.suppress(httpx.ConnectError):
-                if httpx.get(f"{url}/readyz").status_code == 200:
-                    break
-            time.sleep(0.2)
+        # One client: each would read the certificates of this machine.
+        with httpx.Client(trust_env=False) as client:
+            while True:
+                assert process.poll() is None and time.monotonic() < end
+                with contextlib.suppress(httpx.ConnectError):
+                    if client.get(f"{url}/readyz").status_code == 200:
+                        break
+                time.sleep(0.2)
         yield process, url
     finally:
         process.kill()

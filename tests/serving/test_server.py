@@ -341,12 +341,12 @@ def test_explanations_add_up(server):
 # === Starting ===
 
 
-def test_ports_that_are_taken(run_server, text_model):
+def test_ports_that_are_taken(run_server, number_model):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for option in ("rest_port", "grpc_port"):
             with pytest.raises(ConfigError, match="Expected a free port"):
-                run_server([from_folder(text_model)], **{option: port})
+                run_server([from_folder(number_model)], **{option: port})
 
 
 def test_a_model_that_cannot_be_loaded(run_server, copied):
