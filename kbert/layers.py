@@ -71,6 +71,10 @@ class _FirstValue(keras.initializers.TruncatedNormal):
                 f"Expected a value of shape {tuple(shape)}. Received: "
                 f"{getattr(value, 'shape', 'none')}."
             )
+        if value.flags.f_contiguous and not value.flags.c_contiguous:
+            # Torch's kernels: backends turn them several times faster than
+            # NumPy does.
+            return ops.transpose(ops.convert_to_tensor(value.T, dtype))
         return ops.convert_to_tensor(value, dtype)
 
 

@@ -26,6 +26,7 @@ from kbert.inference import outputs_on
 from kbert.saved import SavedFolder
 from kbert.saved import save_model
 from kbert.saved import shared_config
+from kbert.saved import weights_later
 
 NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
@@ -290,12 +291,15 @@ class MultiTask:
             _check_names(saved.config["tasks"])
         backbone, tokenizer = saved.backbone(), saved.tokenizer()
         multi = cls.__new__(cls)
-        multi._start(
-            {
-                name: Classifier.restore(saved, config, backbone, tokenizer)
-                for name, config in saved.config["tasks"].items()
-            }
-        )
+        with weights_later():
+            multi._start(
+                {
+                    name: Classifier.restore(saved, config, backbone, tokenizer)
+                    for name, config in saved.config["tasks"].items()
+                }
+            )
+            for name in multi:
+                saved.check(multi._head_weights(name))
         for name in multi:
             saved.assign(multi._head_weights(name))
         return multi

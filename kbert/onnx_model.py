@@ -13,6 +13,10 @@ from kbert.data import as_texts
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import ExportError
+from kbert.errors import UnsafeFileError
+from kbert.untrusted import member
+from kbert.vocabulary import index_vocabulary
+from kbert.vocabulary import read_vocabulary
 
 
 class OnnxModel:
@@ -30,6 +34,7 @@ class OnnxModel:
 
     Raises:
         CheckpointError: the folder is not such an export.
+        UnsafeFileError: a file leads out of the folder.
         ExportError: the extra `kbert[onnx]` is not installed.
 
     Departures: words of over 100 characters become `[UNK]`; in
@@ -59,21 +64,24 @@ class OnnxModel:
             options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path / "model.onnx"),
+                str(member(path, "model.onnx")),
                 options,
                 providers=["CPUExecutionProvider"],
             )
             facts = self._session.get_modelmeta().custom_metadata_map
             facts = json.loads(facts["kbert"])
-            self._tokenizer = _tokenizer(path / "vocab.txt", facts)
+            vocabulary = read_vocabulary(member(path, "vocab.txt"))
+            self._tokenizer = _tokenizer(vocabulary, facts)
+            self.inputs = tuple(facts["inputs"])
+            self.labels = facts["labels"]
+            self._label_outputs = facts["label_outputs"]
+        except UnsafeFileError:
+            raise
         except Exception as error:  # onnxruntime's have no common base.
             raise CheckpointError(
                 f"Expected a folder that kbert exported with format='int8'. "
                 f"Received: {path}: {error}"
             ) from error
-        self.inputs = tuple(facts["inputs"])
-        self.labels = facts["labels"]
-        self._label_outputs = facts["label_outputs"]
 
     def answers(self, x: Any, batch_size: int = 32) -> dict[str, np.ndarray]:
         """What the head answers, an array `(rows, ...)` for each output.
@@ -132,7 +140,7 @@ class OnnxModel:
         return answers["label"].tolist()
 
 
-def _tokenizer(vocabulary: Path, facts: dict):
+def _tokenizer(vocabulary: list[str], facts: dict):
     """WordPiece as `kbert.Tokenizer` does it, in Rust."""
     import tokenizers
     from tokenizers import models
@@ -140,8 +148,7 @@ def _tokenizer(vocabulary: Path, facts: dict):
     from tokenizers import pre_tokenizers
     from tokenizers import processors
 
-    words = vocabulary.read_text("utf-8").split("\n")[:-1]
-    ids = {word: i for i, word in enumerate(words)}
+    ids = index_vocabulary(vocabulary)
     # No special tokens are added: "[SEP]" that a user types stays text.
     tokenizer = tokenizers.Tokenizer(
         models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100)

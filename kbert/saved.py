@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+import keras
+from keras.src.backend.common import global_state
+from keras.src.backend.common.variables import initialize_all_variables
+
 import kbert
 from kbert.checkpoints import huggingface
 from kbert.checkpoints.safetensors_form import WEIGHTS
@@ -21,6 +25,7 @@ from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.checkpoints.tensors import Tensor
 from kbert.checkpoints.tensors import assign_tensors
 from kbert.checkpoints.tensors import build_backbone
+from kbert.checkpoints.tensors import check_tensors
 from kbert.errors import CheckpointError
 from kbert.errors import PluginError
 from kbert.errors import UnknownNameError
@@ -34,8 +39,6 @@ from kbert.tokenizer import Tokenizer
 from kbert.untrusted import member
 
 if TYPE_CHECKING:
-    import keras
-
     from kbert.backbone import Backbone
 
 VOCABULARY = "vocab.txt"
@@ -176,6 +179,16 @@ class SavedFolder:
                 member(self.path, VOCABULARY), **self.config["tokenizer"]
             )
 
+    def check(self, named: Iterable[tuple[str, keras.Variable]]) -> None:
+        """Compare weights of heads with the file, before they take memory.
+
+        Raises:
+            CheckpointError: names every tensor that is missing or has another
+                shape.
+        """
+        named = [(name, variable, False) for name, variable in named]
+        check_tensors(named, self.tensors, self.path / WEIGHTS)
+
     def assign(self, named: Iterable[tuple[str, keras.Variable]]) -> None:
         """Set the weights of heads, by name."""
         assign_tensors(
@@ -195,6 +208,23 @@ class SavedFolder:
                 f"writes it in {self.path / CONFIG}. Received: one where "
                 f"{error!r} is wrong."
             ) from error
+
+
+@contextmanager
+def weights_later() -> Iterator[None]:
+    """Weights that are made in here have shapes, and values at the end.
+
+    A configuration can ask for a head of any size. If the block raises, its
+    weights never take memory.
+    """
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    except BaseException:
+        # Or the next scope that ends would make them.
+        global_state.set_global_attribute("uninitialized_variables", [])
+        raise
+    initialize_all_variables()
 
 
 def write_json(value: Any, path: Path) -> None:

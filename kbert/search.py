@@ -22,7 +22,11 @@ from kbert.data import windows
 from kbert.embedder import unit
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
+from kbert.errors import UnsafeFileError
 from kbert.folders import new_folder
+from kbert.untrusted import member
+from kbert.untrusted import read_object
+from kbert.untrusted import short
 
 if TYPE_CHECKING:
     from kbert.embedder import Embedder
@@ -164,18 +168,24 @@ class SearchIndex:
         Raises:
             CheckpointError: the folder is not as `save` writes it, or its
                 vectors are of another size than the embedder's.
+            UnsafeFileError: a file leads out of the folder.
         """
         path = Path(path)
         try:
-            kind = json.loads((path / CONFIG).read_text())["kind"]
-            with open(path / TEXTS, encoding="utf-8") as file:
+            kind = read_object(member(path, CONFIG)).get("kind")
+            with open(member(path, TEXTS), encoding="utf-8") as file:
                 texts = [json.loads(line) for line in file]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if kind not in [*KINDS] or not all(type(t) is str for t in texts):
+                raise ValueError(f"no texts, or an index of kind {short(kind)}")
+        except UnsafeFileError:
+            raise
+        except (CheckpointError, OSError, ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"Expected a folder that SearchIndex.save wrote. Received: "
                 f"{path}: {error}."
             ) from error
-        vectors = read_tensors(path / VECTORS).get("vectors", np.empty(0))
+        tensors = read_tensors(member(path, VECTORS))
+        vectors = tensors.get("vectors", np.empty(0))
         if vectors.shape != (len(texts), embedder.dimension):
             raise CheckpointError(
                 f"Expected vectors of shape ({len(texts)}, "

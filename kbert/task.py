@@ -29,6 +29,7 @@ from kbert.saved import SavedFolder
 from kbert.saved import find_head
 from kbert.saved import save_model
 from kbert.saved import shared_config
+from kbert.saved import weights_later
 from kbert.tokenizer import Tokenizer
 from kbert.windows import Windows
 from kbert.windows import make_windows
@@ -328,9 +329,10 @@ class Task:
                 f"Expected a model of one task in {path}. Received: one of "
                 f"{', '.join(saved.config['tasks'])}. Use kbert.load."
             )
-        task = cls.restore(
-            saved, saved.config, saved.backbone(), saved.tokenizer()
-        )
+        backbone, tokenizer = saved.backbone(), saved.tokenizer()
+        with weights_later():
+            task = cls.restore(saved, saved.config, backbone, tokenizer)
+            saved.check(task.head_weights())
         saved.assign(task.head_weights())
         return task
 

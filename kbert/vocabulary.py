@@ -15,8 +15,9 @@ MAX_TOKENS = 2**19
 MAX_TOKEN_CHARACTERS = 1000
 MAX_BYTES = 32 * 2**20
 
-# No text holds them by the time that words are cut.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# No text holds them by the time that words are cut. JSON can spell halves of
+# characters, the surrogates, which have no UTF-8.
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def read_vocabulary(path) -> list[str]:
@@ -44,14 +45,23 @@ def read_vocabulary(path) -> list[str]:
         lines.pop()
     # Not `splitlines`: U+2028 is a token of bert-base-chinese.
     tokens = [line.removesuffix("\r") for line in lines]
+    check_tokens(tokens, path)
+    return tokens
+
+
+def check_tokens(tokens: Sequence[str], path) -> None:
+    """Refuse what no text of a file can be, see `read_vocabulary`.
+
+    Raises:
+        InputError: a token has control characters or is too long for one.
+    """
     for number, token in enumerate(tokens, start=1):
-        if len(token) > MAX_TOKEN_CHARACTERS or _CONTROL.search(token):
+        if len(token) > MAX_TOKEN_CHARACTERS or _NO_TEXT.search(token):
             raise InputError(
                 f"Line {number} of the vocabulary {str(path)!r}, expected a "
                 f"token of at most {MAX_TOKEN_CHARACTERS} characters without "
                 f"control characters. Received: {_short(token)}"
             )
-    return tokens
 
 
 def write_vocabulary(vocabulary: Sequence[str], path) -> None:

@@ -133,7 +133,7 @@ def _garden(tensors: Mapping[str, Tensor], config: dict) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not name.endswith(_VALUE) or "optimizer" in name.lower():
             continue
-        path = re.sub(r"^(model|encoder)/", "", name.removesuffix(_VALUE))
+        path = re.sub(r"^(model/)?(encoder/)?", "", name.removesuffix(_VALUE))
         part, _, kind = path.rpartition("/")
         known = _garden_name(part, config["num_layers"])
         if known is None or kind not in _KINDS:

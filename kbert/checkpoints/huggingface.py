@@ -74,6 +74,17 @@ _DISTILBERT_NAMES = {
 
 TYPES = ("bert", "distilbert", "electra")
 
+# What transformers and Google's code take where a config.json says nothing.
+# Shapes do not tell the number of heads.
+_LEFT_OUT = {
+    "bert": {"num_attention_heads": 12, "intermediate_size": 3072},
+    "electra": {
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+        "embedding_size": 128,
+    },
+}
+
 # Ways to compute that a config.json may ask for and kbert has not.
 _ONLY = {
     "position_embedding_type": "absolute",
@@ -113,10 +124,7 @@ def read_config(folder: Path, name: str = "config.json") -> dict:
         } | {"type_vocab_size": 2}
     if missing := [key for key in _REQUIRED if key not in config]:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}.")
-    hidden = config["hidden_size"]
-    if type(hidden) is int:
-        config.setdefault("num_attention_heads", max(hidden // 64, 1))
-        config.setdefault("intermediate_size", 4 * hidden)
+    config = _LEFT_OUT.get(kind, _LEFT_OUT["bert"]) | config
     known = {ours: config[hf] for hf, ours in _CONFIG.items() if hf in config}
     return check_config(known, path)
 

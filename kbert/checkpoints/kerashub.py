@@ -119,15 +119,15 @@ def open_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
     if has_member(folder, WEIGHTS):
         return _open([member(folder, WEIGHTS)], config), WEIGHTS
     table = read_object(member(folder, INDEX)).get("weight_map")
-    names = set()
+    names = []  # Of a file, or of all files that have parts of a layer.
     for value in table.values() if isinstance(table, dict) else ():
-        names.update([value] if isinstance(value, str) else value or ())
+        names += value if isinstance(value, list) else [value]
     if not names or not all(isinstance(name, str) for name in names):
         raise CheckpointError(
             f"Expected a `weight_map` of weights to files in "
             f"{folder / INDEX}. Received: something else. Fetch it again."
         )
-    return _open([member(folder, n) for n in sorted(names)], config), INDEX
+    return _open([member(folder, n) for n in sorted(set(names))], config), INDEX
 
 
 def _open(paths: list[Path], config: dict) -> dict[str, Tensor]:

@@ -251,15 +251,25 @@ def assign_tensors(
             shape.
     """
     named = list(named)
+    check_tensors(named, tensors, source, optional)
+    for name, variable, transposed in named:
+        if name in tensors:
+            tensor = tensors[name].T if transposed else tensors[name]
+            variable.assign(as_float(tensor.read()))
+
+
+def check_tensors(
+    named: Iterable[Named],
+    tensors: Mapping[str, Tensor],
+    source: str | Path,
+    optional: str | None = None,
+) -> None:
+    """Raise what `assign_tensors` would; the variables need no values."""
     shapes = {
         name: tuple(variable.shape)[:: -1 if transposed else 1]
         for name, variable, transposed in named
     }
     _raise_misfit([*_misfits(shapes, tensors, optional)], source)
-    for name, variable, transposed in named:
-        if name in tensors:
-            tensor = tensors[name].T if transposed else tensors[name]
-            variable.assign(as_float(tensor.read()))
 
 
 def as_float(array: np.ndarray) -> np.ndarray:

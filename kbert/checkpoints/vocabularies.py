@@ -12,11 +12,22 @@ from kbert.untrusted import read_object
 from kbert.untrusted import short
 from kbert.vocabulary import MAX_TOKENS
 from kbert.vocabulary import SPECIAL_TOKENS
+from kbert.vocabulary import check_tokens
 from kbert.vocabulary import read_vocabulary
 
 VOCABULARY = "vocab.txt"
 FAST = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
+
+# Ways to cut text that a tokenizer's files may ask for and kbert has not.
+_ONLY = {
+    "do_basic_tokenize": True,
+    "tokenize_chinese_chars": True,
+    "handle_chinese_chars": True,
+    "clean_text": True,
+    "word_tokenizer_type": "basic",  # Of BertJapaneseTokenizer.
+    "subword_tokenizer_type": "wordpiece",
+}
 
 
 def open_vocabulary(folder: Path) -> tuple[list[str], bool]:
@@ -27,7 +38,8 @@ def open_vocabulary(folder: Path) -> tuple[list[str], bool]:
     tokenizer.json, then what the tokens look like.
 
     Raises:
-        CheckpointError: neither file is there, or one is corrupt.
+        CheckpointError: neither file is there, one is corrupt, or they ask
+            for words that BERT's tokenizer does not make.
     """
     lowercase = None
     if has_member(folder, VOCABULARY):
@@ -39,12 +51,14 @@ def open_vocabulary(folder: Path) -> tuple[list[str], bool]:
             f"Expected {VOCABULARY} or {FAST} in the folder {folder}. "
             f"Received a folder without {VOCABULARY}. Complete it."
         )
+    options = {}
     if has_member(folder, CONFIG):
-        said = read_object(member(folder, CONFIG)).get("do_lower_case")
-        if isinstance(said, bool):
-            lowercase = said
+        options = read_object(member(folder, CONFIG))
+        if isinstance(options.get("do_lower_case"), bool):
+            lowercase = options["do_lower_case"]
     if lowercase is None:
         lowercase = looks_lowercase(tokens)
+    _check_options(options, lowercase, folder / CONFIG)
     return tokens, lowercase
 
 
@@ -76,18 +90,37 @@ def _read_fast(path: Path) -> tuple[list[str], bool | None]:
             f"kbert tokenizes as BERT does only."
         )
     ids = dict(model["vocab"])
-    for added in config.get("added_tokens") or ():
-        if isinstance(added, dict) and isinstance(added.get("content"), str):
-            ids.setdefault(added["content"], added.get("id"))
-    if len(ids) > MAX_TOKENS or set(ids.values()) != set(range(len(ids))):
+    added = config.get("added_tokens")
+    for token in added if isinstance(added, list) else ():
+        if isinstance(token, dict) and isinstance(token.get("content"), str):
+            ids.setdefault(token["content"], token.get("id"))
+    if (
+        len(ids) > MAX_TOKENS
+        or not all(type(value) is int for value in ids.values())
+        or set(ids.values()) != set(range(len(ids)))
+    ):
         raise CheckpointError(
             f"Expected the ids 0 to {len(ids) - 1}, each once, in {path}. "
             f"Received: others. Save the tokenizer again."
         )
+    tokens = sorted(ids, key=ids.get)
+    check_tokens(tokens, path)
     normalizer = config.get("normalizer")
     lowercase = None
     if isinstance(normalizer, dict):
         lowercase = normalizer.get("lowercase")
-    return sorted(ids, key=ids.get), (
-        lowercase if isinstance(lowercase, bool) else None
-    )
+        lowercase = lowercase if isinstance(lowercase, bool) else None
+        _check_options(normalizer, lowercase, path)
+    return tokens, lowercase
+
+
+def _check_options(options: dict, lowercase: bool | None, path: Path) -> None:
+    only = _ONLY if lowercase is None else _ONLY | {"strip_accents": lowercase}
+    for key, value in only.items():
+        if options.get(key) not in (None, value):
+            raise CheckpointError(
+                f"Expected {key} {value!r} in {path}. Received: "
+                f"{short(options[key])}. kbert cuts text as BERT's own "
+                f"tokenizer does: the ids would be others than those that the "
+                f"model has learned."
+            )

@@ -181,3 +181,23 @@ def test_random_preset_has_the_vocabulary_it_is_given():
     assert clf.backbone.config["vocabulary_size"] == 61
     with pytest.raises(kbert.KbertError, match="has its own"):
         kbert.Classifier(FOLDER, vocabulary=FOLDER / "vocab.txt")
+
+
+# === What a configuration leaves out ===
+
+
+@pytest.mark.parametrize(
+    ("kind", "heads", "inner"),
+    [("bert", 12, 3072), ("distilbert", 12, 3072), ("electra", 4, 1024)],
+)
+def test_sizes_that_are_left_out_are_those_of_transformers(
+    tmp_path, kind, heads, inner
+):
+    sizes = {"vocab_size": 61, "num_hidden_layers": 2, "hidden_size": 48}
+    if kind == "distilbert":
+        sizes = {"vocab_size": 61, "n_layers": 2, "dim": 48}
+    text = json.dumps({"model_type": kind, **sizes})
+    (tmp_path / "config.json").write_text(text)
+    config = huggingface.read_config(tmp_path)
+    assert (config["num_heads"], config["intermediate_dim"]) == (heads, inner)
+    assert config.get("embedding_dim") == (128 if kind == "electra" else None)

@@ -5,13 +5,16 @@ and what is hostile in safetensors, TensorFlow's tables, JSON and vocabularies.
 """
 
 import json
+import math
 import struct
 
+import keras
 import pytest
 
 import kbert
 from kbert.checkpoints import tensor_bundle
 from kbert.checkpoints.safetensors_form import open_tensors
+from kbert.checkpoints.tensors import backbone_shapes
 from kbert.errors import CheckpointError
 from kbert.errors import InputError
 from kbert.errors import UnsafeFileError
@@ -236,6 +239,27 @@ def test_saved_configuration_without_end(saved, refused):
     with open(saved / "kbert.json", "wb") as file:
         file.truncate(2**34)
     refused(saved, "at most 16,777,216 bytes", kbert.load, UnsafeFileError)
+
+
+def test_head_that_the_file_has_no_room_for(saved, refused):
+    """2 GB of head over a backbone of 72 MB, which is a hole on the disk."""
+    path = saved / "kbert.json"
+    config = json.loads(path.read_text())
+    sizes = {"hidden_dim": 2048, "num_heads": 1, "intermediate_dim": 1}
+    config["backbone"] |= sizes
+    config["head"]["config"]["labels"] = [str(i) for i in range(2**18)]
+    path.write_text(json.dumps(config))
+    header, end = {}, 0
+    for name, shape in backbone_shapes(config["backbone"]).items():
+        begin, end = end, end + 4 * math.prod(shape)
+        header[f"bert.{name}"] = facts(shape, begin, end)
+    with open(saved / "model.safetensors", "wb") as file:
+        file.write(safetensors(header))
+        file.truncate(file.tell() + end)
+    refused(saved, "head.logits.kernel is missing", kbert.load, CheckpointError)
+    # Nor is it made later, by whatever next begins with weights unmade.
+    with keras.StatelessScope():
+        pass
 
 
 @pytest.mark.parametrize("key", ["hidden_dim", "num_layers", "num_heads"])
