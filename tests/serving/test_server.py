@@ -153,6 +153,16 @@ def test_bodies_and_batches_that_are_too_large(run_server, text_model):
         assert client.post(PATH, content=BODY).status_code == 200
 
 
+def test_rows_whose_answers_do_not_fit_together(run_server, text_model):
+    server = run_server([from_folder(text_model)], max_batch_size=2)
+    texts = ["a", "b", "a much longer one"]
+    for signature, status in (("serving_default", 200), ("explain", 413)):
+        body = {"signature_name": signature, "inputs": texts}
+        response = httpx.post(f"{server.url}{PATH}", json=body, timeout=60)
+        assert response.status_code == status, response.text
+    assert "at most 2 rows" in response.json()["error"]
+
+
 @pytest.mark.parametrize(
     ("body", "encoding", "status"),
     [
