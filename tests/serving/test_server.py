@@ -318,7 +318,10 @@ def test_the_page_and_its_parts(server):
     page = httpx.get(server.url)
     assert page.status_code == 200 and "kbert" in page.text
     assert "default-src 'self'" in page.headers["content-security-policy"]
-    for name in ("page.js", "page.css"):
+    for name in (
+        *("page.js", "answer.js", "card.js", "element.js", "language.js"),
+        "page.css",
+    ):
         part = httpx.get(f"{server.url}/static/{name}")
         assert part.status_code == 200
         for word in ("http://", "https://", "//cdn"):
