@@ -88,6 +88,7 @@ def test_a_process_from_start_to_sigterm(text_model):
         (["{model}/1"], "That is a version itself"),
         (["{model}/no"], "without one"),
         (["--model-config-file", "{model}/no"], "model config file"),
+        (["{model}", "--check-ops", "1.0"], "Unknown TF Serving release"),
     ],
 )
 def test_arguments_that_are_wrong(text_model, arguments, message):

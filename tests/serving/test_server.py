@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from kbert.errors import ConfigError
 from kbert.errors import UnavailableError
+from kbert.errors import UnknownNameError
 from kbert.serving.config import from_folder
 from kbert.serving.options import ServerOptions
 
@@ -404,8 +405,9 @@ def test_ops_that_a_release_lacks(run_server, tmp_path):
         ({"token": " "}, "token"),
         ({"tls_cert": "cert.pem"}, "both"),
         ({"tls_cert": "no.pem", "tls_key": "no.pem"}, "Expected a PEM file"),
+        ({"release": "1.0"}, "Unknown TF Serving release '1.0'"),
     ],
 )
 def test_options_that_are_wrong(options, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
         ServerOptions(**options)
