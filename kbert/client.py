@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from kbert.data import as_texts
+from kbert.data import join_rows
 from kbert.errors import ConfigError
 from kbert.errors import ServingError
 from kbert.errors import UnavailableError
+from kbert.serving.answers import rows_of
 
 # Seconds before the second try; it doubles from try to try.
 FIRST_PAUSE = 0.1
@@ -27,8 +29,8 @@ class Client:
 
     Args:
         url: where the model is: `http://HOST:PORT/v1/models/NAME` (or
-            `https`), to which `/versions/N` or `/labels/LABEL` may be added,
-            or `grpc://HOST:PORT/NAME` (or `grpcs`).
+            `https`) or `grpc://HOST:PORT/NAME` (or `grpcs`), to which
+            `/versions/N` or `/labels/LABEL` may be added.
         timeout: seconds for an answer, all tries together.
         retries: further tries when the server is full, starting or not to
             be reached.
@@ -82,7 +84,9 @@ class Client:
             signature: of the model, by default `serving_default`.
 
         Returns:
-            Arrays `(rows, ...)` by output name, strings as `str`.
+            Arrays `(rows, ...)` by output name, strings as `str`. Where
+            outputs are as long as the longest row of their request, and
+            requests differ, `(rows,)` of arrays.
 
         Raises:
             RequestError: the server refuses the request.
@@ -107,17 +111,40 @@ class Client:
                 )
             )
         return {
-            name: np.concatenate([part[name] for part in parts])
-            for name in parts[0]
+            name: join_rows([part[name] for part in parts]) for name in parts[0]
         }
 
-    def predict(self, x: Any) -> list:
-        """The label of each text, a string."""
-        return self.answers(x)["label"].tolist()
+    def predict(self, x: Any, signature: str = "") -> list:
+        """The answer for each row, as `Classifier.predict` gives it.
 
-    def predict_proba(self, x: Any) -> np.ndarray:
-        """The probabilities of each text, float32 `(rows, labels)`."""
-        return self.answers(x)["probabilities"]
+        Args:
+            x: as for `answers`.
+            signature: as for `answers`; the name of a task, of several.
+
+        Returns:
+            Labels, lists of labels, lists of entities, answers or numbers,
+            by what the model's outputs are.
+
+        Raises:
+            ConfigError: the outputs are of no head that kbert has.
+            ServingError: as `answers`.
+        """
+        return rows_of(self.answers(x, signature))
+
+    def predict_proba(self, x: Any, signature: str = "") -> np.ndarray:
+        """The probabilities of each text, float32 `(rows, labels)`.
+
+        Raises:
+            ConfigError: the model answers none.
+            ServingError: as `answers`.
+        """
+        answers = self.answers(x, signature)
+        if "probabilities" not in answers:
+            raise ConfigError(
+                "Expected a model that answers probabilities. Received: one "
+                f"that answers {', '.join(answers)}. Ask `answers`."
+            )
+        return answers["probabilities"]
 
     def ready(self) -> bool:
         """Whether a version of the model answers."""

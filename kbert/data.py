@@ -238,3 +238,18 @@ def windows(rows: Iterable, size: int) -> Iterator[list]:
     rows = iter(rows)
     while window := list(islice(rows, size)):
         yield window
+
+
+def join_rows(parts: list[np.ndarray]) -> np.ndarray:
+    """The rows of arrays `(rows, ...)`, one part after the other.
+
+    Where parts differ in their other dimensions, as answers of batches do
+    that are filled up to their longest row, `(rows,)` of arrays.
+    """
+    if len({part.shape[1:] for part in parts}) == 1:
+        return np.concatenate(parts)
+    rows = [row for part in parts for row in part]
+    joined = np.empty(len(rows), object)
+    for i, row in enumerate(rows):
+        joined[i] = row
+    return joined

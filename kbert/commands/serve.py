@@ -72,6 +72,16 @@ def serve(
         float,
         typer.Option(min=0.001, metavar="SECONDS", help="For a request."),
     ] = 30.0,
+    max_body: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="BYTES", help="Of a request; more get 413."
+        ),
+    ] = 8 * 1024 * 1024,
+    max_rows: Annotated[
+        int,
+        typer.Option(min=1, metavar="ROWS", help="Of a request; more get 413."),
+    ] = 1024,
     drain_seconds: Annotated[
         float,
         typer.Option(
@@ -98,7 +108,8 @@ def serve(
         str | None,
         typer.Option(
             metavar="RELEASE",
-            help="Refuse models that this TF Serving release cannot load.",
+            help="Refuse models that this TF Serving release cannot load; by "
+            "default the newest that is known. 'any' refuses none.",
         ),
     ] = None,
     quiet: common.Quiet = False,
@@ -117,6 +128,7 @@ def serve(
       kbert serve exports/spam
       kbert serve --model-config-file models.config --rest-port 9000
     """
+    from kbert.export.check_ops import RELEASES
     from kbert.serving import config
     from kbert.serving.options import ServerOptions
 
@@ -140,11 +152,13 @@ def serve(
         max_enqueued=max_enqueued,
         workers=workers,
         timeout=timeout,
+        max_body=max_body,
+        max_rows=max_rows,
         drain_seconds=drain_seconds,
         token=os.environ.get(TOKEN),
         tls_cert=tls_cert,
         tls_key=tls_key,
-        release=check_ops,
+        release={None: RELEASES[-1], "any": None}.get(check_ops, check_ops),
     )
     asyncio.run(_run(models, options, quiet))
 

@@ -2,7 +2,8 @@
 
 The probability of the label that is answered is followed from a text in which
 every word is blank to the text as it is, and what changes on the way is laid
-to the words that change it. For heads without labels it is the score.
+to the words that change it. Of heads that answer several labels it is the
+most probable one's, of heads without labels the score.
 
 Reference: Sundararajan, Taly & Yan 2017, Axiomatic Attribution for Deep
 Networks (integrated gradients), https://arxiv.org/abs/1703.01365
@@ -27,7 +28,7 @@ STEPS = 16
 
 
 def can_explain(task: Task) -> bool:
-    """Whether the head answers a label and probabilities, or a score.
+    """Whether the head answers probabilities of labels, or a score.
 
     Not of heads that answer tokens: theirs have one a token.
     """
@@ -39,7 +40,7 @@ def can_explain(task: Task) -> bool:
 
 
 def _of_label(shapes: dict[str, int]) -> bool:
-    return shapes.get("label") == 1 and shapes.get("probabilities") == 2
+    return shapes.get("probabilities") == 2 and shapes.get("label", 1) == 1
 
 
 def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
@@ -54,7 +55,8 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
 
     Returns:
         A function of the task's inputs, string `(B,)` each, to `value`
-        float `(B,)`, the probability of the label (or the score), and
+        float `(B,)`, the probability of the label (or the score) that is
+        followed, and
         `blank_value` `(B,)`, the same for the blank text; and for each token
         `attribution` float `(B, T)`, what it adds to the value, `start` and
         `end` int32 `(B, T)`, its bytes in its text, and `input` int32
@@ -78,6 +80,12 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
     def answer(x, mask):
         inputs = {"embeddings": x, "padding_mask": mask}
         return model(inputs, training=False)
+
+    def followed(answers):
+        """The label of each row, `(B,)`."""
+        if "label" in answers:
+            return answers["label"]
+        return tf.argmax(answers["probabilities"], axis=-1)
 
     def value(answers, label):
         if of_label:
@@ -106,7 +114,7 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         )
         x, blank = tf.split(both, 2)  # (B, T, H) each
         answers = answer(both, tf.tile(mask, [2, 1]))
-        label = tf.split(answers["label"], 2)[0] if of_label else None  # (B,)
+        label = tf.split(followed(answers), 2)[0] if of_label else None  # (B,)
         values = value(answers, tf.tile(label, [2]) if of_label else None)
 
         def step(i, total):

@@ -62,7 +62,8 @@ def export(
             string and `scores` float, both `(B, labels)`. Only for heads
             that answer `probabilities`.
         `explain`: as `serving_default`, to what each word adds to the score;
-            see `kbert.export.explain`. Only for heads that answer `score`.
+            see `kbert.export.explain`. Only for heads that answer
+            `probabilities` or a `score` of the whole text.
 
     Beside the graph, `assets.extra` holds the warm-up requests that TF
     Serving replays, and kbert.json, the model's configuration.

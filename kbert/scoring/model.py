@@ -14,6 +14,7 @@ import numpy as np
 
 from kbert.data import as_texts
 from kbert.data import encode_texts
+from kbert.data import join_rows
 from kbert.errors import CheckpointError
 from kbert.folders import file_digest
 from kbert.quiet import import_tensorflow
@@ -152,7 +153,7 @@ class ServedModel:
             parts.append({k: _decode(v.numpy()) for k, v in answers.items()})
         inverse = np.argsort(order)
         return {
-            key: _join([part[key] for part in parts])[inverse]
+            key: join_rows([part[key] for part in parts])[inverse]
             for key in sorted(parts[0])
         }
 
@@ -161,17 +162,6 @@ def _decode(value: np.ndarray) -> np.ndarray:
     if value.dtype != object:
         return value
     return np.char.decode(value.astype(bytes), "utf-8")
-
-
-def _join(parts: list[np.ndarray]) -> np.ndarray:
-    """Rows of all batches; of objects, where batches differ in length."""
-    if len({part.shape[1:] for part in parts}) == 1:
-        return np.concatenate(parts)
-    rows = [row for part in parts for row in part]
-    joined = np.empty(len(rows), object)
-    for i, row in enumerate(rows):
-        joined[i] = row
-    return joined
 
 
 @functools.lru_cache(maxsize=1)

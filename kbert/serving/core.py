@@ -188,12 +188,24 @@ class Core:
                 f"Expected at most {self.max_rows} rows in a request. "
                 f"Received: {rows}. Send several requests."
             )
+        batchable = rows > 0 and signatures.batchable(signature)
+        limit = self.batcher.max_batch_size
+        if (
+            batchable
+            and rows > limit
+            and not signatures.joinable(signature, outputs)
+        ):
+            raise TooLargeError(
+                f"Expected at most {limit} rows, the size of a batch, for a "
+                f"signature whose outputs are as long as the longest row. "
+                f"Received: {rows}. Send several requests."
+            )
         work = Work(
             version.run,
             {signature.inputs[k].name: x for k, x in inputs.items()},
             tuple(signature.outputs[k].name for k in outputs),
             rows,
-            rows > 0 and signatures.batchable(signature),
+            batchable,
             spec.deadline,
         )
         started = time.perf_counter()

@@ -240,7 +240,10 @@ class Models:
         started = time.perf_counter()
         try:
             version.servable = await asyncio.to_thread(self._load, version)
-        except ServingError as failure:
+        except Exception as failure:
+            # Whatever is in the folder, the others are served and looked at.
+            if not isinstance(failure, ServingError):
+                failure = error("INTERNAL", f"Could not load: {failure!r}")
             version.state, version.failure = "END", failure
             self._note("load failed", version, error=str(failure))
             return

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kbert.errors import ConfigError
+from kbert.export.check_ops import release_ops
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class ServerOptions:
 
     Raises:
         ConfigError: a value is impossible.
+        UnknownNameError: `release` is not known.
     """
 
     host: str = "127.0.0.1"
@@ -62,6 +64,8 @@ class ServerOptions:
                     f"`{name}` must be positive. Received: "
                     f"{name}={getattr(self, name)}"
                 )
+        if self.release is not None:
+            release_ops(self.release)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError(
                 "TLS needs both `tls_cert` and `tls_key`. Received: one."

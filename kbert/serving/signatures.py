@@ -46,6 +46,18 @@ def batchable(signature: SignatureDef) -> bool:
     )
 
 
+def joinable(signature: SignatureDef, names: Sequence[str]) -> bool:
+    """Whether outputs of several batches fit together, row after row.
+
+    Those that are as long as the longest row of their batch do not.
+    """
+    return all(
+        dim.size >= 0
+        for name in names
+        for dim in signature.outputs[name].tensor_shape.dim[1:]
+    )
+
+
 def check_inputs(
     signature: SignatureDef, inputs: Mapping[str, np.ndarray]
 ) -> None:

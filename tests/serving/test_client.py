@@ -13,6 +13,8 @@ from kbert.errors import InputError
 from kbert.errors import RequestError
 from kbert.errors import ServingError
 from kbert.errors import UnavailableError
+from kbert.serving.answers import rows_of
+from kbert.serving.config import from_folder
 
 TEXTS = ["aaa", "zz yyy", "Ünïcode 中文 😀", "", "a\0b"]
 
@@ -35,6 +37,10 @@ def test_answers_are_the_classifiers(server, classifier, way):
         )
         why = client.answers(["aaa zz"], signature="explain")
         assert why["attribution"].shape == why["start"].shape
+        # Each request's are as long as its longest text.
+        why = client.answers(["a", "b", "a b a b"], signature="explain")
+        short, _, long = why["attribution"]
+        assert len(short) < len(long)
         numbers = list(urls(server, "numbers"))[way]
     with kbert.Client(numbers) as client:
         answers = client.answers({"x": ["a", "b"]}, signature="echo")
@@ -57,12 +63,92 @@ def test_failures_have_types_and_codes(server, way):
         assert not client.ready()
 
 
-def test_versions_in_the_url(server):
-    with kbert.Client(f"{server.url}/v1/models/toy/versions/1") as client:
+@pytest.mark.parametrize("way", [0, 1])
+def test_versions_in_the_url(server, way):
+    url = list(urls(server))[way]
+    with kbert.Client(f"{url}/versions/1") as client:
+        assert client.ready()
         assert client.predict(["a"])
-    with kbert.Client(f"{server.url}/v1/models/toy/versions/9") as client:
-        with pytest.raises(RequestError, match="Specific"):
-            client.predict(["a"])
+    for part, message in (
+        ("versions/9", "Specific"),
+        ("labels/no", "Unrecognized servable version label"),
+    ):
+        with kbert.Client(f"{url}/{part}") as client:
+            assert not client.ready()
+            with pytest.raises(RequestError, match=message):
+                client.predict(["a"])
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_a_signature_that_is_not_there(server, way):
+    with kbert.Client(list(urls(server))[way]) as client:
+        with pytest.raises(RequestError, match='"no" not found'):
+            client.predict(["a"], signature="no")
+
+
+def array(*rows):
+    return np.array(rows)
+
+
+ROWS = [
+    ({"label": array("a", "b"), "score": array(0.5, 0.25)}, ["a", "b"]),
+    (
+        {"labels": array(["a", "b"], ["b", ""]), "count": array(2, 1)},
+        [["a", "b"], ["b"]],
+    ),
+    ({"answer": array("it"), "score": array(0.5)}, ["it"]),
+    ({"": array(0.5, 0.25)}, [0.5, 0.25]),
+    ({"score": array(0.5, 0.25)}, [0.5, 0.25]),
+    (
+        {
+            "count": array(1, 0),
+            "type": array(["PER"], [""]),
+            "start": array([3], [-1]),
+        },
+        [[{"type": "PER", "start": 3}], []],
+    ),
+]
+
+
+@pytest.mark.parametrize(("answers", "expected"), ROWS)
+def test_answers_of_all_heads(answers, expected):
+    assert rows_of(answers) == expected
+
+
+def test_outputs_of_another_model(server):
+    with kbert.Client(f"{server.url}/v1/models/numbers") as client:
+        with pytest.raises(ConfigError, match="same_bytes.*Ask `answers`"):
+            client.predict({"x": ["a"]}, signature="echo")
+        with pytest.raises(ConfigError, match="answers probabilities"):
+            client.predict_proba({"x": ["a"]}, signature="echo")
+
+
+HEADS = {
+    "multi_label": {"labels": ["x", "y", "z"]},
+    "ner": {"labels": ["PER", "LOC"]},
+    "news": {"labels": ["business", "sport"]},
+}
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("head", HEADS)
+def test_heads_as_the_classifier(run_server, tmp_path, head):
+    clf = kbert.Classifier("random:1x64", head, seed=0, **HEADS[head])
+    clf.export(tmp_path / head)
+    server = run_server([from_folder(tmp_path / head)])
+    texts = ["Bob went to Rome", "x", "中文 zz " * 20]
+    x = {name: texts for name in clf.inputs}
+    for url in urls(server, head):
+        with kbert.Client(url, batch_size=2) as client:
+            received, expected = client.predict(x), clf.predict(x)
+            assert len(received) == len(expected) == 3
+            if head != "ner":
+                assert received == expected
+                continue
+            for mine, its in zip(received, expected, strict=True):
+                for a, b in zip(mine, its, strict=True):
+                    assert a.pop("score") == pytest.approx(b.pop("score"))
+                assert mine == its
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ class Fake:
         self.closed = False
         if (version.path / "saved_model.pb").read_text() == "bad":
             raise error("NOT_FOUND", "bad graph")
+        if (version.path / "saved_model.pb").read_text() == "odd":
+            raise RuntimeError("odd graph")
 
     def close(self):
         self.closed = True
@@ -64,6 +66,24 @@ def test_the_newest_is_served_and_the_old_one_goes(base):
         assert states(models) == {1: "END", 2: "END"}
 
     asyncio.run(main())
+
+
+def test_whatever_fails_the_polling_goes_on(base):
+    async def main():
+        models = Models([ModelConfig("m", base)], Fake, Log(None))
+        await models.update()
+        polling = asyncio.create_task(models.poll(0.01))
+        add(base, 2, "odd")
+        while states(models).get(2) != "END":
+            await asyncio.sleep(0.01)
+        failure = models.states("m", 2)[0].failure
+        assert failure.code == "INTERNAL" and "odd graph" in str(failure)
+        add(base, 3)
+        while states(models).get(3) != "AVAILABLE":
+            await asyncio.sleep(0.01)
+        polling.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
 
 
 def test_a_version_that_fails_leaves_the_old_one(base):

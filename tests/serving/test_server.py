@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from kbert.errors import ConfigError
 from kbert.errors import UnavailableError
+from kbert.errors import UnknownNameError
 from kbert.serving.config import from_folder
 from kbert.serving.options import ServerOptions
 
@@ -151,6 +152,16 @@ def test_bodies_and_batches_that_are_too_large(run_server, text_model):
         pieces = (b" " * 1000 for _ in range(20))
         assert client.post(PATH, content=pieces).status_code == 413
         assert client.post(PATH, content=BODY).status_code == 200
+
+
+def test_rows_whose_answers_do_not_fit_together(run_server, text_model):
+    server = run_server([from_folder(text_model)], max_batch_size=2)
+    texts = ["a", "b", "a much longer one"]
+    for signature, status in (("serving_default", 200), ("explain", 413)):
+        body = {"signature_name": signature, "inputs": texts}
+        response = httpx.post(f"{server.url}{PATH}", json=body, timeout=60)
+        assert response.status_code == status, response.text
+    assert "at most 2 rows" in response.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -308,7 +319,10 @@ def test_the_page_and_its_parts(server):
     page = httpx.get(server.url)
     assert page.status_code == 200 and "kbert" in page.text
     assert "default-src 'self'" in page.headers["content-security-policy"]
-    for name in ("page.js", "page.css"):
+    for name in (
+        *("page.js", "answer.js", "card.js", "element.js", "language.js"),
+        "page.css",
+    ):
         part = httpx.get(f"{server.url}/static/{name}")
         assert part.status_code == 200
         for word in ("http://", "https://", "//cdn"):
@@ -391,8 +405,9 @@ def test_ops_that_a_release_lacks(run_server, tmp_path):
         ({"token": " "}, "token"),
         ({"tls_cert": "cert.pem"}, "both"),
         ({"tls_cert": "no.pem", "tls_key": "no.pem"}, "Expected a PEM file"),
+        ({"release": "1.0"}, "Unknown TF Serving release '1.0'"),
     ],
 )
 def test_options_that_are_wrong(options, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
         ServerOptions(**options)
