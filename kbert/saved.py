@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
-from keras.src.backend.common import global_state
-from keras.src.backend.common.variables import initialize_all_variables
 
 import kbert
 from kbert.checkpoints import huggingface
@@ -221,10 +219,13 @@ def weights_later() -> Iterator[None]:
         with keras.StatelessScope(initialize_variables=False):
             yield
     except BaseException:
-        # Or the next scope that ends would make them.
+        # Or the next scope that ends would make them; Keras has no public way.
+        from keras.src.backend.common import global_state
+
         global_state.set_global_attribute("uninitialized_variables", [])
         raise
-    initialize_all_variables()
+    with keras.StatelessScope():
+        pass  # At its end Keras makes all that are still to be made.
 
 
 def write_json(value: Any, path: Path) -> None:
