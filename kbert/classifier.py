@@ -178,6 +178,10 @@ class Classifier(Task):
                 which to stop. The best epoch's weights are kept whenever
                 there is validation data.
             callbacks: list of `keras.callbacks.Callback`.
+            layout: how tokens are laid out, `"padded"` to the longest row
+                of a batch, or `"flat"`, without padding; see
+                `kbert.layout.choose_layout`. Default `"auto"`, by backend
+                and device.
             verbose: `"auto"` for kbert's display, else as Keras: 0 silent,
                 1 a bar, 2 a line an epoch.
             method: `"few_shot"` for a handful of examples a class, in

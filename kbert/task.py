@@ -98,14 +98,27 @@ class Task:
 
     def build_serving(self) -> None:
         """Take over what the head has learned since, such as a threshold."""
-        inputs, outputs = self.model.input, self.model.output
-        if not static_shapes():
-            encoder = self.backbone.without_padding()
-            outputs = outputs_on(encoder, self.model, self.backbone)
+        model = self.laid_out("padded" if static_shapes() else "flat")
         self.serving_model = keras.Model(
-            inputs, self.head.serve(outputs), name="serving"
+            model.input, self.head.serve(model.output), name="serving"
         )
         self._compute = compile_model(self.serving_model)
+
+    def laid_out(self, layout: str) -> keras.Model:
+        """`model` with its tokens laid out in a way; the weights are shared.
+
+        Args:
+            layout: `"padded"`, which is `model` itself, or `"flat"`; see
+                `kbert.layout.choose_layout`.
+        """
+        if layout == "padded":
+            return self.model
+        encoder = self.backbone.without_padding()
+        return keras.Model(
+            self.model.input,
+            outputs_on(encoder, self.model, self.backbone),
+            name=self.model.name,
+        )
 
     def require_model(self) -> None:
         """Raise `ConfigError` if there is no model yet."""
