@@ -194,9 +194,10 @@ def fit(
         seed=seed,
         epoch=done,
     )
-    model = task.laid_out(layout)
     if r_drop:
         model = RDrop(task, r_drop, layout)
+    else:
+        model = task.laid_out(layout)
     compile_for(
         model,
         len(batches) * epochs,
