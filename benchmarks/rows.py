@@ -32,6 +32,19 @@ class Rows:
     def __init__(self, folder: Path, count: int, worker, make_row, make_turn):
         self.folder, self.count = folder, count
         self.worker, self.row, self.turn = worker, make_row, make_turn
+        self.running = {}
+
+    def shared(self, peer: str):
+        """A peer's process, which stays for further rows."""
+        if peer not in self.running:
+            self.running[peer] = self.worker(peer, self.folder)
+        return self.running[peer]
+
+    def close(self) -> None:
+        """End the processes that stayed."""
+        for worker in self.running.values():
+            worker.close()
+        self.running.clear()
 
     # === Texts ===
 
@@ -66,14 +79,26 @@ class Rows:
         """A turn is one command to a peer's process."""
 
         def start():
-            worker = self.worker(peer, self.folder)
+            worker = self.shared(peer)
 
             def go():
                 return figure(worker.ask(do=verb, **arguments))
 
-            return go, worker.close
+            return go, lambda: None
 
         return start
+
+    def peaks(self, peer: str, texts: list[str]):
+        """A turn is a process that answers; its peak memory in MB."""
+
+        def go():
+            worker = self.worker(peer, self.folder)
+            try:
+                return worker.ask(do="predict", texts=texts)["peak"] / 1e6
+            finally:
+                worker.close()
+
+        return lambda: (go, lambda: None)
 
     def trains(self, peer: str, texts: list[str], labels: list[str]):
         """A turn is an epoch of one training; texts a second."""
@@ -268,13 +293,13 @@ def ceiling(rows: Rows) -> Iterator[Row]:
             texts = rows.texts("SMS")
 
         def ours(texts=texts):
-            worker = rows.worker("ours.Kbert", rows.folder)
+            worker = rows.shared("ours.Kbert")
             flops = worker.ask(do="work", texts=texts)["flops"]
 
             def go():
                 return flops / worker.ask(do="predict", texts=texts)["seconds"]
 
-            return lambda: go() / 1e9, worker.close
+            return lambda: go() / 1e9, lambda: None
 
         yield rows.row(
             "share of matmul ceiling",
@@ -303,8 +328,7 @@ def memory(rows: Rows) -> Iterator[Row]:
     }
 
     def kind(peer):
-        peak = lambda got: got["peak"] / 1e6  # noqa: E731
-        return rows.calls(peer, "predict", peak, texts=texts)
+        return rows.peaks(peer, texts)
 
     yield rows.against("memory, predict", "SMS", "MB", kind, peers, less=True)
 

@@ -1,6 +1,7 @@
 """kbert beside every peer, in one table.
 
     python benchmarks/speed.py                       # some 25 minutes, 2 cores
+    python benchmarks/speed.py --write               # and puts it into the page
     python benchmarks/speed.py --only train --rows 960 --rounds 5
     python benchmarks/speed.py --preset kbert_tiny_en --rows 16 --rounds 1
 
@@ -30,10 +31,10 @@ from pathlib import Path
 
 import rows
 from machine import machine
-from rich.console import Console
-from rich.table import Table
 
 HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 PACKAGES = (
     *("tensorflow", "keras", "keras-hub", "torch", "transformers"),
     *("sentence-transformers", "tokenizers", "onnxruntime"),
@@ -167,6 +168,20 @@ def measure(row: Row, rounds: int) -> Iterable[tuple]:
         )
 
 
+def markdown(cells: list[tuple], footer: str) -> str:
+    """The table; what a row shares with the one before is left out."""
+    lines = [
+        "| what | texts | kbert | peer | theirs | ratio | range | aim |",
+        "|---|---|--:|---|--:|--:|--:|---|",
+    ]
+    before = None
+    for line in cells:
+        first = ("", "", "") if line[:3] == before else line[:3]
+        lines.append(f"| {' | '.join((*first, *line[3:]))} |")
+        before = line[:3]
+    return "\n".join([*lines, "", footer])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -175,26 +190,31 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=320, help="texts a turn")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=list(rows.GROUPS))
-    parser.add_argument("--json", type=Path, help="write the cells here, too")
+    parser.add_argument("--write", action="store_true", help="into the page")
     options = parser.parse_args()
-    names = ("what", "texts", "kbert", "peer", "theirs", "ratio", "range")
-    table = Table(title=machine(*PACKAGES))
-    for name in (*names, "aim"):
-        table.add_column(name, justify="right" if len(name) == 5 else "left")
+    # Before the load is the benchmark's own.
+    header = f"{machine(*PACKAGES)}; {options.preset}"
     cells = []
     with tempfile.TemporaryDirectory() as folder:
         prepare = [HERE / "peers" / "prepare.py", folder, options.preset]
         subprocess.run([sys.executable, *prepare], check=True)
         made = rows.Rows(Path(folder), options.rows, Worker, Row, Turn)
-        for group in options.only or rows.GROUPS:
-            for row in rows.GROUPS[group](made):
-                for line in measure(row, options.rounds):
-                    cells.append(line)
-                    print("  ".join(line), file=sys.stderr, flush=True)
-                    table.add_row(*line)
-    Console(width=150).print(table)
-    if options.json:
-        options.json.write_text(json.dumps(cells, indent=1) + "\n")
+        try:
+            for group in options.only or rows.GROUPS:
+                for row in rows.GROUPS[group](made):
+                    for line in measure(row, options.rounds):
+                        cells.append(line)
+                        print("  ".join(line), file=sys.stderr, flush=True)
+        finally:
+            made.close()
+    text = markdown(cells, f"{header}; medians of {options.rounds} rounds.")
+    print(text)
+    if options.write:
+        page = PAGE.read_text(encoding="utf-8")
+        head, _, rest = page.partition(BEGIN)
+        tail = rest.partition(END)[2]
+        page = f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}"
+        PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -114,6 +114,7 @@ def test_help_imports_nothing_heavy():
 def test_start_up_messages(tmp_path, fails):
     # Stands in for TensorFlow, whose C++ side writes past `sys.stderr`.
     (tmp_path / "tensorflow_text.py").touch()
+    (tmp_path / "keras.py").touch()
     (tmp_path / "tensorflow.py").write_text(
         "import os\n"
         "os.write(2, b'WARNING: All log messages before absl::Init\\n')\n"
@@ -136,6 +137,27 @@ def test_start_up_messages(tmp_path, fails):
     assert ("oneDNN" in result.stderr) == fails
     assert ("ImportError: broken" in result.stderr) == fails
     assert bool(result.returncode) == fails
+
+
+def test_start_leaves_out_what_is_imported_for_being_there(tmp_path):
+    # Stand in for them, who catch the error, too.
+    guarded = "try: import {0}\nexcept ImportError: {0} = None\n"
+    (tmp_path / "jax.py").touch()
+    (tmp_path / "tensorflow_text.py").touch()
+    (tmp_path / "tensorflow.py").write_text(guarded.format("jax"))
+    (tmp_path / "keras.py").write_text(guarded.format("sklearn"))
+    code = (
+        "import kbert.quiet as q; q.import_tensorflow()\n"
+        "import keras, tensorflow\n"
+        "assert tensorflow.jax is None and keras.sklearn is None\n"
+        "import jax, sklearn\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        env=dict(os.environ, PYTHONPATH=path),
+    )
 
 
 def test_version():
