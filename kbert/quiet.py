@@ -1,12 +1,14 @@
 """Starts TensorFlow: quickly, and with its messages off the terminal."""
 
 import contextlib
+import json
 import logging
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
@@ -29,14 +31,26 @@ def left_out(*names: str) -> Iterator[None]:
 
 
 def _import() -> None:
-    # Imported by TensorFlow and Keras only because they are installed: for
-    # converters, wrappers, data frames and galleries. That is a third of the
+    # Imported by Keras and TensorFlow only because they are installed: for
+    # galleries, data frames, wrappers and converters. That is a third of the
     # time to start, and kbert has no use for them there.
-    with left_out("jax"):
-        import tensorflow  # noqa: F401
-    with left_out("matplotlib", "pandas", "sklearn"):
-        import keras  # noqa: F401
+    unused = ["matplotlib", "pandas", "sklearn"]
+    if _backend() == "tensorflow":
+        unused.append("jax")
+    with left_out(*unused):
+        import tensorflow  # noqa: F401  It imports Keras, too.
     import tensorflow_text  # noqa: F401
+
+
+def _backend() -> str:
+    """The backend that Keras will have, as `keras.src.backend.config`."""
+    if "KERAS_BACKEND" in os.environ:
+        return os.environ["KERAS_BACKEND"]
+    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    try:
+        return json.loads((home / "keras.json").read_text())["backend"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return "tensorflow"
 
 
 def import_tensorflow() -> None:

@@ -114,7 +114,6 @@ def test_help_imports_nothing_heavy():
 def test_start_up_messages(tmp_path, fails):
     # Stands in for TensorFlow, whose C++ side writes past `sys.stderr`.
     (tmp_path / "tensorflow_text.py").touch()
-    (tmp_path / "keras.py").touch()
     (tmp_path / "tensorflow.py").write_text(
         "import os\n"
         "os.write(2, b'WARNING: All log messages before absl::Init\\n')\n"
@@ -139,25 +138,29 @@ def test_start_up_messages(tmp_path, fails):
     assert bool(result.returncode) == fails
 
 
-def test_start_leaves_out_what_is_imported_for_being_there(tmp_path):
-    # Stand in for them, who catch the error, too.
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", None])
+def test_start_leaves_out_what_is_imported_for_being_there(tmp_path, backend):
+    # Stand in for them; TensorFlow and Keras catch the error, too.
+    for name in ("jax", "sklearn", "tensorflow_text"):
+        (tmp_path / f"{name}.py").touch()
     guarded = "try: import {0}\nexcept ImportError: {0} = None\n"
-    (tmp_path / "jax.py").touch()
-    (tmp_path / "tensorflow_text.py").touch()
-    (tmp_path / "tensorflow.py").write_text(guarded.format("jax"))
-    (tmp_path / "keras.py").write_text(guarded.format("sklearn"))
+    (tmp_path / "tensorflow.py").write_text(
+        guarded.format("jax") + guarded.format("sklearn")
+    )
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
     code = (
         "import kbert.quiet as q; q.import_tensorflow()\n"
-        "import keras, tensorflow\n"
-        "assert tensorflow.jax is None and keras.sklearn is None\n"
+        "import tensorflow\n"
+        "assert tensorflow.sklearn is None\n"
+        f"assert (tensorflow.jax is None) == {backend == 'tensorflow'}\n"
         "import jax, sklearn\n"
     )
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        env=dict(os.environ, PYTHONPATH=path),
-    )
+    environment = dict(os.environ, PYTHONPATH=path, KERAS_HOME=str(tmp_path))
+    environment.pop("KERAS_BACKEND", None)
+    if backend is not None:
+        environment["KERAS_BACKEND"] = backend
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_version():
