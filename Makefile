@@ -32,6 +32,8 @@ bench: $(VENV)/.ready-bench  ## The tables of README.md and docs
 	$(BIN)/python benchmarks/few_shot.py
 	$(BIN)/python benchmarks/corpus.py
 	$(BIN)/python benchmarks/pretrain.py
+	$(BIN)/python benchmarks/speed.py --write
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/hostile.py

@@ -104,6 +104,21 @@ def cola(part: str) -> tuple[list, list]:
     return x["sentence"], y
 
 
+def wikipedia(rows: int) -> list[str]:
+    """English Wikipedia: the first paragraphs of 200 characters or more."""
+    path = next((data_root() / "enwiki").glob("*.tar.xz"))
+    found = []
+    with tarfile.open(path) as archive:
+        for member in archive:
+            for line in archive.extractfile(member) or ():
+                line = line.strip().decode("utf-8", "ignore")
+                if len(line) >= 200 and not line.startswith("<"):
+                    found.append(line)
+                if len(found) == rows:
+                    return found
+    return found
+
+
 def vocabulary(name: str) -> Path:
     """A published vocabulary, such as `"bert-base-chinese"`."""
     return data_root().parent / "vocab" / f"{name}.txt"

@@ -177,6 +177,10 @@ class Classifier(Task):
                 which to stop. The best epoch's weights are kept whenever
                 there is validation data.
             callbacks: list of `keras.callbacks.Callback`.
+            layout: how tokens are laid out, `"padded"` to the longest row
+                of a batch, or `"flat"`, without padding; see
+                `kbert.layout.choose_layout`. Default `"auto"`, by backend
+                and device.
             verbose: `"auto"` for kbert's display, else as Keras: 0 silent,
                 1 a bar, 2 a line an epoch.
             method: `"few_shot"` for a handful of examples a class, in
@@ -221,19 +225,27 @@ class Classifier(Task):
         seed = 0 if self.seed is None else self.seed
         return fit(self, x, y, **({"seed": seed} | options))
 
-    def predict(self, x: Any, batch_size: int = 32) -> list:
+    def predict(
+        self, x: Any, batch_size: int = 32, verbose: str | int = "auto"
+    ) -> list:
         """The label of each text, or what else the head answers.
+
+        Texts are taken by the thousand, sorted by length within those, and
+        answered in their order; memory beside the answers does not grow
+        with them.
 
         Args:
             x: texts in any form that `fit` takes.
             batch_size: rows computed at once.
+            verbose: `"auto"` shows progress on standard error where there
+                are many thousand texts, 1 always, 0 never.
 
         Returns:
             A list with one answer a row, the head's `answer_output`; for
             `classification` labels, strings or integers as they were
             trained.
         """
-        rows = self.head.rows(self.answers(x, batch_size))
+        rows = self.answer_rows(x, batch_size, verbose)
         return [row[self.head.answer_output] for row in rows]
 
     def predict_proba(self, x: Any, batch_size: int = 32) -> np.ndarray:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from kbert.data import as_texts
-from kbert.data import join_rows
+from kbert.data import join_answers
 from kbert.errors import ConfigError
 from kbert.errors import ServingError
 from kbert.errors import UnavailableError
@@ -111,7 +111,8 @@ class Client:
                 )
             )
         return {
-            name: join_rows([part[name] for part in parts]) for name in parts[0]
+            name: join_answers([part[name] for part in parts])
+            for name in parts[0]
         }
 
     def predict(self, x: Any, signature: str = "") -> list:

@@ -6,6 +6,7 @@ import math
 import reprlib
 from collections.abc import Iterable
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -240,7 +241,7 @@ def windows(rows: Iterable, size: int) -> Iterator[list]:
         yield window
 
 
-def join_rows(parts: list[np.ndarray]) -> np.ndarray:
+def join_answers(parts: list[np.ndarray]) -> np.ndarray:
     """The rows of arrays `(rows, ...)`, one part after the other.
 
     Where parts differ in their other dimensions, as answers of batches do
@@ -253,3 +254,22 @@ def join_rows(parts: list[np.ndarray]) -> np.ndarray:
     for i, row in enumerate(rows):
         joined[i] = row
     return joined
+
+
+def ahead(values: Iterable) -> Iterator:
+    """The values in order, each made in a thread while the last one is used.
+
+    One is made ahead and no more, so that memory is bounded. An error comes
+    out where its value would have.
+
+    Example:
+
+    >>> for tokens in ahead(map(tokenize, parts)):
+    ...     compute(tokens)
+    """
+    values, end = iter(values), object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, values, end)
+        while (value := coming.result()) is not end:
+            coming = pool.submit(next, values, end)
+            yield value

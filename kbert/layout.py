@@ -10,6 +10,44 @@ A layout is None for padded tokens, or the pair that `FlatLayout` gives.
 import keras
 from keras import ops
 
+from kbert.errors import ConfigError
+
+LAYOUTS = ("auto", "padded", "flat")
+
+
+def choose_layout(layout: str = "auto") -> str:
+    """How training is to lay out its tokens here; see docs/performance.md.
+
+    Args:
+        layout: one of `LAYOUTS`; `"auto"` is `"flat"` where shapes may vary,
+            on TensorFlow without XLA, as Keras runs it on a CPU. Where XLA
+            compiles for each shape it is `"padded"`, to few lengths on JAX.
+
+    Returns:
+        `"padded"` or `"flat"`.
+
+    Raises:
+        ConfigError: there is no such layout, or the backend compiles by
+            shape and cannot have flat tokens.
+    """
+    if layout not in LAYOUTS:
+        raise ConfigError(
+            f"`layout` must be one of {', '.join(LAYOUTS)}. Received: "
+            f"layout={layout!r}"
+        )
+    varying = keras.backend.backend() == "tensorflow"
+    if layout == "flat" and not varying:
+        raise ConfigError(
+            "`layout='flat'` needs the TensorFlow backend: flat tokens are "
+            "of another number in each batch. Received: backend "
+            f"{keras.backend.backend()!r}. Leave `layout` out."
+        )
+    if layout != "auto":
+        return layout
+    if varying and not keras.distribution.list_devices("gpu"):
+        return "flat"
+    return "padded"
+
 
 class FlatLayout(keras.layers.Layer):
     """Where the real tokens of a padded batch are, and the way back.

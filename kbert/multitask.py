@@ -128,13 +128,18 @@ class MultiTask:
 
     def build(self) -> None:
         """Put all heads on the backbone; every one must be ready."""
+        self.model = self.laid_out("padded")
+
+    def laid_out(self, layout: str) -> keras.Model:
+        """The model of all heads, as `Task.laid_out` gives that of one."""
+        body = self.backbone
+        if layout == "flat":
+            body = self.backbone.without_padding()
         outputs = {
-            name: outputs_on(self.backbone, task.model, self.backbone)
+            name: outputs_on(body, task.model, self.backbone)
             for name, task in self.tasks.items()
         }
-        self.model = keras.Model(
-            self.backbone.input, outputs, name="several_tasks"
-        )
+        return keras.Model(body.input, outputs, name="several_tasks")
 
     # === The tasks ===
 

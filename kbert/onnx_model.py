@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kbert.data import as_texts
+from kbert.data import windows
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import ExportError
@@ -31,6 +34,7 @@ class OnnxModel:
 
     Attributes:
         labels: the labels, in the order of `probabilities`.
+        label_outputs: names of the answers that are labels.
 
     Raises:
         CheckpointError: the folder is not such an export.
@@ -74,7 +78,7 @@ class OnnxModel:
             self._tokenizer = _tokenizer(vocabulary, facts)
             self.inputs = tuple(facts["inputs"])
             self.labels = facts["labels"]
-            self._label_outputs = facts["label_outputs"]
+            self.label_outputs = tuple(facts["label_outputs"])
         except UnsafeFileError:
             raise
         except Exception as error:  # onnxruntime's have no common base.
@@ -121,9 +125,18 @@ class OnnxModel:
         }
         names = np.array([*(self.labels or ()), ""], "object")  # -1 is none.
         return {
-            key: names[value] if key in self._label_outputs else value
+            key: names[value] if key in self.label_outputs else value
             for key, value in answers.items()
         }
+
+    def stream(
+        self, rows: Iterable, batch_size: int = 32, window: int = 8192
+    ) -> Iterator[dict[str, Any]]:
+        """Answers row by row, in bounded memory, as `Classifier.stream`."""
+        for part in windows(rows, window):
+            answers = self.answers(part, batch_size)
+            for i in range(len(part)):
+                yield {key: value[i] for key, value in answers.items()}
 
     def predict(self, x: Any, batch_size: int = 32) -> list:
         """The label of each text.

@@ -1,10 +1,14 @@
-"""Keeps TensorFlow's start-up messages off the terminal."""
+"""Starts TensorFlow: quickly, and with its messages off the terminal."""
 
+import contextlib
+import json
 import logging
 import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
@@ -14,31 +18,68 @@ _LOGGED = re.compile(
 )
 
 
+@contextlib.contextmanager
+def left_out(*names: str) -> Iterator[None]:
+    """Modules that cannot be imported in here, unless they were before."""
+    names = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(names))
+    try:
+        yield
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+def _import() -> None:
+    # Imported by Keras and TensorFlow only because they are installed: for
+    # galleries, data frames, wrappers and converters. That is a third of the
+    # time to start, and kbert has no use for them there.
+    unused = ["matplotlib", "pandas", "sklearn"]
+    if _backend() == "tensorflow":
+        unused.append("jax")
+    with left_out(*unused):
+        import tensorflow  # noqa: F401  It imports Keras, too.
+    import tensorflow_text  # noqa: F401
+
+
+def _backend() -> str:
+    """The backend that Keras will have, as `keras.src.backend.config`."""
+    if "KERAS_BACKEND" in os.environ:
+        return os.environ["KERAS_BACKEND"]
+    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    try:
+        return json.loads((home / "keras.json").read_text())["backend"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return "tensorflow"
+
+
 def import_tensorflow() -> None:
-    """Import TensorFlow without its messages.
+    """Import TensorFlow and Keras, quickly and without messages.
 
     Its C++ side greets on every start (oneDNN, CUDA drivers) before it reads
     the variable that should silence it, so standard error is held back
     during the import. Nothing is held back if the user has set
     `TF_CPP_MIN_LOG_LEVEL`, and everything is shown if the import fails.
     """
-    if LEVEL in os.environ or "tensorflow" in sys.modules:
+    if "tensorflow" in sys.modules:
+        return
+    if LEVEL in os.environ:
+        _import()
         return
     os.environ[LEVEL] = "3"
     # Its Python side advises on retracing, which no user of a command can cure.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         stderr = os.dup(2)
-    except OSError:
-        return  # It is closed: nothing to keep clean.
+    except OSError:  # It is closed: nothing to keep clean.
+        _import()
+        return
     failed = True
     with tempfile.TemporaryFile() as held:
         sys.stderr.flush()
         os.dup2(held.fileno(), 2)
         try:
-            import tensorflow  # noqa: F401
-            import tensorflow_text  # noqa: F401
-
+            _import()
             failed = False
         finally:
             sys.stderr.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from kbert.answering import WINDOW
+from kbert.answering import answer_parts
 from kbert.backbone import Backbone
 from kbert.batching import TokenTable
 from kbert.batching import join_rows
@@ -25,6 +28,7 @@ from kbert.heads.base import Head
 from kbert.inference import compile_model
 from kbert.inference import outputs_on
 from kbert.plugins import Registered
+from kbert.report.progress import counting
 from kbert.saved import SavedFolder
 from kbert.saved import find_head
 from kbert.saved import save_model
@@ -34,11 +38,6 @@ from kbert.tokenizer import Tokenizer
 from kbert.windows import Windows
 from kbert.windows import make_windows
 from kbert.windows import token_table
-
-# Texts that are tokenized and sorted at once; and such as are read whole,
-# whose tokens' answers are held at once.
-WINDOW = 8192
-LONG_TEXTS = 1024
 
 
 class Task:
@@ -100,14 +99,27 @@ class Task:
 
     def build_serving(self) -> None:
         """Take over what the head has learned since, such as a threshold."""
-        inputs, outputs = self.model.input, self.model.output
-        if not static_shapes():
-            encoder = self.backbone.without_padding()
-            outputs = outputs_on(encoder, self.model, self.backbone)
+        model = self.laid_out("padded" if static_shapes() else "flat")
         self.serving_model = keras.Model(
-            inputs, self.head.serve(outputs), name="serving"
+            model.input, self.head.serve(model.output), name="serving"
         )
         self._compute = compile_model(self.serving_model)
+
+    def laid_out(self, layout: str) -> keras.Model:
+        """`model` with its tokens laid out in a way; the weights are shared.
+
+        Args:
+            layout: `"padded"`, which is `model` itself, or `"flat"`; see
+                `kbert.layout.choose_layout`.
+        """
+        if layout == "padded":
+            return self.model
+        encoder = self.backbone.without_padding()
+        return keras.Model(
+            self.model.input,
+            outputs_on(encoder, self.model, self.backbone),
+            name=self.model.name,
+        )
 
     def require_model(self) -> None:
         """Raise `ConfigError` if there is no model yet."""
@@ -178,11 +190,15 @@ class Task:
         )
 
     def answer_table(
-        self, table: TokenTable, batch_size: int = 32
+        self,
+        table: TokenTable,
+        batch_size: int = 32,
+        done: Callable[[int], None] | None = None,
     ) -> dict[str, np.ndarray]:
         """What the head's `serve` gives for each row, in the table's order.
 
-        Of heads that answer tokens it is `(N, ...)`, without padding.
+        Of heads that answer tokens it is `(N, ...)`, without padding. `done`
+        is told how many rows each batch had.
         """
         batches = length_batches(table.lengths, batch_size)
         answers = []
@@ -194,6 +210,8 @@ class Task:
                 mask = batch["padding_mask"]
                 answer = {key: value[mask] for key, value in answer.items()}
             answers.append(answer)
+            if done is not None:
+                done(len(rows))
         if self.head.overlap is not None:
             order = [token_places(table.offsets, rows)[0] for rows in batches]
         inverse = np.argsort(np.concatenate(order))
@@ -207,38 +225,26 @@ class Task:
     ) -> dict[str, np.ndarray]:
         """The head's answers for what `columns` gave, in their order."""
         self.require_model()
-        if self.head.overlap is None:
-            answers = [
-                self.answer_table(self.tokenize(part), batch_size)
-                for part in encoded_parts(columns, WINDOW)
-            ]
-        else:
-            answers = [
-                self._answer_windows(part, batch_size)
-                for part in encoded_parts(columns, LONG_TEXTS)
-            ]
+        answers = list(answer_parts(self, columns, batch_size))
         return {
             key: join_rows([answer[key] for answer in answers])
             for key in answers[0]
         }
 
-    def _answer_windows(self, texts: list, batch_size: int) -> dict:
-        import tensorflow as tf
-
-        tokens = self.tokens(texts)
-        table = token_table(tokens, self.tokenizer.pad_id)
-        outputs = {
-            key: tf.RaggedTensor.from_row_splits(value, table.offsets)
-            for key, value in self.answer_table(table, batch_size).items()
-        }
-        texts = [tf.constant(text) for text in texts]
-        answers = self.finish(outputs, tokens, texts)
-        return {key: value.numpy() for key, value in answers.items()}
-
     def answers(self, x: Any, batch_size: int = 32) -> dict[str, np.ndarray]:
         """The head's answers for texts of any usual form, in their order."""
         self.require_model()
         return self.answer_columns(self.columns(x), batch_size)
+
+    def answer_rows(
+        self, x: Any, batch_size: int = 32, verbose: str | int = 0
+    ) -> Iterator[dict[str, Any]]:
+        """The same row by row, with label names, and progress if asked for."""
+        self.require_model()
+        columns = self.columns(x)
+        with counting(len(columns[0]), WINDOW, verbose) as done:
+            for answers in answer_parts(self, columns, batch_size, done):
+                yield from self.head.rows(answers)
 
     def stream(
         self, rows: Iterable, batch_size: int = 32, window: int = WINDOW

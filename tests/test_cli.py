@@ -139,6 +139,31 @@ def test_start_up_messages(tmp_path, fails):
     assert bool(result.returncode) == fails
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", None])
+def test_start_leaves_out_what_is_imported_for_being_there(tmp_path, backend):
+    # Stand in for them; TensorFlow and Keras catch the error, too.
+    for name in ("jax", "sklearn", "tensorflow_text"):
+        (tmp_path / f"{name}.py").touch()
+    guarded = "try: import {0}\nexcept ImportError: {0} = None\n"
+    (tmp_path / "tensorflow.py").write_text(
+        guarded.format("jax") + guarded.format("sklearn")
+    )
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    code = (
+        "import kbert.quiet as q; q.import_tensorflow()\n"
+        "import tensorflow\n"
+        "assert tensorflow.sklearn is None\n"
+        f"assert (tensorflow.jax is None) == {backend == 'tensorflow'}\n"
+        "import jax, sklearn\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    environment = dict(os.environ, PYTHONPATH=path, KERAS_HOME=str(tmp_path))
+    environment.pop("KERAS_BACKEND", None)
+    if backend is not None:
+        environment["KERAS_BACKEND"] = backend
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
 def test_version():
     assert run("--version").stdout.startswith("kbert 0.")
     found = json.loads(run("version", "--json").stdout)

@@ -8,13 +8,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import kbert
+from kbert.errors import ConfigError
 from kbert.layout import FlatLayout
+from kbert.layout import choose_layout
 from kbert.layout import flatten
 from kbert.layout import pad
 
+JAX = keras.backend.backend() == "jax"
 pytestmark = pytest.mark.skipif(
-    keras.backend.backend() == "jax",
-    reason="flat tokens are for backends that do not compile by shape",
+    JAX, reason="flat tokens are for backends that do not compile by shape"
 )
 
 
@@ -96,3 +98,70 @@ def test_a_classifier_answers_the_same(pooling):
     expected = keras.ops.softmax(clf.model(inputs))
     received = clf.serving_model(inputs)["probabilities"]
     np.testing.assert_allclose(received, expected, atol=1e-5)
+
+
+# === Training ===
+
+
+def without_dropout(**options):
+    clf = kbert.Classifier("random:1x64", seed=0, labels=["a", "z"], **options)
+    for layer in clf.model._flatten_layers():
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    return clf
+
+
+@pytest.mark.parametrize("pooling", ["mean", "pooler"])
+def test_gradients_are_those_of_padded_tokens(pooling):
+    import tensorflow as tf
+
+    clf = without_dropout(pooling=pooling)
+    weights = clf.model.trainable_variables
+    inputs, targets = batch([3, 12, 7]), np.array([0, 1, 1])
+    gradients = {}
+    for layout in ("padded", "flat"):
+        with tf.GradientTape() as tape:
+            logits = clf.laid_out(layout)(inputs, training=True)
+            loss = clf.head.loss()(targets, logits)
+        found = tape.gradient(loss, [weight.value for weight in weights])
+        gradients[layout] = [tf.convert_to_tensor(g).numpy() for g in found]
+    assert max(np.abs(g).max() for g in gradients["padded"]) > 1e-3
+    for weight, one, other in zip(weights, *gradients.values(), strict=True):
+        np.testing.assert_allclose(
+            one, other, rtol=1e-4, atol=1e-6, err_msg=weight.path
+        )
+
+
+def test_the_loss_falls_as_with_padded_tokens(toy):
+    losses = {}
+    for layout in ("padded", "flat"):
+        clf = without_dropout()
+        history = clf.fit(
+            *toy,
+            epochs=2,
+            batch_size=8,
+            learning_rate=1e-3,
+            layout=layout,
+            verbose=0,
+        )
+        losses[layout] = history.history["loss"]
+        assert clf.model.evaluate(batch([4, 2]), np.array([0, 1]), verbose=0)
+    assert losses["flat"][-1] < losses["flat"][0]
+    np.testing.assert_allclose(losses["flat"], losses["padded"], rtol=1e-3)
+
+
+def test_the_layout_is_chosen_by_backend_and_device(monkeypatch):
+    assert choose_layout() == "flat"
+    assert choose_layout("padded") == "padded"
+    devices = {"gpu": ["gpu:0"]}
+    monkeypatch.setattr(keras.distribution, "list_devices", devices.get)
+    assert choose_layout() == "padded"
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert choose_layout() == "padded"
+    with pytest.raises(ConfigError, match="TensorFlow backend"):
+        choose_layout("flat")
+
+
+def test_an_unknown_layout_is_refused_before_texts_are_read():
+    with pytest.raises(ConfigError, match="padded, flat"):
+        without_dropout().fit(["a"], ["a", "z"], layout="packed")

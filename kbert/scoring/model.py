@@ -14,7 +14,7 @@ import numpy as np
 
 from kbert.data import as_texts
 from kbert.data import encode_texts
-from kbert.data import join_rows
+from kbert.data import join_answers
 from kbert.errors import CheckpointError
 from kbert.folders import file_digest
 from kbert.quiet import import_tensorflow
@@ -153,7 +153,7 @@ class ServedModel:
             parts.append({k: _decode(v.numpy()) for k, v in answers.items()})
         inverse = np.argsort(order)
         return {
-            key: join_rows([part[key] for part in parts])[inverse]
+            key: join_answers([part[key] for part in parts])[inverse]
             for key in sorted(parts[0])
         }
 

@@ -18,6 +18,7 @@ from kbert.batching import LengthBatches
 from kbert.batching import TokenTable
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.layout import choose_layout
 from kbert.report.display import TrainingDisplay
 from kbert.training.optimizer import make_optimizer
 from kbert.training.pairs import RowTable
@@ -147,17 +148,20 @@ def fit(
             *held_out, batch_size=batch_size, shuffle=False
         ).for_fit()
         best = BestWeights("val_loss", "min", epochs)
-    embedder.model.compile(
+    layout = choose_layout()
+    model = embedder.laid_out(layout)
+    model.compile(
         make_optimizer(
             "adamw", learning_rate, len(batches) * epochs, warmup, weight_decay
         ),
         loss=CosineLoss() if loss == "cosine" else ContrastiveLoss(scale),
+        jit_compile=False if layout == "flat" else "auto",
     )
     # Variables made while a graph is traced would have it traced twice.
-    embedder.model.optimizer.build(embedder.model.trainable_variables)
+    model.optimizer.build(model.trainable_variables)
     display = TrainingDisplay(len(table.table.token_ids))
     try:
-        history = embedder.model.fit(
+        history = model.fit(
             batches.for_fit(),
             epochs=epochs,
             validation_data=validation,

@@ -21,6 +21,7 @@ from kbert.batching import static_shapes
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.embedding import EmbeddingHead
+from kbert.layout import choose_layout
 from kbert.report.display import TrainingDisplay
 from kbert.task import Task
 from kbert.training.fit import Examples
@@ -189,9 +190,11 @@ def _train_backbone(
     seed: int,
 ) -> keras.callbacks.History:
     """The first phase: texts of a class come together."""
-    mask = backbone.input["padding_mask"]
+    layout = choose_layout()
+    body = backbone if layout == "padded" else backbone.without_padding()
+    mask = body.input["padding_mask"]
     encoder = keras.Model(
-        backbone.input, head.build(backbone.output | {"padding_mask": mask})
+        body.input, head.build(body.output | {"padding_mask": mask})
     )
     batches = ClassBatches(
         examples.table, examples.targets, batch_size=batch_size, seed=seed
@@ -206,6 +209,7 @@ def _train_backbone(
         make_optimizer("adamw", rate, steps, warmup, decay),
         loss=PairwiseCosineLoss(),
         run_eagerly=steps <= EAGER_STEPS and not static_shapes(),
+        jit_compile=False if layout == "flat" else "auto",
     )
     # Variables made while a graph is traced would have it traced twice.
     encoder.optimizer.build(encoder.trainable_variables)

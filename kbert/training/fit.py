@@ -21,6 +21,7 @@ from kbert.batching import take_targets
 from kbert.data import from_dataset
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.layout import choose_layout
 from kbert.task import Task
 from kbert.training.loop import check_settings
 from kbert.training.loop import compile_for
@@ -134,6 +135,7 @@ def fit(
     sample_weight: Any = None,
     early_stopping: int | None = None,
     callbacks: list | None = None,
+    layout: str = "auto",
     verbose: str | int = "auto",
     run_dir: str | os.PathLike | None = None,
     seed: int = 0,
@@ -147,6 +149,7 @@ def fit(
         layer_decay=layer_decay,
         r_drop=r_drop,
     )
+    layout = choose_layout(layout)
     started = time.perf_counter()
     rows, held_out = read_rows(
         task,
@@ -176,6 +179,7 @@ def fit(
             "layer_decay": layer_decay,
             "r_drop": r_drop,
             "early_stopping": early_stopping,
+            "layout": layout,
             "seed": seed,
             "backend": keras.backend.backend(),
             "keras": keras.__version__,
@@ -191,7 +195,10 @@ def fit(
         seed=seed,
         epoch=done,
     )
-    model = RDrop(task, r_drop) if r_drop else task.model
+    if r_drop:
+        model = RDrop(task, r_drop, layout)
+    else:
+        model = task.laid_out(layout)
     compile_for(
         model,
         len(batches) * epochs,
@@ -199,9 +206,15 @@ def fit(
         warmup,
         weight_decay,
         layer_decay,
+        layout,
         loss=task.head.loss(),
         metrics=task.head.metrics(),
     )
+    if model is not task.model:
+        # Keras's own calls work on `task.model` after training, too.
+        task.model.compile(
+            model.optimizer, task.head.loss(), metrics=task.head.metrics()
+        )
     if state is not None:
         restore(model, state)
     callbacks, best, save = list(callbacks or []), None, None

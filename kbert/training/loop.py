@@ -48,6 +48,7 @@ def compile_for(
     warmup: float,
     weight_decay: float,
     layer_decay: float,
+    layout: str = "padded",
     **compiled: Any,
 ) -> None:
     """Compile a model for so many steps.
@@ -57,6 +58,7 @@ def compile_for(
         steps: batches of the whole training.
         learning_rate: see `kbert.training.optimizer.make_optimizer`, as for
             `warmup`, `weight_decay` and `layer_decay`.
+        layout: the model's, as `choose_layout` gave it.
         **compiled: loss and metrics, as `keras.Model.compile` takes them.
     """
     model.compile(
@@ -69,6 +71,8 @@ def compile_for(
             layer_decay=layer_decay,
         ),
         run_eagerly=steps <= EAGER_STEPS and not static_shapes(),
+        # XLA would compile anew for every number of tokens.
+        jit_compile=False if layout == "flat" else "auto",
         **compiled,
     )
     # Variables made while a graph is traced would have it traced twice.

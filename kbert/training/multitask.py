@@ -15,6 +15,7 @@ from typing import Any
 
 import keras
 
+from kbert.layout import choose_layout
 from kbert.training.fit import Examples
 from kbert.training.fit import calibrate
 from kbert.training.fit import read_rows
@@ -89,13 +90,16 @@ def fit(
     )
     validation = _validation(multi, held_out, examples, batch_size)
     multi.build()  # Anew: a task may have been given another head since.
+    layout = choose_layout()
+    model = multi.laid_out(layout)
     compile_for(
-        multi.model,
+        model,
         len(batches) * epochs,
         learning_rate,
         warmup,
         weight_decay,
         layer_decay,
+        layout,
         loss={name: task.head.loss() for name, task in multi.tasks.items()},
         weighted_metrics={
             name: task.head.metrics() for name, task in multi.tasks.items()
@@ -106,7 +110,7 @@ def fit(
         for name, part in examples.items()
     )
     history = run(
-        multi.model,
+        model,
         batches,
         validation,
         tokens=tokens,

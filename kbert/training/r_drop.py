@@ -32,6 +32,7 @@ class RDrop(keras.Model):
         task: a task that has a model, whose head answers `label` and
             `probabilities`.
         weight: the paper's alpha, above 0.
+        layout: how tokens lie, see `Task.laid_out`.
 
     Raises:
         ConfigError: the head answers something else.
@@ -42,7 +43,7 @@ class RDrop(keras.Model):
     >>> model.compile("adamw", loss=task.head.loss())
     """
 
-    def __init__(self, task: Task, weight: float):
+    def __init__(self, task: Task, weight: float, layout: str = "padded"):
         super().__init__(name="r_drop")
         if not {"label", "probabilities"} <= set(task.serving_model.output):
             raise ConfigError(
@@ -50,7 +51,7 @@ class RDrop(keras.Model):
                 f"probabilities of all. Received: head {task.head.name!r}. "
                 "Leave `r_drop` out."
             )
-        self.model = task.model
+        self.model = task.laid_out(layout)
         self.head = task.head
         self.weight = weight
         self.built = True  # Its layers are those of a model that is.

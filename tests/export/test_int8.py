@@ -1,6 +1,7 @@
 """The int8 export, run by onnxruntime in `kbert.OnnxModel`."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,35 @@ def test_quantized_values_are_off_by_half_a_step(values, axis):
 def make(**options):
     return kbert.Classifier(
         HF, labels=["z", "a", "m"], max_length=16, seed=0, **options
+    )
+
+
+def test_the_command_answers_without_tensorflow(tmp_path):
+    clf = make()
+    clf.export(tmp_path / "int8", format="int8")
+    code = (
+        "import sys\n"
+        "from kbert.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n"
+        "    assert not end.code\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+    )
+    told = ["predict", str(tmp_path / "int8"), "-i", TEXTS[0], "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *told, "--proba"],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2])),
+    )
+    assert not done.returncode, done.stderr
+    answer = json.loads(done.stdout)
+    assert list(answer)[:3] == ["text", "label", "score"]
+    expected = kbert.OnnxModel(tmp_path / "int8").answers([TEXTS[0]])
+    assert answer["label"] == expected["label"][0]
+    assert list(answer["probabilities"]) == clf.labels
+    received = list(answer["probabilities"].values())
+    np.testing.assert_allclose(
+        received, expected["probabilities"][0], atol=1e-5
     )
 
 

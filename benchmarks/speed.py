@@ -1,0 +1,221 @@
+"""kbert beside every peer, in one table.
+
+    python benchmarks/speed.py                       # some 25 minutes, 2 cores
+    python benchmarks/speed.py --write               # and puts it into the page
+    python benchmarks/speed.py --only train --rows 960 --rounds 5
+    python benchmarks/speed.py --preset kbert_tiny_en --rows 16 --rounds 1
+
+One checkpoint (all-MiniLM-L6-v2 unless told otherwise) in float32 on the CPU,
+with a classification head; texts are real, with their real lengths, cut to
+128 tokens. Peers run in processes of their own, all threads of the machine to
+the one whose turn it is. In every round each contender of a row has its turn;
+a ratio is that of the same round, the table has the median of the rounds and
+their range, and above 1 kbert is ahead. The first turn, which compiles, is
+not counted.
+
+`aim` is what is asked of kbert; a row that falls short of it says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import rows
+from machine import machine
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- table -->", "<!-- end of table -->"
+PACKAGES = (
+    *("tensorflow", "keras", "keras-hub", "torch", "transformers"),
+    *("sentence-transformers", "tokenizers", "onnxruntime"),
+)
+
+
+class Worker:
+    """A peer's process; see `peers/worker.py`.
+
+    Args:
+        name: `MODULE.CLASS` of the peer.
+        folder: what `peers/prepare.py` wrote.
+
+    Raises:
+        RuntimeError: it does not start, with the last line of its errors.
+    """
+
+    def __init__(self, name: str, folder: Path):
+        self.name = name
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, HERE / "peers" / "worker.py", name, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+        self.read()
+
+    def send(self, **command) -> None:
+        print(json.dumps(command), file=self.process.stdin, flush=True)
+
+    def read(self) -> dict:
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            self.errors.seek(0)
+            lines = self.errors.read().strip().splitlines() or ["it ended"]
+            raise RuntimeError(f"{self.name}: {lines[-1]}")
+        return json.loads(line)
+
+    def ask(self, **command) -> dict:
+        self.send(**command)
+        return self.read()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.errors.close()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A contender of a row.
+
+    Attributes:
+        start: begins it; gives what has one turn and returns its figure,
+            and what ends it.
+        name: as the table shows it.
+        aim: the ratio that is asked of kbert against it; None without.
+    """
+
+    name: str
+    start: Callable[[], tuple[Callable[[], float], Callable[[], None]]]
+    aim: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is measured, and of whom: it becomes a row for each peer.
+
+    Of some figures less is better, such as seconds.
+    """
+
+    what: str
+    texts: str
+    unit: str
+    ours: Turn
+    peers: tuple[Turn, ...]
+    less: bool = False
+
+
+def measure(row: Row, rounds: int) -> Iterable[tuple]:
+    """Cells of the table, peer by peer."""
+    running, failed = {}, {}
+    try:
+        for turn in (row.ours, *row.peers):
+            try:
+                go, end = turn.start()
+                running[turn.name] = (go, end, [])
+                go()  # Compiles, and fills caches.
+            except RuntimeError as error:
+                failed[turn.name] = str(error)
+        for _ in range(rounds):
+            for name, (go, _, figures) in running.items():
+                if name not in failed:
+                    try:
+                        figures.append(go())
+                    except RuntimeError as error:
+                        failed[name] = str(error)
+    finally:
+        for _, end, _ in running.values():
+            end()
+    if row.ours.name in failed:
+        raise SystemExit(failed[row.ours.name])
+    ours = running[row.ours.name][2]
+    for turn in row.peers:
+        if turn.name in failed:
+            reason = failed[turn.name][-60:]
+            yield row.what, row.texts, "", turn.name, reason, "", "", ""
+            continue
+        theirs = running[turn.name][2]
+        ratios = [
+            b / a if row.less else a / b
+            for a, b in zip(ours, theirs, strict=True)
+        ]
+        ratio = statistics.median(ratios)
+        aim = ""
+        if turn.aim is not None:
+            short = "" if ratio >= turn.aim else ", short"
+            aim = f"{turn.aim:g}{short}"
+        yield (
+            row.what,
+            row.texts,
+            f"{statistics.median(ours):,.3g} {row.unit}",
+            turn.name,
+            f"{statistics.median(theirs):,.3g} {row.unit}",
+            f"{ratio:.2f}",
+            f"{min(ratios):.2f}-{max(ratios):.2f}",
+            aim,
+        )
+
+
+def markdown(cells: list[tuple], footer: str) -> str:
+    """The table; what a row shares with the one before is left out."""
+    lines = [
+        "| what | texts | kbert | peer | theirs | ratio | range | aim |",
+        "|---|---|--:|---|--:|--:|--:|---|",
+    ]
+    before = None
+    for line in cells:
+        first = ("", "", "") if line[:3] == before else line[:3]
+        lines.append(f"| {' | '.join((*first, *line[3:]))} |")
+        before = line[:3]
+    return "\n".join([*lines, "", footer])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--preset", default="all-minilm-l6-v2")
+    parser.add_argument("--rows", type=int, default=320, help="texts a turn")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", choices=list(rows.GROUPS))
+    parser.add_argument("--write", action="store_true", help="into the page")
+    options = parser.parse_args()
+    # Before the load is the benchmark's own.
+    header = f"{machine(*PACKAGES)}; {options.preset}"
+    cells = []
+    with tempfile.TemporaryDirectory() as folder:
+        prepare = [HERE / "peers" / "prepare.py", folder, options.preset]
+        subprocess.run([sys.executable, *prepare], check=True)
+        made = rows.Rows(Path(folder), options.rows, Worker, Row, Turn)
+        try:
+            for group in options.only or rows.GROUPS:
+                for row in rows.GROUPS[group](made):
+                    for line in measure(row, options.rounds):
+                        cells.append(line)
+                        print("  ".join(line), file=sys.stderr, flush=True)
+        finally:
+            made.close()
+    text = markdown(cells, f"{header}; medians of {options.rounds} rounds.")
+    print(text)
+    if options.write:
+        page = PAGE.read_text(encoding="utf-8")
+        head, _, rest = page.partition(BEGIN)
+        tail = rest.partition(END)[2]
+        page = f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}"
+        PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
