@@ -75,6 +75,13 @@ class Task:
                 f"`max_length` must be 3 to {limit}, the backbone's number "
                 f"of positions. Received: max_length={max_length}"
             )
+        # Heads that answer tokens know which text is which.
+        if head.overlap is not None and len(inputs) != len(head.inputs):
+            raise ConfigError(
+                f"`inputs` must be {len(head.inputs)} name(s) for the head "
+                f"{head.name!r}, as {', '.join(head.inputs)} are. Received: "
+                f"inputs={inputs!r}"
+            )
         self.head = head
         self.backbone = backbone
         self.tokenizer = tokenizer
