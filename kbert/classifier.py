@@ -187,7 +187,7 @@ class Classifier(Task):
                 SetFit's manner: the backbone learns from pairs of the texts,
                 then a logistic regression becomes the head. It takes
                 `validation_data`, `epochs` (default 3 for each label but
-                one, 20 at most), `batch_size`, `learning_rate` (default
+                one, from 8 to 20), `batch_size`, `learning_rate` (default
                 5e-5), `warmup`, `weight_decay`, `class_weight`, `callbacks`,
                 `verbose`, and `pooling`, `"mean"` or `"cls"`, the vector that
                 pairs are compared by.

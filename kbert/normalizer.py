@@ -1,5 +1,7 @@
 """BERT's text normalization as core TensorFlow ops and one of TF Text's."""
 
+import re
+
 import tensorflow as tf
 import tensorflow_text as tf_text
 
@@ -26,6 +28,10 @@ DELIMITER = (
     r"[\s\x{85}\p{Z}\p{P}$+<=>^`|~\x{3400}-\x{4DBF}\x{4E00}-\x{9FFF}"
     r"\x{F900}-\x{FAFF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}"
     r"\x{2B740}-\x{2B81F}\x{2B820}-\x{2CEAF}\x{2F800}-\x{2FA1F}]"
+)
+# Of these the Chinese characters, for Python: each is a word.
+CHINESE = re.compile(
+    r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]"
 )
 # Not one of the delimiters that are common enough to matter to the speed.
 WORDLIKE = (

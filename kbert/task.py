@@ -76,6 +76,13 @@ class Task:
                 f"backbone's number of positions. Received: "
                 f"max_length={max_length!r}"
             )
+        # Heads that answer tokens know which text is which.
+        if head.overlap is not None and len(inputs) != len(head.inputs):
+            raise ConfigError(
+                f"`inputs` must be {len(head.inputs)} name(s) for the head "
+                f"{head.name!r}, as {', '.join(head.inputs)} are. Received: "
+                f"inputs={inputs!r}"
+            )
         self.head = head
         self.backbone = backbone
         self.tokenizer = tokenizer

@@ -191,7 +191,7 @@ def test_defaults_are_those_of_the_library():
     }
     command = typer.main.get_command(app).commands["train"]
     shared = (
-        *("preset", "head", "epochs", "batch_size", "learning_rate"),
+        *("preset", "head", "batch_size", "learning_rate"),
         *("max_length", "layer_decay", "class_weight", "early_stopping"),
         "seed",
     )
@@ -251,6 +251,8 @@ def test_output_is_checked_before_training(data, tmp_path):
         ["train", "FILE", "-o", "out", "--head-option", "preset=1"],
         ["train", "FILE", "-o", "out", "--class-weight", "heavy"],
         "train FILE -o out --validation FILE --validation-split 0.1".split(),
+        "train FILE -o out --few-shot --validation-split 0.1".split(),
+        "train FILE -o out --few-shot --r-drop 1".split(),
         ["predict", "model", "FILE", "--input", "text"],
         ["nonsense"],
     ],
@@ -339,6 +341,19 @@ def test_train_json_on_pairs_and_again(tmp_path):
     ]
     result = run("predict", tmp_path / "model", "-i", "one text")
     assert result.exit_code == 2
+
+
+def test_few_shot(data, tmp_path):
+    result = run(
+        *("train", data, "-o", tmp_path / "few", "--few-shot", "--quiet"),
+        *("--preset", "random:1x64", "--epochs", 1, "--json"),
+        *("--validation", data),
+    )
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)["training"]
+    assert (facts["method"], facts["epochs"]) == ("few_shot", 1)
+    assert facts["validation"]["accuracy"] > 0.9
+    assert run("evaluate", tmp_path / "few", data).exit_code == 0
 
 
 def test_evaluate(trained, data, tmp_path):

@@ -79,9 +79,22 @@ def train(
             help="Argument of the head, its value in JSON; repeatable.",
         ),
     ] = None,
+    few_shot: Annotated[
+        bool,
+        typer.Option(
+            "--few-shot",
+            help="For a handful of texts a label: train on pairs of them.",
+        ),
+    ] = False,
     epochs: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Passes over the data.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Passes over the data.",
+            show_default="3; with --few-shot by the labels",
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Rows in a step.")
     ] = 32,
@@ -145,10 +158,21 @@ def train(
       kbert train pairs.csv -o saved_models/pairs --text question,answer
       kbert train mail.jsonl -o saved_models/mail --class-weight balanced
       kbert train eng.train -o saved_models/entities --head ner
+      kbert train few.tsv -o saved_models/few --few-shot
     """
     if validation is not None and validation_split is not None:
         raise typer.BadParameter(
             "Give --validation or --validation-split, not both."
+        )
+    if few_shot and (
+        validation_split
+        or r_drop
+        or layer_decay != 1
+        or early_stopping is not None
+    ):
+        raise typer.BadParameter(
+            "--few-shot goes without --validation-split, --layer-decay, "
+            "--r-drop and --early-stopping."
         )
     options = _head_options(head_option)
     weights = _class_weight(class_weight)
@@ -173,6 +197,17 @@ def train(
     elif validation_split is None:
         validation_split = 0.1
 
+    method = {} if epochs is None else {"epochs": epochs}
+    if few_shot:
+        method["method"] = "few_shot"
+    else:
+        method |= {
+            "validation_split": validation_split or 0.0,
+            "layer_decay": layer_decay,
+            "r_drop": r_drop,
+            "early_stopping": early_stopping,
+        }
+
     notes = common.notes(quiet)
     clf = _classifier(
         preset=preset,
@@ -192,14 +227,10 @@ def train(
         x,
         y,
         validation_data=held_out,
-        validation_split=validation_split or 0.0,
-        epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        layer_decay=layer_decay,
-        r_drop=r_drop,
         class_weight=weights,
-        early_stopping=early_stopping,
+        **method,
         verbose=0 if quiet else "auto",
     )
     clf.save(output)
@@ -316,7 +347,9 @@ def _describe(labels: list) -> str:
     parts = [x for y in labels for x in (y if isinstance(y, list) else [y])]
     known = all(isinstance(part, str | int) for part in parts)
     counts = Counter(parts if known else ()).most_common()
-    shown = ", ".join(f"{label} {count:,}" for label, count in counts[:6])
+    shown = ", ".join(
+        f"{label or '(none)'} {count:,}" for label, count in counts[:6]
+    )
     more = f" and {len(counts) - 6} more" if len(counts) > 6 else ""
     devices = keras.distribution.list_devices("gpu")
     device = f"{len(devices)} GPU" if devices else "CPU"

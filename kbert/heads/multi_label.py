@@ -264,6 +264,12 @@ def _row(row: Any, number: int) -> list:
     except InputError as error:
         # It counts the labels of this row.
         raise InputError(f"In row {number}: {error}") from error
+    if "" in labels:  # In answers it stands for no label.
+        raise InputError(
+            f"Expected labels that have a name. Received: "
+            f"{reprlib.repr(labels)} in row {number}. A row without labels "
+            f"has an empty list."
+        )
     if len(set(labels)) < len(labels):
         raise InputError(
             f"Expected different labels in a row. Received: "

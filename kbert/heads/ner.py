@@ -298,7 +298,7 @@ def join_words(rows: Any) -> Any:
     """Rows of words as texts; texts as they are.
 
     Raises:
-        InputError: a word is no text, or has a space in it.
+        InputError: a word is no text, or empty, or has a space in it.
     """
     if hasattr(rows, "numpy"):  # The elements of a tensor are tensors.
         rows = rows.numpy()
@@ -308,7 +308,7 @@ def join_words(rows: Any) -> Any:
     for number, row in enumerate(rows):
         if isinstance(row, list | tuple | np.ndarray):
             for word in row:
-                if not isinstance(word, str) or " " in word:
+                if not isinstance(word, str) or not word or " " in word:
                     raise InputError(
                         f"Expected words without spaces. Received: {word!r} "
                         f"in row {number}."

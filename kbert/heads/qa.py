@@ -327,9 +327,10 @@ class AnswerHead(Head):
 
 
 def _read_answers(row: Any, context: str | bytes, number: int) -> dict:
+    given = row
     if isinstance(row, list | tuple | np.ndarray):
         if not all(isinstance(answer, dict) for answer in row):
-            raise _no_answers(row, number)
+            raise _no_answers(given, number)
         row = {
             key: [answer.get(key) for answer in row]
             for key in ("text", "answer_start")
@@ -337,11 +338,21 @@ def _read_answers(row: Any, context: str | bytes, number: int) -> dict:
     if row is None:
         row = {"text": [], "answer_start": []}
     if not isinstance(row, dict) or not {"text", "answer_start"} <= row.keys():
-        raise _no_answers(row, number)
+        raise _no_answers(given, number)
     texts, starts = row["text"], row["answer_start"]
     if isinstance(texts, str):
         texts, starts = [texts], [starts]
-    texts, starts = list(texts), [int(start) for start in starts]
+    try:
+        texts, starts = list(texts), [int(start) for start in starts]
+    except (TypeError, ValueError):
+        raise _no_answers(given, number) from None
+    if not all(isinstance(text, str) for text in texts):
+        raise _no_answers(given, number)
+    if len(texts) != len(starts):
+        raise InputError(
+            f"Expected an `answer_start` for each `text`. Received: "
+            f"{len(texts)} texts and {len(starts)} places in row {number}."
+        )
     context, begins = characters(context)
     for text, start in zip(texts, starts, strict=True):
         if not text or start < 0 or not context.startswith(text, start):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from kbert.errors import InputError
 from kbert.heads.tags import guess_scheme
 from kbert.heads.tags import read_tags
 from kbert.heads.tags import word_spans
+from kbert.normalizer import CHINESE
 
 Span = tuple[int, int, str]
 
@@ -55,6 +57,9 @@ def read_entities(y: Any, texts: list, scheme: str | None) -> list[list[Span]]:
         InputError: with the row's number: tags do not match the words or
             break their scheme, or a span is not in its text or overlaps
             another.
+
+    Warns:
+        UserWarning: spans begin or end inside of a word.
     """
     rows = [_as_row(row, number) for number, row in enumerate(y)]
     if len(rows) != len(texts):
@@ -67,16 +72,34 @@ def read_entities(y: Any, texts: list, scheme: str | None) -> list[list[Span]]:
         scheme = guess_scheme(
             [row for row in rows if row and isinstance(row[0], str)]
         )
-    read = []
+    read, cut = [], []
     for number, (row, text) in enumerate(zip(rows, texts, strict=True)):
         text, begins = characters(text)
-        spans = (
-            _of_tags(row, text, scheme, number)
-            if tagged
-            else _of_spans(row, text, number)
-        )
+        if tagged:
+            spans = _of_tags(row, text, scheme, number)
+        else:
+            spans = _of_spans(row, text, number)
+            cut += [(number, *span) for span in spans if _cuts(text, span)]
         read.append([(int(begins[a]), int(begins[b]), k) for a, b, k in spans])
+    if cut:
+        number, *span = cut[0]
+        warnings.warn(
+            f"{len(cut)} spans begin or end inside of a word, where no "
+            f"answer can: the first is {tuple(span)} in row {number}. Are "
+            f"they in characters, not in bytes?",
+            stacklevel=2,
+        )
     return read
+
+
+def _cuts(text: str, span: Span) -> bool:
+    """Whether a span begins or ends where BERT does not split a text."""
+    return any(
+        text[place - 1 : place + 1].isalnum()
+        and not CHINESE.search(text[place - 1 : place + 1])
+        for place in span[:2]
+        if 0 < place < len(text)
+    )
 
 
 def _as_row(row: Any, number: int) -> list:
@@ -109,14 +132,17 @@ def _of_tags(tags: list, text: str, scheme: str, number: int) -> list[Span]:
 def _of_spans(spans: list, text: str, number: int) -> list[Span]:
     read = []
     for span in spans:
+        own = None
         if isinstance(span, dict):
+            own = span.get("text")
             kind = span.get("type", span.get("label"))
             span = (span.get("start"), span.get("end"), kind)
         if not (
             isinstance(span, list | tuple)
             and len(span) == 3
-            and all(type(place) is int for place in span[:2])
+            and all(isinstance(place, int | np.integer) for place in span[:2])
             and isinstance(span[2], str)
+            and span[2]
         ):
             raise InputError(
                 "Expected spans as (start, end, type), in characters. "
@@ -127,7 +153,15 @@ def _of_spans(spans: list, text: str, number: int) -> list[Span]:
                 f"Expected spans within the text of {len(text)} characters. "
                 f"Received: {tuple(span)} in row {number}."
             )
-        read.append(tuple(span))
+        there = text[span[0] : span[1]]
+        if not there.strip() or own not in (None, there):
+            raise InputError(
+                f"Expected {'words' if own is None else reprlib.repr(own)} "
+                f"where the span is, in characters. Received: {tuple(span)} "
+                f"in row {number}, where {reprlib.repr(there)} stands."
+            )
+        start = int(span[0]) + len(there) - len(there.lstrip())
+        read.append((start, start + len(there.strip()), span[2]))
     read.sort()
     for one, other in zip(read, read[1:], strict=False):
         if other[0] < one[1]:

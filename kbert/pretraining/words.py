@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import numpy as np
 
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
+from kbert.normalizer import CHINESE
 from kbert.tokenizer import Tokenizer
 
 SEGMENTERS = ("jieba",)
-
-# The Chinese characters, each of which the tokenizer makes a token.
-_CHINESE = re.compile(
-    r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]"
-)
 
 
 def word_starts(tokenizer: Tokenizer, segmenter: str | None = None) -> Callable:
@@ -56,7 +51,7 @@ def word_starts(tokenizer: Tokenizer, segmenter: str | None = None) -> Callable:
     if segmenter not in SEGMENTERS:
         raise UnknownNameError("segmenter", segmenter, SEGMENTERS)
     cut = _load_jieba()
-    chinese = np.array([bool(_CHINESE.match(t)) for t in tokenizer.vocabulary])
+    chinese = np.array([bool(CHINESE.match(t)) for t in tokenizer.vocabulary])
 
     def by_words(sentences, ids):
         _, places, _ = tokenizer.tokenize_with_offsets(sentences, "character")

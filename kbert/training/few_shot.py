@@ -34,9 +34,10 @@ from kbert.training.optimizer import make_optimizer
 # The layer that the logistic regression becomes.
 LOGITS = "logits"
 
-# Passes over the texts: so many for each class that a text is told from, up
-# to a limit. SetFit's pairs, and with them its steps, grow in the same way.
-EPOCHS, MOST_EPOCHS = 3, 20
+# Passes over the texts: so many for each class that a text is told from, as
+# SetFit's pairs and with them its steps grow; but no fewer than SetFit's steps
+# for eight texts of each of two classes, and no more than a limit.
+EPOCHS, LEAST_EPOCHS, MOST_EPOCHS = 3, 8, 20
 
 # Up to so many steps TensorFlow is quicker without making a graph first.
 EAGER_STEPS = 12
@@ -129,7 +130,8 @@ def fit(
     examples = Examples.of(task, Rows(columns, task.head.encode(labels)))
     _check(task, examples)
     if epochs is None:
-        epochs = min(EPOCHS * (len(task.head.labels) - 1), MOST_EPOCHS)
+        wanted = EPOCHS * (len(task.head.labels) - 1)
+        epochs = min(max(wanted, LEAST_EPOCHS), MOST_EPOCHS)
     # The regression's penalty is meant for vectors of length 1, and lengths
     # say little of the class: they depend on how long the text is.
     if getattr(task.head, "normalize", None) is False:
@@ -190,6 +192,7 @@ def _train_backbone(
     seed: int,
 ) -> keras.callbacks.History:
     """The first phase: texts of a class come together."""
+    # Padding is most of a batch that is not sorted by length.
     layout = choose_layout()
     body = backbone if layout == "padded" else backbone.without_padding()
     mask = body.input["padding_mask"]

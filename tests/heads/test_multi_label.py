@@ -52,6 +52,7 @@ def test_indicators():
         ([["a"], ["b", "b"], []], "different labels in a row.*row 1"),
         ([["a"], [None], []], "In row 1.*Received: None"),
         ([["a"], [0.5], []], "In row 1.*0.5"),
+        ([["a"], ["b", ""], []], "have a name.*row 1"),
         (["[1", "", ""], "a JSON list of labels.*row 0"),
         ([[], [], []], "two different labels"),
         ([["a"], [1], ["b"]], "all strings or all integers"),

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import kbert
 from kbert.batching import TokenTargets
 from kbert.errors import InputError
 from kbert.heads.ner import EntityHead
+from kbert.heads.spans import read_entities
 from kbert.heads.tags import entities
 from kbert.windows import make_windows
 
@@ -249,6 +251,19 @@ def test_saved_model_equals_predict_in_a_fresh_process(trained, tmp_path):
         (["ab"], [[(1, 1, "X")]], "within the text"),
         (["abc"], [[(0, 2, "X"), (1, 3, "Y")]], "do not overlap.*row 0"),
         (["abc"], [[(0, 2)]], r"\(start, end, type\)"),
+        (["a"], [[(0, 1, "")]], r"\(start, end, type\)"),
+        (["a b"], [[(1, 2, "X")]], "words where the span is.*row 0"),
+        (
+            ["é ab"],
+            [[{"start": 3, "end": 5, "type": "X", "text": "ab"}]],
+            "within the text of 4",
+        ),
+        (
+            ["é ab c"],
+            [[{"start": 3, "end": 5, "type": "X", "text": "ab"}]],
+            "'ab' where the span is.*row 0, where 'b ' stands",
+        ),
+        ([["a", ""]], [["B-X", "O"]], "words without spaces.*'' in row 0"),
         (["abc"], [[{"start": 0, "end": 1}]], r"\(start, end, type\)"),
         ([["a"]], [["O"]], "at least 1 label"),
     ],
@@ -256,6 +271,21 @@ def test_saved_model_equals_predict_in_a_fresh_process(trained, tmp_path):
 def test_bad_input(x, y, message):
     with pytest.raises(InputError, match=message):
         tiny().fit(x, y, **FAST)
+
+
+def test_spans_as_libraries_give_them():
+    """Indices of NumPy, and spaces around a name."""
+    y = [[(np.int64(1), np.int64(5), "X")], []]
+    assert read_entities(y, [" Ann left", "北京"], None) == [[(1, 4, "X")], []]
+
+
+def test_spans_that_split_words_are_told():
+    texts = ["北京人 came", "é Ann left"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_entities([[(0, 2, "X")], [(2, 5, "X")]], texts, None)
+    with pytest.warns(UserWarning, match=r"1 spans.*\(3, 5, 'X'\) in row 1"):
+        read_entities([[], [(3, 6, "X")]], texts, None)
 
 
 def test_type_that_was_not_trained(trained):

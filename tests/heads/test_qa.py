@@ -166,6 +166,16 @@ def test_saved_model_equals_predict_in_a_fresh_process(trained, tmp_path):
         ([("q", "a")], [["a"]], "a dict of `text`"),
         ([("q", "a")], [{"text": "a"}], "a dict of `text`"),
         ([("q", "a")], [None, None], "1 contexts and 2 rows"),
+        (
+            [("q", "a"), ("q", "a")],
+            [None, {"text": ["a"], "answer_start": [0, 1]}],
+            "1 texts and 2 places in row 1",
+        ),
+        ([("q", "a")], [{"text": "a", "answer_start": None}], "in row 0"),
+        ([("q", "a")], [{"text": None, "answer_start": 0}], "in row 0"),
+        ([("q", "a")], [[{"text": "a"}]], "a dict of `text`.*in row 0"),
+        ([("q", "a")], [{"text": [3], "answer_start": [0]}], "in row 0"),
+        ([("q", "a")], [{"text": "a", "answer_start": "x"}], "in row 0"),
     ],
 )
 def test_bad_input(x, y, message):
@@ -190,7 +200,13 @@ def test_empty_context_in_predict(trained):
 
 
 @pytest.mark.parametrize(
-    "options", [{"overlap": -1}, {"max_answer_length": 0}, {"overlap": 0.5}]
+    "options",
+    [
+        {"overlap": -1},
+        {"max_answer_length": 0},
+        {"overlap": 0.5},
+        {"inputs": ("text",), "no_answer": False},
+    ],
 )
 def test_bad_arguments(options):
     with pytest.raises(ConfigError, match=next(iter(options))):

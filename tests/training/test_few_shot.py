@@ -45,6 +45,15 @@ def test_learns_and_everything_works(trained, tmp_path):
     )
 
 
+def test_passes_by_the_number_of_labels():
+    texts = [f"{letter} {i}" for letter in "abcd" for i in range(2)]
+    for labels, passes in ((2, 8), (4, 9)):
+        clf = tiny()
+        rows = texts[: 2 * labels]
+        clf.fit(rows, [t[0] for t in rows], method="few_shot", verbose=0)
+        assert clf.training["epochs"] == passes
+
+
 def test_the_saved_model_answers_as_predict(trained, tmp_path):
     import tensorflow as tf
 
