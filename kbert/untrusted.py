@@ -49,11 +49,12 @@ def member(folder: Path, name: str) -> Path:
         not parts
         or name.startswith("/")
         or ".." in parts
-        or any(c in name for c in "\\\0:")
+        or any(c in name for c in "\\:")
+        or not name.isprintable()  # Nor half a surrogate pair, as JSON may.
     ):
         raise UnsafeFileError(
             f"Expected the name of a file in {folder}. Received: {name!r}, "
-            f"which leads elsewhere. Do not use these files."
+            f"which leads elsewhere or is no name. Do not use these files."
         )
     path = folder / name
     try:

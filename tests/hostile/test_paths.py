@@ -27,6 +27,7 @@ ELSEWHERE = [
     "a\\..\\secret",
     "file:///etc/passwd",
     "a\0b",
+    "half\ud800",
 ]
 
 
