@@ -32,7 +32,7 @@ def left_out(*names: str) -> Iterator[None]:
 
 def _import() -> None:
     # Imported by Keras and TensorFlow only because they are installed: for
-    # galleries, data frames, wrappers and converters. That is a third of the
+    # galleries, data frames, wrappers and converters. That is much of the
     # time to start, and kbert has no use for them there.
     unused = ["matplotlib", "pandas", "sklearn"]
     if _backend() == "tensorflow":
