@@ -52,7 +52,9 @@ def make(**options):
     )
 
 
+@pytest.mark.large
 def test_the_command_answers_without_tensorflow(tmp_path):
+    pytest.importorskip("onnxruntime")
     clf = make()
     clf.export(tmp_path / "int8", format="int8")
     code = (
