@@ -13,17 +13,19 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.classification import ClassificationHead
 
+# Log-odds.
+MARGIN = 1e-3
+
 
 class SpamHead(ClassificationHead):
     """Two classes, and a threshold that few good texts may pass.
 
     After training, `calibrate` sets the threshold on the validation data,
     from the scores of its `n` ham alone. A new ham scores above number `r`
-    of them from the top with probability `r / (n + 1)`, so the threshold is
-    number `max_false_positive_rate * (n + 1)`. Between two of them it is
-    interpolated in log-odds (`numpy.quantile(..., method="weibull")`). Good
-    texts then pass for spam at that rate on average, and within it as much
-    spam is found as there is to find.
+    of them from the top with probability `r / (n + 1)`. The threshold lies
+    just above number `floor(max_false_positive_rate * (n + 1))`, the lowest
+    that keeps the rate in the mean, so that within it as much spam is found
+    as there is to find.
 
     Reference: Tong, Feng & Li 2018, Neyman-Pearson classification algorithms
     and NP receiver operating characteristics,
@@ -43,9 +45,9 @@ class SpamHead(ClassificationHead):
     `(B,)`, the probability of spam; `probabilities` float `(B, 2)` in the
     order of `labels`.
 
-    Departures: the paper bounds the rate with high probability; this meets
-    it in the mean, so that one validation set's threshold may well exceed
-    it. Below `1 / rate - 1` ham (199 for 0.005) no threshold can promise it;
+    Departures: the paper bounds the rate with high probability; this bounds
+    its mean, so that one validation set's threshold may exceed it.
+    Below `1 / rate - 1` ham (199 for 0.005) no threshold can promise it;
     it is then above them all. Watch `false_positive_rate` on test data.
 
     Example:
@@ -193,16 +195,15 @@ def choose_threshold(
     ham = np.sort(scores[~spam])[::-1]
     if len(ham) == 0 or len(ham) == len(scores):
         return None
-    finite = np.clip(ham.astype("float64"), 1e-12, 1 - 1e-12)
-    place = np.quantile(logit(finite), 1 - rate, method="weibull")
-    threshold = np.float32(expit(place))
     # A hair more, or 0.01 * 299 + 0.01 would count as 2 whole ham.
-    allowed = int(rate * (len(ham) + 1) + 1e-9)
-    if allowed < len(ham):
-        # Equal scores, and rounding, must not let one more of them pass.
-        above = np.nextafter(ham[allowed], np.float32(2))
-        threshold = max(threshold, above)
-    return float(threshold)
+    rank = int(rate * (len(ham) + 1) + 1e-9)
+    if rank > len(ham):
+        return 0.0  # All of it may be.
+    highest = ham[max(rank - 1, 0)]
+    # Above by more than rounding, so that it never depends on the batch.
+    threshold = np.float32(expit(logit(highest.astype("float64")) + MARGIN))
+    # Near 1 there is no room; above 1 nothing is flagged.
+    return float(max(threshold, np.nextafter(highest, np.float32(2))))
 
 
 def _mean(flags: np.ndarray) -> float | None:

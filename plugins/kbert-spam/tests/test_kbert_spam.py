@@ -94,17 +94,16 @@ def test_serve_labels_by_the_threshold(labels):
 def test_threshold_flags_as_much_ham_as_is_allowed(seed, rate):
     values, spam = scores(seed)
     flagged = values >= np.float32(choose_threshold(values, spam, rate))
-    assert (flagged & ~spam).sum() == min(int(rate * 441 + 1e-9), 440)
+    assert (flagged & ~spam).sum() == max(int(rate * 441 + 1e-9) - 1, 0)
 
 
-def test_threshold_lies_between_the_ranks():
+def test_threshold_lies_just_above_a_ham():
     # Of 3 ham, each quarter of `rate` is a rank.
     values = np.array([0.1, 0.2, 0.6, 0.9], "float32")
     spam = np.array([False, False, False, True])
-    assert choose_threshold(values, spam, 0.25) == pytest.approx(0.6)
-    assert choose_threshold(values, spam, 0.5) == pytest.approx(0.2)
-    # Log-odds -1.386 and 0.405: half-way is -0.490.
-    assert choose_threshold(values, spam, 0.375) == pytest.approx(0.379796)
+    for rate, ham in ((0.0, 0.6), (0.25, 0.6), (0.4, 0.6), (0.5, 0.2)):
+        chosen = choose_threshold(values, spam, rate)
+        assert ham + 1e-5 < chosen < ham + 1e-3
 
 
 @given(
@@ -118,12 +117,11 @@ def test_equal_scores_pass_together_or_not_at_all(ham, rate):
     assert flagged[:-1].sum() <= rate * (len(ham) + 1) + 1e-6
 
 
-def test_threshold_between_neighbouring_floats_leaves_ham_out():
-    low = np.float32(0.9)
-    high = np.nextafter(low, np.float32(1))
-    values, spam = np.array([low, high]), np.array([False, True])
+@pytest.mark.parametrize("ham", [1e-30, 0.5, 0.9999999])
+def test_ham_that_sets_the_threshold_is_left_out(ham):
+    values, spam = np.array([ham, 1], "float32"), np.array([False, True])
     chosen = np.float32(choose_threshold(values, spam, 0.0))
-    assert not low >= chosen and high >= chosen
+    assert values[0] < chosen <= values[1]
 
 
 def test_ham_at_one_means_that_nothing_is_flagged():
@@ -133,14 +131,14 @@ def test_ham_at_one_means_that_nothing_is_flagged():
 
 
 @pytest.mark.parametrize("ham", [250, 440])
-def test_rate_is_met_on_average_for_new_ham(ham):
+def test_rate_holds_on_average_for_new_ham(ham):
     rates = []
     for seed in range(400):
         values, spam = scores(seed, ham=ham)
         fresh, _ = scores(seed + 10_000, ham=2000, spam=1)
         chosen = choose_threshold(values, spam, 0.005)
         rates.append((fresh[:2000] >= chosen).mean())
-    assert 0.004 <= np.mean(rates) <= 0.005
+    assert 0.002 <= np.mean(rates) <= 0.005
 
 
 def test_calibrate_keeps_the_threshold_in_the_config():
