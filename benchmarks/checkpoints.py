@@ -31,6 +31,7 @@ import checkpoint_folders as folders
 import numpy as np
 import real_data
 from machine import machine
+from page import put_table
 
 import kbert
 from kbert.checkpoints import tensor_bundle
@@ -40,7 +41,6 @@ from kbert.export import kerashub
 from kbert.export import portable
 
 PAGE = Path(__file__).parents[1] / "docs" / "checkpoints.md"
-BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 LIMIT = 1e-4
 LABELS = ["negative", "positive", "a third"]
 LENGTH = 64
@@ -368,11 +368,7 @@ def main() -> None:
     )
     print(text)
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        head, _, rest = page.partition(BEGIN)
-        tail = rest.partition(END)[2]
-        page = f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}"
-        PAGE.write_text(page, encoding="utf-8")
+        put_table(PAGE, text)
     if not all(row.holds for row in rows):
         sys.exit("a row differs by more than it may")
 

@@ -31,10 +31,10 @@ from pathlib import Path
 
 import rows
 from machine import machine
+from page import put_table
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 PACKAGES = (
     *("tensorflow", "keras", "keras-hub", "torch", "transformers"),
     *("sentence-transformers", "tokenizers", "onnxruntime"),
@@ -210,11 +210,7 @@ def main() -> None:
     text = markdown(cells, f"{header}; medians of {options.rounds} rounds.")
     print(text)
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        head, _, rest = page.partition(BEGIN)
-        tail = rest.partition(END)[2]
-        page = f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}"
-        PAGE.write_text(page, encoding="utf-8")
+        put_table(PAGE, text)
 
 
 if __name__ == "__main__":

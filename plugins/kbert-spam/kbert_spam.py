@@ -13,7 +13,7 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.classification import ClassificationHead
 
-# Log-odds.
+# Log-odds between the threshold and the ham that sets it.
 MARGIN = 1e-3
 
 
@@ -186,8 +186,8 @@ def choose_threshold(
         rate: the part of ham that may be called spam.
 
     Returns:
-        A threshold, above 1 if a ham that must not be flagged scores 1; None
-        without ham or without spam.
+        A threshold, above 1 if a ham that must not be flagged scores 1, 0 if
+        all ham may be; None without ham or without spam.
     """
     from scipy.special import expit
     from scipy.special import logit
