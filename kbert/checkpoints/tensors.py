@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from kbert.backbone import Backbone
+from kbert.data import ahead
 from kbert.errors import CheckpointError
 from kbert.layers import first_values
 from kbert.untrusted import listed
@@ -201,8 +202,9 @@ def build_backbone(
 ) -> Backbone:
     """A backbone that begins with the tensors of a file.
 
-    Weights are created from the file one by one: nothing is drawn at random
-    first, and no more than one tensor is in memory twice. A missing pooler
+    Weights are created from the file one by one, each read while the one
+    before it becomes a variable: nothing is drawn at random first, and no
+    more than two tensors are in memory twice. A missing pooler
     gets random weights.
 
     Raises:
@@ -213,7 +215,7 @@ def build_backbone(
     expected = backbone_shapes(wanted)
     # Overrides may leave layers out.
     _raise_misfit([*_misfits(expected, tensors)], source)
-    with first_values(_matrices(expected, tensors)):
+    with first_values(ahead(_matrices(expected, tensors))):
         backbone = Backbone(**wanted)
     # Biases and normalizations; Keras has begun them with zeros and ones.
     small = (v for v in named_variables(backbone) if len(v[1].shape) == 1)
