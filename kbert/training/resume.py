@@ -221,6 +221,9 @@ class SaveState(keras.callbacks.Callback):
 class BestWeights(keras.callbacks.EarlyStopping):
     """Early stopping that keeps the best weights, and goes on after a stop.
 
+    Of epochs that are as good, the last is kept: accuracy on a few hundred
+    rows cannot tell them apart, and the learning rate has fallen further.
+
     Args:
         monitor: name of a metric.
         mode: `"max"` or `"min"`.
@@ -248,6 +251,13 @@ class BestWeights(keras.callbacks.EarlyStopping):
         self.best_weights = [
             self.state.tensors[f"best.{i}"] for i in range(len(names))
         ] or None
+
+    def on_epoch_end(self, epoch, logs=None):
+        best = self.best
+        super().on_epoch_end(epoch, logs)
+        if best is not None and self.get_monitor_value(logs) == best:
+            self.best_epoch = epoch
+            self.best_weights = self.model.get_weights()
 
     def facts(self, step: int) -> dict[str, Any]:
         """What `SaveState` takes."""

@@ -13,6 +13,7 @@ from kbert import folders
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.training.resume import KEEP
+from kbert.training.resume import BestWeights
 from kbert.training.resume import RunFolder
 from kbert.training.resume import State
 from kbert.training.resume import random_states
@@ -187,3 +188,26 @@ def test_twenty_kills(kill):
     assert result["kills"] == 20
     # They fell in the middle of runs, at different steps.
     assert len(set(result["checkpoints"])) > 5
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "kept", "epochs"),
+    [
+        ([0.5, 0.9, 0.9, 0.8], 2, 4),  # Of equals the last.
+        ([0.5, 0.9, 0.8, 0.9], 3, 4),
+        ([0.9, 0.9, 0.9, 0.9], 2, 3),  # But they are no reason to go on.
+    ],
+)
+def test_the_best_epoch_is_kept(accuracies, kept, epochs):
+    best = BestWeights("accuracy", "max", patience=2)
+    made = model()
+    best.set_model(made)
+    best.on_train_begin()
+    for epoch, accuracy in enumerate(accuracies):
+        made.set_weights([np.full(w.shape, epoch) for w in made.get_weights()])
+        best.on_epoch_end(epoch, {"accuracy": accuracy})
+        if made.stop_training:
+            break
+    best.on_train_end()
+    assert epoch + 1 == epochs
+    assert made.get_weights()[0].flat[0] == kept
