@@ -8,8 +8,8 @@
 One checkpoint (all-MiniLM-L6-v2 unless told otherwise) in float32 on the CPU,
 with a classification head; texts are real, with their real lengths, cut to
 128 tokens. Peers run in processes of their own, all threads of the machine to
-the one whose turn it is. In every round each contender of a row has its turn;
-a ratio is that of the same round, the table has the median of the rounds and
+the one whose turn it is. In every round kbert and a peer have a turn each; a
+ratio is that of the same round, the table has the median of the rounds and
 their range, and above 1 kbert is ahead. The first turn, which compiles, is
 not counted.
 
@@ -118,67 +118,63 @@ class Row:
 
 
 def measure(row: Row, rounds: int) -> Iterable[tuple]:
-    """Cells of the table, peer by peer."""
-    running, failed = {}, {}
+    """Cells of the table, peer by peer.
+
+    One peer at a time stands against kbert: seven trainings at once do not
+    fit into the memory of a small machine, and then nobody is measured.
+    """
     try:
-        for turn in (row.ours, *row.peers):
-            try:
-                go, end = turn.start()
-                running[turn.name] = (go, end, [])
-                go()  # Compiles, and fills caches.
-            except RuntimeError as error:
-                failed[turn.name] = str(error)
-        for _ in range(rounds):
-            for name, (go, _, figures) in running.items():
-                if name not in failed:
-                    try:
-                        figures.append(go())
-                    except RuntimeError as error:
-                        failed[name] = str(error)
+        go, end = row.ours.start()
+    except RuntimeError as error:
+        raise SystemExit(str(error)) from error
+    try:
+        go()  # Compiles, and fills caches.
+        for turn in row.peers:
+            yield (row.what, row.texts, *_beside(row, go, turn, rounds))
     finally:
-        for _, end, _ in running.values():
-            end()
-    if row.ours.name in failed:
-        raise SystemExit(failed[row.ours.name])
-    ours = running[row.ours.name][2]
-    for turn in row.peers:
-        if turn.name in failed:
-            reason = failed[turn.name][-60:]
-            yield row.what, row.texts, "", turn.name, reason, "", "", ""
-            continue
-        theirs = running[turn.name][2]
-        ratios = [
-            b / a if row.less else a / b
-            for a, b in zip(ours, theirs, strict=True)
-        ]
-        ratio = statistics.median(ratios)
-        aim = ""
-        if turn.aim is not None:
-            short = "" if ratio >= turn.aim else ", short"
-            aim = f"{turn.aim:g}{short}"
-        yield (
-            row.what,
-            row.texts,
-            f"{statistics.median(ours):,.3g} {row.unit}",
-            turn.name,
-            f"{statistics.median(theirs):,.3g} {row.unit}",
-            f"{ratio:.2f}",
-            f"{min(ratios):.2f}-{max(ratios):.2f}",
-            aim,
-        )
+        end()
+
+
+def _beside(row: Row, ours: Callable[[], float], turn: Turn, rounds: int):
+    """The other cells of a peer."""
+    pairs, end = [], lambda: None
+    try:
+        theirs, end = turn.start()
+        theirs()
+        for _ in range(rounds):
+            pairs.append((ours(), theirs()))
+    except RuntimeError as error:
+        return "", turn.name, str(error)[-60:], "", "", ""
+    finally:
+        end()
+    ratios = [b / a if row.less else a / b for a, b in pairs]
+    ratio = statistics.median(ratios)
+    aim = ""
+    if turn.aim is not None:
+        short = "" if ratio >= turn.aim else ", short"
+        aim = f"{turn.aim:g}{short}"
+    medians = [statistics.median(side) for side in zip(*pairs, strict=True)]
+    return (
+        f"{medians[0]:,.3g} {row.unit}",
+        turn.name,
+        f"{medians[1]:,.3g} {row.unit}",
+        f"{ratio:.2f}",
+        f"{min(ratios):.2f}-{max(ratios):.2f}",
+        aim,
+    )
 
 
 def markdown(cells: list[tuple], footer: str) -> str:
-    """The table; what a row shares with the one before is left out."""
+    """The table; a row's name stands in its first line."""
     lines = [
         "| what | texts | kbert | peer | theirs | ratio | range | aim |",
         "|---|---|--:|---|--:|--:|--:|---|",
     ]
     before = None
     for line in cells:
-        first = ("", "", "") if line[:3] == before else line[:3]
-        lines.append(f"| {' | '.join((*first, *line[3:]))} |")
-        before = line[:3]
+        first = ("", "") if line[:2] == before else line[:2]
+        lines.append(f"| {' | '.join((*first, *line[2:]))} |")
+        before = line[:2]
     return "\n".join([*lines, "", footer])
 
 
