@@ -33,7 +33,7 @@ class Client:
             `/versions/N` or `/labels/LABEL` may be added.
         timeout: seconds for an answer, all tries together.
         retries: further tries when the server is full, starting or not to
-            be reached.
+            be reached, no sooner than its `Retry-After` says.
         token: bearer token, if the server wants one.
         ca_file: PEM file of who signed the server's certificate, if that is
             not one of the usual ones.
@@ -163,6 +163,7 @@ class Client:
             except UnavailableError as failure:
                 # Not all at once: each client waits another while.
                 wait = pause * random.uniform(0.5, 1.5)
+                wait += failure.retry_after or 0.0
                 if not tries_left or time.monotonic() + wait > deadline:
                     raise
                 if failure.code == "DEADLINE_EXCEEDED":

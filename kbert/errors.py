@@ -69,7 +69,14 @@ class RequestError(ServingError, ValueError):
 
 
 class UnavailableError(ServingError):
-    """A server that is full, starting or stopping, or not to be reached."""
+    """A server that is full, starting or stopping, or not to be reached.
+
+    Attributes:
+        retry_after: seconds that it asks to be left alone for; None if it
+            does not say.
+    """
+
+    retry_after: float | None = None
 
 
 class UnknownNameError(KbertError, LookupError):

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 
 from kbert.errors import ConfigError
+from kbert.errors import UnavailableError
 from kbert.serving.status import CODES
 from kbert.serving.status import error
 
@@ -88,10 +89,14 @@ class RestModel:
             ) from failure
         if response.status_code != 200:
             message = answer.get("error") if isinstance(answer, dict) else None
-            raise error(
+            failure = error(
                 _FROM_HTTP.get(response.status_code, "UNKNOWN"),
                 message or f"{url} answered {response.status_code}",
             )
+            seconds = response.headers.get("Retry-After", "")
+            if isinstance(failure, UnavailableError) and seconds.isdecimal():
+                failure.retry_after = float(seconds)
+            raise failure
         return answer
 
     def close(self) -> None:

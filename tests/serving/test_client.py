@@ -159,8 +159,10 @@ def flaky():
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             self.rfile.read(int(self.headers["content-length"]))
-            status, body = answers.pop(0)
+            status, body, *headers = answers.pop(0)
             self.send_response(status)
+            for header in headers:
+                self.send_header(*header)
             self.end_headers()
             self.wfile.write(body.encode())
 
@@ -187,6 +189,18 @@ def test_a_full_server_is_asked_again(flaky):
     with kbert.Client(url) as client:
         assert client.predict(["x"]) == ["a"]
     assert not answers
+
+
+@pytest.mark.parametrize(("asked", "least"), [("7", 7), ("soon", 0)])
+def test_it_waits_as_long_as_the_server_asks(flaky, monkeypatch, asked, least):
+    url, answers = flaky
+    answers += [(*FULL, ("Retry-After", asked)), GOOD]
+    pauses = []
+    monkeypatch.setattr("kbert.client.time.sleep", pauses.append)
+    with kbert.Client(url) as client:
+        assert client.predict(["x"]) == ["a"]
+    (pause,) = pauses
+    assert least < pause < least + 1
 
 
 def test_not_for_ever(flaky):
