@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -129,23 +128,15 @@ def test_any_json(name, tmp_path, warm, watched):
 
 @pytest.mark.large
 def test_changed_hdf5(tmp_path, warm):
-    """libhdf5 is C: each file is opened in a process of its own."""
     path = tmp_path / "model.weights.h5"
     content = (FIXTURES / "kerashub" / path.name).read_bytes()
-    context = multiprocessing.get_context("fork")
 
-    def child():
-        with contextlib.suppress(KbertError):
-            for tensor in open_arrays(path).tensors.values():
-                tensor.read()
-
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(change=changes())
     def run(change):
         path.write_bytes(change(content))
-        process = context.Process(target=child)
-        process.start()
-        process.join(20)
-        assert process.exitcode == 0
+        with contextlib.suppress(KbertError):
+            for tensor in open_arrays(path).tensors.values():
+                tensor.read()
 
     run()

@@ -153,5 +153,42 @@ def test_truncated(preset, refused, size):
     refused(preset, "truncated or corrupt|no room for|missing")
 
 
+def test_heap_without_end(preset, refused, monkeypatch):
+    # libhdf5 1.14 loops: free space of no size in the heap of the names.
+    monkeypatch.setattr("kbert.checkpoints.hdf5.MAX_SECONDS", 2)
+    path = preset / "model.weights.h5"
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"GCOL")
+    size = int.from_bytes(content[heap + 8 : heap + 16], "little")
+    content[heap + 16 : heap + size] = bytes(size - 16)
+    path.write_bytes(content)
+    refused(preset, "takes over 2 s to open", error=UnsafeFileError)
+
+
+def test_reader_that_crashes(preset, refused, monkeypatch, tmp_path):
+    program = tmp_path / "crash.py"
+    program.write_text("import os; os.abort()")
+    monkeypatch.setattr("kbert.checkpoints.hdf5.PROGRAM", program)
+    refused(preset, "ends its reader: code -6", error=UnsafeFileError)
+
+
+def test_bytes_in_pieces(edit, preset, refused):
+    values = edit[PLACE][...]
+    del edit[PLACE]
+    edit.create_dataset(PLACE, data=values, chunks=(16, 16))
+    edit.close()
+    refused(preset, "not lie in one piece", error=UnsafeFileError)
+
+
+def test_numbers_of_another_layout(edit, preset, refused):
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_ebias(100)
+    del edit[PLACE]
+    space = h5py.h5s.create_simple((32, 32))
+    h5py.h5d.create(edit.id, PLACE.encode(), kind, space)
+    edit.close()
+    refused(preset, "which are no numbers", error=UnsafeFileError)
+
+
 def test_unharmed(preset):
     kbert.load_backbone(preset)
