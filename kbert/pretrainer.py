@@ -30,6 +30,9 @@ from kbert.pretraining.feed import repeatable
 from kbert.pretraining.heads import pretraining_model
 from kbert.training.optimizer import make_optimizer
 
+# As in BERT (Devlin et al. 2018, section 3.1).
+DEFAULT_OBJECTIVES = {"mlm": 1.0, "nsp": 1.0}
+
 
 class Pretrainer:
     """A BERT that learns from raw text, or learns on from a preset.
@@ -89,7 +92,7 @@ class Pretrainer:
         seed: int = 0,
     ):
         if objectives is None:
-            objectives = {"mlm": 1.0, "nsp": 1.0}
+            objectives = DEFAULT_OBJECTIVES
         check_objectives(objectives, mask_rate, whole_words)
         _set_random_seed(seed)
         self.corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)

@@ -12,7 +12,11 @@ from typing import Any
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.pretrainer import DEFAULT_OBJECTIVES
 from kbert.pretrainer import Pretrainer
+from kbert.pretraining.checks import check_fit
+from kbert.pretraining.checks import check_objectives
+from kbert.training.optimizer import OPTIMIZERS
 
 
 def _keywords(function) -> tuple[str, ...]:
@@ -91,6 +95,8 @@ def read_recipe(path: str | Path) -> Recipe:
     _require(path, tables, "training", "steps")
     tables.setdefault("model", {})
     _check_vocabulary(path, tables)
+    _check_needs(path, tables)
+    _check_arguments(path, tables)
     return Recipe(**tables)
 
 
@@ -119,3 +125,57 @@ def _check_vocabulary(path, tables):
             f"{tables['model']['preset']!r} has its own. Received: "
             f"{', '.join(vocabulary)}. Remove one of the two."
         )
+
+
+# A key that says nothing unless another is there: table, key, the other one.
+NEEDS = (
+    ("training", "validation_steps", ("text", "validation")),
+    ("output", "dtype", ("output", "path")),
+    ("text", "segmenter", ("model", "whole_words")),
+)
+
+
+def _check_needs(path, tables):
+    for table, key, (other, needed) in NEEDS:
+        if key in tables.get(table, {}) and not tables.get(other, {}).get(
+            needed
+        ):
+            raise ConfigError(
+                f"Expected `{needed}` in [{other}] of {path}, since `{key}` "
+                f"in [{table}] is about it. Received: {key} = "
+                f"{tables[table][key]!r} alone. Add the one or remove the "
+                f"other."
+            )
+
+
+def _check_arguments(path, tables):
+    """What would be found out after hours of making a corpus."""
+    model = _with_defaults(Pretrainer, tables["model"])
+    objectives = model["objectives"] or DEFAULT_OBJECTIVES
+    training = _with_defaults(Pretrainer.fit, tables["training"])
+    steps, save_every = training["steps"], training["save_every"]
+    try:
+        check_objectives(objectives, model["mask_rate"], model["whole_words"])
+        check_fit(
+            steps,
+            training["batch_size"],
+            training["accumulate"],
+            training["warmup"],
+            steps if save_every is None else save_every,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if training["optimizer"] not in OPTIMIZERS:
+        raise UnknownNameError(
+            f"optimizer in {path}:", training["optimizer"], OPTIMIZERS
+        )
+    if save_every is not None and save_every > steps:
+        raise ConfigError(
+            f"Expected `save_every` of no more than `steps` in [training] of "
+            f"{path}. Received: save_every = {save_every}, steps = {steps}."
+        )
+
+
+def _with_defaults(function, table):
+    parameters = inspect.signature(function).parameters.items()
+    return {name: p.default for name, p in parameters} | table

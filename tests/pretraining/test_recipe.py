@@ -79,6 +79,38 @@ def test_keys_are_arguments():
             ConfigError,
             "has its own. Received: size",
         ),
+        (
+            ('validation = ["text.txt"]', ""),
+            ConfigError,
+            r"`validation` in \[text\].* `validation_steps` in \[training\]",
+        ),
+        (('path = "OUT"', ""), ConfigError, r"`path` in \[output\].*`dtype`"),
+        (
+            ("[vocabulary]", 'segmenter = "jieba"\n[vocabulary]'),
+            ConfigError,
+            r"`whole_words` in \[model\].*segmenter = 'jieba' alone",
+        ),
+        (
+            ("sequence_length = 24", "whole_words = true\nmask_rate = 2.0"),
+            ConfigError,
+            "recipe.toml: `mask_rate` must be a fraction",
+        ),
+        (("mlm = 1.0", "mln = 1.0"), UnknownNameError, "mean 'mlm'"),
+        (
+            ("batch_size = 8", "batch_size = 8\naccumulate = 3"),
+            ConfigError,
+            "a multiple of `accumulate`",
+        ),
+        (
+            ("batch_size = 8", 'batch_size = 8\noptimizer = "lam"'),
+            UnknownNameError,
+            "mean 'lamb'",
+        ),
+        (
+            ("save_every = 2", "save_every = 9"),
+            ConfigError,
+            "save_every = 9, steps = 4",
+        ),
         (("[text]", "[text"), InputError, "a recipe in TOML"),
         ((RECIPE, "text = 3"), ConfigError, r"a table \[text\]"),
     ],
