@@ -35,7 +35,8 @@ def lines(speed, ours, *peers, less=False):
 
 
 def test_a_ratio_is_that_of_a_round_and_the_first_turn_is_left_out(speed):
-    ours = turn(speed, "kbert", [1, 100, 200, 300])
+    # One peer after the other, each beside turns of its own.
+    ours = turn(speed, "kbert", [1, 100, 200, 300, 100, 200, 300])
     ahead = turn(speed, "a", [9, 50, 50, 50], aim=2)
     short = turn(speed, "b", [9, 100, 100, 300], aim=2)
     (a, b) = lines(speed, ours, ahead, short)
@@ -52,7 +53,7 @@ def test_where_less_is_better_above_one_is_still_ahead(speed):
 
 
 def test_a_peer_that_fails_says_why_and_the_others_go_on(speed):
-    ours = turn(speed, "kbert", [1, 1, 1, 1])
+    ours = turn(speed, "kbert", [1] * 7)
     at_once = turn(speed, "a", [None])
     later = turn(speed, "b", [1, 1, None])
     fine = turn(speed, "c", [1, 1, 1, 1])
@@ -62,10 +63,10 @@ def test_a_peer_that_fails_says_why_and_the_others_go_on(speed):
 
 
 def test_markdown_names_a_row_once(speed):
-    ours = turn(speed, "kbert", [1, 1, 1, 1])
+    ours = turn(speed, "kbert", [1] * 7)
     peers = [turn(speed, name, [1, 1, 1, 1]) for name in "ab"]
     text = speed.markdown(lines(speed, ours, *peers), "here")
     rows = text.splitlines()[2:]
     assert rows[0].startswith("| predict | SMS |")
-    assert rows[1].startswith("|  |  |  | b |")
+    assert rows[1].startswith("|  |  | 1 texts/s | b |")
     assert rows[-1] == "here"
