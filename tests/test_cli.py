@@ -253,6 +253,7 @@ def test_output_is_checked_before_training(data, tmp_path):
         "train FILE -o out --validation FILE --validation-split 0.1".split(),
         "train FILE -o out --few-shot --validation-split 0.1".split(),
         "train FILE -o out --few-shot --r-drop 1".split(),
+        "train FILE -o out --few-shot --layout flat".split(),
         ["predict", "model", "FILE", "--input", "text"],
         ["nonsense"],
     ],
@@ -273,6 +274,7 @@ def test_wrong_usage(data, arguments):
         (TABLE, ["--head", "classificaton"], ["mean 'classification'"]),
         (TABLE, ["--head-option", "poling=cls"], ["poling"]),
         (TABLE, ["--max-length", 9999], ["`max_length`"]),
+        (TABLE, ["--layout", "flatt"], ["`layout`", "padded, flat"]),
         (TABLE, ["--preset", "random:huge"], ["random preset"]),
     ],
 )

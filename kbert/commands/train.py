@@ -128,6 +128,13 @@ def train(
             help="Weight of R-Drop, which takes twice the time; 1 is usual.",
         ),
     ] = 0.0,
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How tokens are laid out: padded, flat, or auto.",
+        ),
+    ] = "auto",
     early_stopping: Annotated[
         int | None,
         typer.Option(
@@ -167,12 +174,13 @@ def train(
     if few_shot and (
         validation_split
         or r_drop
+        or layout != "auto"
         or layer_decay != 1
         or early_stopping is not None
     ):
         raise typer.BadParameter(
             "--few-shot goes without --validation-split, --layer-decay, "
-            "--r-drop and --early-stopping."
+            "--r-drop, --layout and --early-stopping."
         )
     options = _head_options(head_option)
     weights = _class_weight(class_weight)
@@ -205,6 +213,7 @@ def train(
             "validation_split": validation_split or 0.0,
             "layer_decay": layer_decay,
             "r_drop": r_drop,
+            "layout": layout,
             "early_stopping": early_stopping,
         }
 
