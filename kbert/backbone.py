@@ -12,6 +12,7 @@ Shapes: B batch, T tokens in a row, H hidden size, nh attention heads.
 import keras
 from keras import ops
 
+from kbert.dense import Dense
 from kbert.errors import ConfigError
 from kbert.layers import ACTIVATIONS
 from kbert.layers import Embeddings
@@ -153,7 +154,7 @@ class Backbone(keras.Model):
             )
             for i in range(num_layers)
         ]
-        pooler = keras.layers.Dense(
+        pooler = Dense(
             hidden_dim,
             activation="tanh",
             kernel_initializer=kernel_initializer(initializer_range),

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 import keras
 from keras import ops
 
+from kbert.dense import Dense
 from kbert.errors import ConfigError
 from kbert.layout import flatten
 from kbert.layout import pad
@@ -153,7 +154,7 @@ class Embeddings(keras.layers.Layer):
         )
         self.projection = None
         if embedding_dim not in (None, hidden_dim):
-            self.projection = keras.layers.Dense(
+            self.projection = Dense(
                 hidden_dim,
                 kernel_initializer=kernel_initializer(initializer_range),
                 dtype=self.dtype_policy,
@@ -232,7 +233,7 @@ class SelfAttention(keras.layers.Layer):
         self.head_dim = hidden_dim // self.num_heads
 
         def dense(name):
-            layer = keras.layers.Dense(
+            layer = Dense(
                 hidden_dim,
                 kernel_initializer=kernel_initializer(self.initializer_range),
                 dtype=self.dtype_policy,
@@ -334,7 +335,7 @@ class EncoderLayer(keras.layers.Layer):
         policy = self.dtype_policy
 
         def dense(units, name, activation=None):
-            return keras.layers.Dense(
+            return Dense(
                 units,
                 activation=activation,
                 kernel_initializer=kernel_initializer(self.initializer_range),

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from kbert.backbone import Backbone
+from kbert.dense import Dense
 from kbert.layers import ACTIVATIONS
 from kbert.layers import kernel_initializer
 
@@ -58,7 +59,7 @@ class MaskedLanguageHead(keras.layers.Layer):
         self.embedding_dim = token_embedding.output_dim
         self.activation = activation
         self.initializer_range = initializer_range
-        self.dense = keras.layers.Dense(
+        self.dense = Dense(
             self.embedding_dim,
             activation=ACTIVATIONS[activation],
             kernel_initializer=kernel_initializer(initializer_range),

@@ -1,0 +1,32 @@
+"""Keras's dense layer, with the gradient of its bias right in bfloat16."""
+
+import keras
+from keras import ops
+
+
+class Dense(keras.layers.Dense):
+    """`keras.layers.Dense` for training in half precision on TensorFlow.
+
+    There Keras adds the bias by `BiasAdd`, whose gradient the CPU kernel sums
+    in bfloat16: over the 1,600 tokens of a small batch it is off by a tenth,
+    over 8,000 it can lose half. A plain addition has the same values, and its
+    gradient is summed in float32. Without training it is Keras's layer, whose
+    `BiasAdd` is fused with the product.
+
+    Example:
+
+    >>> layer = Dense(384, dtype="mixed_bfloat16")
+    >>> layer(np.ones((2, 4, 384)), training=True).shape
+    TensorShape([2, 4, 384])
+    """
+
+    def call(self, inputs, training=None):
+        if not training or self.compute_dtype == "float32":
+            return super().call(inputs, training=training)
+        # The other way round `ops.add` makes a BiasAdd of it.
+        x = ops.add(self.bias, ops.matmul(inputs, self.kernel))
+        return x if self.activation is None else self.activation(x)
+
+    def quantize(self, mode=None, type_check=True, config=None):
+        # Keras refuses subclasses, which may compute something else.
+        super().quantize(mode, type_check=False, config=config)
