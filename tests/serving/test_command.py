@@ -185,6 +185,33 @@ def test_the_page_of_other_heads(tmp_path):
     ]
 
 
+@pytest.mark.large
+def test_the_page_of_several_tasks(tmp_path):
+    import kbert
+    from kbert.heads.classification import ClassificationHead
+    from kbert.heads.ner import EntityHead
+
+    multi = kbert.MultiTask(
+        "random:1x64",
+        {
+            "topic": ClassificationHead(labels=["a", "b"]),
+            "names": EntityHead(labels=["PER", "LOC"]),
+        },
+        seed=0,
+    )
+    for task in multi.tasks.values():
+        task.build()
+    multi.export(tmp_path / "model", default="names")
+    with serving(tmp_path / "model") as (_, url):
+        first = browse(url, text="Bob zz")
+        other = browse(url, task="topic", text="Bob zz")
+    assert re.findall("<option>(.*?)</option>", first)[:3] == [
+        *("model", "names", "topic")
+    ]
+    assert "<small>" in first and 'class="fill"' not in first
+    assert other.count('class="fill"') == 2 and "<small>" not in other
+
+
 def test_the_page_says_everything_in_both_languages():
     page = Path(app.__file__).parent / "page"
     script = (page / "language.js").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 const TEXTS = {
   en: {
     model: "Model",
+    task: "Task",
     ask: "Ask",
     explain: "Explain",
     answer: "Answer",
@@ -44,6 +45,7 @@ const TEXTS = {
   },
   zh: {
     model: "模型",
+    task: "任务",
     ask: "预测",
     explain: "解释",
     answer: "结果",

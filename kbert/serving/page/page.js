@@ -6,8 +6,8 @@ import { $, element } from "./element.js";
 import { begin as beginLanguage, say } from "./language.js";
 
 const REFRESH_MS = 2000;
-// What may follow the address: #token=...&lang=...&model=...&text=... The
-// texts, by the names of the model's inputs, are asked at once.
+// What may follow the address: #token=...&lang=...&model=...&task=...&text=...
+// The texts, by the names of the model's inputs, are asked at once.
 const given = new URLSearchParams(location.hash.slice(1));
 const token = given.get("token");
 let models = [];
@@ -25,13 +25,33 @@ async function request(path, body) {
   return answer;
 }
 
+// The chosen model; of one with several tasks as if it had the chosen one only.
 function current() {
-  return models.find((model) => model.name === $("model").value) ?? models[0];
+  const model = models.find(({ name }) => name === $("model").value)
+    ?? models[0];
+  const tasks = model?.model?.tasks;
+  if (!tasks) return model;
+  const task = $("task").value in tasks ? $("task").value : model.model.default;
+  return { ...model, task, model: { ...model.model, ...tasks[task] } };
+}
+
+function explains({ task, model, signatures }) {
+  // The signature is the default task's.
+  return Boolean(signatures?.explain) && (!task || task === model.default);
+}
+
+function choose(id, names, hidden) {
+  const options = [...$(id).options].map((option) => option.value);
+  if (names.join() !== options.join()) {
+    $(id).replaceChildren(...names.map((name) => element("option", name)));
+  }
+  $(id).parentElement.hidden = hidden;
 }
 
 // In the order of the model's card; the signature has none.
 function inputsOf(model) {
-  const names = model.signatures?.serving_default?.inputs ?? [];
+  const names = model.signatures?.[model.task ?? "serving_default"]?.inputs
+    ?? [];
   const ordered = model.model?.inputs ?? [];
   return names.every((name) => ordered.includes(name)) && names.length
     ? ordered : names;
@@ -54,16 +74,18 @@ function showInputs(model) {
 async function refresh() {
   try {
     models = await request("/ui/models");
-    const names = models.map((model) => model.name);
-    const options = [...$("model").options].map((option) => option.value);
-    if (names.join() !== options.join()) {
-      $("model").replaceChildren(...names.map((n) => element("option", n)));
-      $("picker").hidden = names.length < 2;
-    }
-    if (current()) {
-      showCard(current());
-      showInputs(current());
-      $("explain").hidden = !current().signatures?.explain;
+    choose("model", models.map(({ name }) => name), models.length < 2);
+    const model = current();
+    if (model) {
+      // The default one first, which is then the one that is chosen.
+      const tasks = Object.keys(models.find(({ name }) => name === model.name)
+        .model?.tasks ?? {});
+      tasks.sort((a, b) => (b === model.model.default)
+        - (a === model.model.default));
+      choose("task", tasks, tasks.length < 2);
+      showCard(model);
+      showInputs(model);
+      $("explain").hidden = !explains(model);
     }
     $("state").textContent = "";
   } catch (error) {
@@ -79,10 +101,12 @@ async function ask(event) {
   const texts = inputsOf(model).map((name) => row[name]);
   $("error").hidden = true;
   try {
-    const { predictions: [answer] } = await request(path, { instances: [row] });
+    const { predictions: [answer] } = await request(path, {
+      ...(model.task && { signature_name: model.task }), instances: [row],
+    });
     $("words").hidden = true;
     showAnswer(model, texts, answer);
-    if ($("why").checked && model.signatures.explain) {
+    if ($("why").checked && explains(model)) {
       const { predictions: [why] } = await request(path, {
         signature_name: "explain", instances: [row],
       });
@@ -97,15 +121,19 @@ async function ask(event) {
 
 async function begin() {
   $("ask").addEventListener("submit", ask);
-  $("model").addEventListener("change", () => {
-    $("answer").hidden = true;
-    refresh();
-  });
+  for (const id of ["model", "task"]) {
+    $(id).addEventListener("change", () => {
+      $("answer").hidden = true;
+      refresh();
+    });
+  }
   beginLanguage($("language"), () => ($("answer").hidden ? refresh() : ask()));
   await refresh();
-  if (models.some((model) => model.name === given.get("model"))) {
-    $("model").value = given.get("model");
-    await refresh();
+  for (const id of ["model", "task"]) {
+    if ([...$(id).options].some(({ value }) => value === given.get(id))) {
+      $(id).value = given.get(id);
+      await refresh();
+    }
   }
   const areas = [...$("inputs").querySelectorAll("textarea")];
   for (const area of areas) area.value = given.get(area.name) ?? "";
