@@ -151,7 +151,7 @@ def _check_needs(path, tables):
 def _check_arguments(path, tables):
     """What would be found out after hours of making a corpus."""
     model = _with_defaults(Pretrainer, tables["model"])
-    objectives = model["objectives"] or DEFAULT_OBJECTIVES
+    objectives = tables["model"].get("objectives", DEFAULT_OBJECTIVES)
     training = _with_defaults(Pretrainer.fit, tables["training"])
     steps, save_every = training["steps"], training["save_every"]
     try:

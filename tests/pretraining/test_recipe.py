@@ -95,6 +95,11 @@ def test_keys_are_arguments():
             ConfigError,
             "recipe.toml: `mask_rate` must be a fraction",
         ),
+        (
+            ("mlm = 1.0\nnsp = 1.0\n", ""),
+            ConfigError,
+            "recipe.toml: `objectives` must name one or more",
+        ),
         (("mlm = 1.0", "mln = 1.0"), UnknownNameError, "mean 'mlm'"),
         (
             ("batch_size = 8", "batch_size = 8\naccumulate = 3"),

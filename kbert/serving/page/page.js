@@ -78,8 +78,7 @@ async function refresh() {
     const model = current();
     if (model) {
       // The default one first, which is then the one that is chosen.
-      const tasks = Object.keys(models.find(({ name }) => name === model.name)
-        .model?.tasks ?? {});
+      const tasks = Object.keys(model.model?.tasks ?? {});
       tasks.sort((a, b) => (b === model.model.default)
         - (a === model.model.default));
       choose("task", tasks, tasks.length < 2);
