@@ -54,6 +54,7 @@ from sklearn.svm import LinearSVC
 import kbert
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checkpoints.presets import resolve
+from kbert.embedder import unit
 
 Scores = dict[str, float]
 RESAMPLES = 1000
@@ -345,17 +346,9 @@ def stsb(seed: int, start: Start) -> Run:
     recipe = start.fit(4, 1e-4, 16)
     clf.fit(x, y, **recipe)
     start.keep(clf, "stsb", seed)
-    found = np.asarray(clf.predict(x_test), "float64")
-    true = np.asarray(y_test, "float64")
-
-    def score(answers) -> Callable[[np.ndarray], Scores]:
-        answers = np.asarray(answers)
-        return lambda rows: {
-            "pearson": float(pearsonr(true[rows], answers[rows])[0]),
-            "spearman": float(spearmanr(true[rows], answers[rows])[0]),
-        }
-
-    run = Run(score(found)(np.arange(len(true))))
+    found = clf.predict(x_test)
+    score = correlations(y_test)
+    run = Run(score(found)(np.arange(len(y_test))))
     if start.beside:
         data = {
             "kind": "regression",
@@ -365,6 +358,43 @@ def stsb(seed: int, start: Start) -> Run:
         }
         put_beside(run, start, clf, recipe, data, found, score)
     return run
+
+
+def stsb_embedder(seed: int, start: Start) -> Run:
+    """STS-B dev, `Embedder` trained by the cosine of the pair."""
+    x, y = real_data.stsb("train")
+    x_test, y_test = real_data.stsb("dev")
+    similarity = [float(value) / 5 for value in y]
+    embedder = kbert.Embedder(seed=seed, **start.model)
+    recipe = start.fit(4, 5e-5, 16)
+    embedder.fit(x, similarity, **recipe)
+    a, b = (unit(embedder.encode(column)) for column in x_test.values())
+    found = np.sum(a * b, axis=1)
+    score = correlations(y_test)
+    run = Run(score(found)(np.arange(len(y_test))))
+    if start.beside:
+        data = {
+            "kind": "similarity",
+            "columns": list(x.values()),
+            "y": similarity,
+            "test": list(x_test.values()),
+        }
+        put_beside(run, start, embedder, recipe, data, found, score)
+    return run
+
+
+def correlations(y_test: list) -> Callable:
+    """`score` of `put_beside`: how well numbers follow the true ones."""
+    true = np.asarray(y_test, "float64")
+
+    def score(answers) -> Callable[[np.ndarray], Scores]:
+        answers = np.asarray(answers, "float64")
+        return lambda rows: {
+            "pearson": float(pearsonr(true[rows], answers[rows])[0]),
+            "spearman": float(spearmanr(true[rows], answers[rows])[0]),
+        }
+
+    return score
 
 
 def cola(seed: int, start: Start) -> Run:
@@ -398,6 +428,7 @@ ROWS: dict[str, Callable[[int, Start], Run]] = {
     "bbc": bbc,
     "thucnews": thucnews,
     "stsb": stsb,
+    "stsb-embedder": stsb_embedder,
     "cola": cola,
     "conll2003": conll2003,
     "sst2": sst2,

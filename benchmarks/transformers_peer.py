@@ -1,5 +1,7 @@
 """The same checkpoint fine-tuned by transformers: a peer of quality.py.
 
+Pairs to embed are trained by sentence-transformers, which is built on it.
+
 Runs in a process of its own: a task comes as JSON on standard input, and the
 answers for its test rows go out as JSON, in the last line. The class for the
 task is transformers' own (`AutoModelFor...`), and so are the loop (`Trainer`)
@@ -16,7 +18,7 @@ import sys
 import tempfile
 import time
 
-KINDS = ("classification", "regression", "tagging")
+KINDS = ("classification", "regression", "tagging", "similarity")
 
 
 def ask(task: dict) -> dict:
@@ -50,6 +52,8 @@ def run(task: dict) -> dict:
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     transformers.set_seed(task["seed"])
+    if task["kind"] == "similarity":
+        return run_similarity(task)
     tagging = task["kind"] == "tagging"
     tokenizer = transformers.AutoTokenizer.from_pretrained(task["folder"])
     labels = {v for row in task["y"] for v in row} if tagging else task["y"]
@@ -77,8 +81,25 @@ def run(task: dict) -> dict:
     collate = transformers.DataCollatorWithPadding(tokenizer)
     if tagging:
         collate = transformers.DataCollatorForTokenClassification(tokenizer)
+    seconds = train_by(
+        transformers.Trainer,
+        transformers.TrainingArguments,
+        task,
+        model=model,
+        data_collator=collate,
+        train_dataset=train,
+    )
+    test = rows_of(task, tokenizer, task["test"])
+    return {
+        "answers": answers_of(task, model.eval(), tokenizer, test, labels),
+        "seconds": seconds,
+    }
+
+
+def train_by(trainer_of, arguments_of, task: dict, **options) -> float:
+    """Train with the task's recipe; the seconds that it took."""
     with tempfile.TemporaryDirectory() as output:
-        arguments = transformers.TrainingArguments(
+        arguments = arguments_of(
             output_dir=output,
             num_train_epochs=task["epochs"],
             learning_rate=task["learning_rate"],
@@ -92,17 +113,36 @@ def run(task: dict) -> dict:
             save_strategy="no",
             disable_tqdm=True,
         )
-        trainer = transformers.Trainer(
-            model, arguments, data_collator=collate, train_dataset=train
-        )
+        trainer = trainer_of(args=arguments, **options)
         started = time.perf_counter()
         trainer.train()
-        seconds = time.perf_counter() - started
-    test = rows_of(task, tokenizer, task["test"])
-    return {
-        "answers": answers_of(task, model.eval(), tokenizer, test, labels),
-        "seconds": seconds,
-    }
+        return time.perf_counter() - started
+
+
+def run_similarity(task: dict) -> dict:
+    """Two texts and the cosine that they are to have."""
+    import sentence_transformers
+    from datasets import Dataset
+
+    model = sentence_transformers.SentenceTransformer(
+        task["folder"], device="cpu"
+    )
+    model.max_seq_length = task["max_length"]
+    first, second = task["columns"]
+    columns = {"first": first, "second": second, "score": task["y"]}
+    seconds = train_by(
+        sentence_transformers.SentenceTransformerTrainer,
+        sentence_transformers.SentenceTransformerTrainingArguments,
+        task,
+        model=model,
+        train_dataset=Dataset.from_dict(columns),
+        loss=sentence_transformers.losses.CosineSimilarityLoss(model),
+    )
+    a, b = (
+        model.encode(column, normalize_embeddings=True)
+        for column in task["test"]
+    )
+    return {"answers": (a * b).sum(axis=1).tolist(), "seconds": seconds}
 
 
 def rows_of(task: dict, tokenizer, columns: list[list]) -> list[dict]:

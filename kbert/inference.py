@@ -8,6 +8,19 @@ from typing import Any
 import keras
 import numpy as np
 
+# What heads are given of the backbone's inputs, beside its outputs.
+TOKEN_FEATURES = ("padding_mask", "segment_ids")
+
+
+def features_of(backbone: keras.Model) -> dict[str, keras.KerasTensor]:
+    """What a head is built on; see `kbert.Head.build`.
+
+    Args:
+        backbone: `kbert.Backbone`, or another form of it.
+    """
+    tokens = {name: backbone.input[name] for name in TOKEN_FEATURES}
+    return backbone.output | tokens
+
 
 def compile_model(model: keras.Model) -> Callable[[dict], dict]:
     """A functional model as a function of NumPy batches.
@@ -49,8 +62,8 @@ def outputs_on(
     """A model's outputs on another form of its backbone.
 
     Args:
-        encoder: a model with the backbone's outputs and the input
-            `padding_mask`, such as `Backbone.without_padding` gives.
+        encoder: a model with the backbone's outputs and, of its inputs,
+            `TOKEN_FEATURES`, such as `Backbone.without_padding` gives.
         model: a head on `backbone`; its layers are shared.
         backbone: `kbert.Backbone`.
     """
@@ -60,9 +73,15 @@ def outputs_on(
     if backbone.pooler in model.layers:
         names.append("pooled_output")
     head = keras.Model(
-        [*(padded[name] for name in names), model.input["padding_mask"]],
+        [
+            *(padded[name] for name in names),
+            *(model.input[name] for name in TOKEN_FEATURES),
+        ],
         model.output,
     )
     return head(
-        [*(other[name] for name in names), encoder.input["padding_mask"]]
+        [
+            *(other[name] for name in names),
+            *(encoder.input[name] for name in TOKEN_FEATURES),
+        ]
     )

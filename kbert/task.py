@@ -26,6 +26,7 @@ from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.heads.base import Head
 from kbert.inference import compile_model
+from kbert.inference import features_of
 from kbert.inference import outputs_on
 from kbert.plugins import Registered
 from kbert.report.progress import counting
@@ -97,10 +98,10 @@ class Task:
 
     def build(self) -> None:
         """Put the head on the backbone; it must be ready."""
-        mask = self.backbone.input["padding_mask"]
-        features = self.backbone.output | {"padding_mask": mask}
         self.model = keras.Model(
-            self.backbone.input, self.head.build(features), name=self.head.name
+            self.backbone.input,
+            self.head.build(features_of(self.backbone)),
+            name=self.head.name,
         )
         self.build_serving()
 

@@ -137,10 +137,7 @@ def _words(tokenizer: Tokenizer, text):
     """Ids `(B, None)`, and of each token whether it begins a word, and the
     span of that word in bytes, `(N,)`."""
     ids, starts, ends = tokenizer.tokenize_with_offsets(text)
-    continues = tf.constant(
-        [token[:2] == "##" and len(token) > 2 for token in tokenizer.vocabulary]
-    )
-    first = ~tf.gather(continues, ids.values)  # (N,)
+    first = begins_word(tokenizer, ids.values)  # (N,)
     # Of a text's first token there can be no other.
     opening = tf.boolean_mask(ids.row_starts(), ids.row_lengths() > 0)
     first |= tf.scatter_nd(
@@ -152,6 +149,22 @@ def _words(tokenizer: Tokenizer, text):
     starts = tf.gather(tf.math.segment_min(starts.values, word), word)
     ends = tf.gather(tf.math.segment_max(ends.values, word), word)
     return ids, first, starts, ends
+
+
+def begins_word(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
+    """Whether tokens are not written as the rest of a word, `##...`.
+
+    Args:
+        tokenizer: `kbert.Tokenizer`.
+        ids: int32, of any shape.
+
+    Returns:
+        bool, of the same shape.
+    """
+    continues = tf.constant(
+        [token[:2] == "##" and len(token) > 2 for token in tokenizer.vocabulary]
+    )
+    return ~tf.gather(continues, ids)
 
 
 def to_characters(text: tf.Tensor, places: tf.RaggedTensor) -> tf.RaggedTensor:

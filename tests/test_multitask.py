@@ -198,7 +198,7 @@ def test_every_signature_answers_as_predict_in_a_fresh_process(
         served["letter"]["probabilities"], letter["probabilities"], atol=1e-5
     )
     signatures = served["signatures"]
-    assert set(signatures) == {"letter", "serving_default", "tags"}
+    assert set(signatures) == {"explain", "letter", "serving_default", "tags"}
     assert signatures["serving_default"] == signatures["tags"]
     tags = multi["tags"].answers(ASKED)
     for key in ("count", "start", "end", "start_byte", "end_byte"):

@@ -3,7 +3,8 @@
 The probability of the label that is answered is followed from a text in which
 every word is blank to the text as it is, and what changes on the way is laid
 to the words that change it. Of heads that answer several labels it is the
-most probable one's, of heads without labels the score.
+most probable one's, of heads without labels the score, and of heads that
+answer tokens what `kbert.Head.evidence` says.
 
 Reference: Sundararajan, Taly & Yan 2017, Axiomatic Attribution for Deep
 Networks (integrated gradients), https://arxiv.org/abs/1703.01365
@@ -17,7 +18,9 @@ from typing import Any
 
 import keras
 
+from kbert.heads.base import Head
 from kbert.inference import outputs_on
+from kbert.windows import begins_word
 
 if TYPE_CHECKING:
     from kbert.task import Task
@@ -30,10 +33,10 @@ STEPS = 16
 def can_explain(task: Task) -> bool:
     """Whether the head answers probabilities of labels, or a score.
 
-    Not of heads that answer tokens: theirs have one a token.
+    Heads that answer tokens have one a token; those say what to follow.
     """
     if task.head.overlap is not None:
-        return False
+        return type(task.head).evidence is not Head.evidence
     answers = task.serving_model.output
     shapes = {name: len(x.shape) for name, x in answers.items()}
     return _of_label(shapes) or shapes.get("score") == 1
@@ -47,7 +50,8 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
     """A function of string tensors that explains the head's answer.
 
     The blank text has `[PAD]` in place of every word; special tokens and
-    positions stay.
+    positions stay. Of a text that heads that answer tokens read in windows,
+    only the first `max_length` tokens are explained.
 
     Args:
         task: a task that `can_explain`.
@@ -73,24 +77,20 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
     embed = task.backbone.embeddings
     encoder = task.backbone.after_embeddings()
     outputs = outputs_on(encoder, task.model, task.backbone)
-    answers = task.head.serve(outputs)
-    of_label = _of_label({name: len(x.shape) for name, x in answers.items()})
-    model = keras.Model(encoder.input, answers, name="explained")
+    head = task.head
+    if head.overlap is None:
+        outputs = head.serve(outputs)
+        shapes = {name: len(x.shape) for name, x in outputs.items()}
+        of_label = _of_label(shapes)
+        decide = _label if of_label else _nothing
+        evidence = _value
+    else:
+        decide, evidence = head.decide, head.evidence
+    model = keras.Model(encoder.input, outputs, name="explained")
 
-    def answer(x, mask):
-        inputs = {"embeddings": x, "padding_mask": mask}
-        return model(inputs, training=False)
-
-    def followed(answers):
-        """The label of each row, `(B,)`."""
-        if "label" in answers:
-            return answers["label"]
-        return tf.argmax(answers["probabilities"], axis=-1)
-
-    def value(answers, label):
-        if of_label:
-            return tf.gather(answers["probabilities"], label, batch_dims=1)
-        return tf.cast(answers["score"], tf.float32)  # (B,)
+    def compute(x, mask, segments):
+        inputs = {"padding_mask": mask, "segment_ids": segments}
+        return model(inputs | {"embeddings": x}, training=False)
 
     def explain(**texts) -> dict[str, Any]:
         tokens = task.tokenizer(
@@ -107,23 +107,29 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         blank_ids = tf.where(word, task.tokenizer.pad_id, ids)
         segments = batch["segment_ids"]
         # Both texts in one call: each is a graph of its own otherwise.
-        both = embed(
-            tf.concat([ids, blank_ids], 0),
-            tf.tile(segments, [2, 1]),
-            training=False,
-        )
+        twice = tf.tile(mask, [2, 1]), tf.tile(segments, [2, 1])
+        both = embed(tf.concat([ids, blank_ids], 0), twice[1], training=False)
         x, blank = tf.split(both, 2)  # (B, T, H) each
-        answers = answer(both, tf.tile(mask, [2, 1]))
-        label = tf.split(followed(answers), 2)[0] if of_label else None  # (B,)
-        values = value(answers, tf.tile(label, [2]) if of_label else None)
+        computed = compute(both, *twice)
+        as_it_is, as_blank = (
+            tf.nest.map_structure(lambda a, i=i: tf.split(a, 2)[i], computed)
+            for i in range(2)
+        )
+        places = {
+            "word": word,
+            "first": word & begins_word(task.tokenizer, ids),
+            "input": segments,
+        }
+        decision = decide(as_it_is, places)
 
         def step(i, total):
             part = (tf.cast(i, x.dtype) + 0.5) / steps
             point = blank + part * (x - blank)
             with tf.GradientTape() as tape:
                 tape.watch(point)
-                reached = value(answer(point, mask), label)
-            return i + 1, total + tape.gradient(reached, point)
+                reached = compute(point, mask, segments)
+                value = evidence(reached, places, decision)
+            return i + 1, total + tape.gradient(value, point)
 
         _, total = tf.while_loop(
             lambda i, _: i < steps,
@@ -135,8 +141,8 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
             tf.cast((x - blank) * total / steps, tf.float32), axis=-1
         )  # (B, T)
         return {
-            "value": tf.split(values, 2)[0],
-            "blank_value": tf.split(values, 2)[1],
+            "value": evidence(as_it_is, places, decision),
+            "blank_value": evidence(as_blank, places, decision),
             "attribution": tf.where(word, pushed, 0.0),
             "start": starts,
             "end": ends,
@@ -144,3 +150,25 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         }
 
     return explain
+
+
+def _label(answers, places):
+    """The label of each row, `(B,)`."""
+    import tensorflow as tf
+
+    if "label" in answers:
+        return answers["label"]
+    return tf.argmax(answers["probabilities"], axis=-1)
+
+
+def _nothing(answers, places):
+    return None
+
+
+def _value(answers, places, label):
+    """The probability of a label, or the score, `(B,)`."""
+    import tensorflow as tf
+
+    if label is not None:
+        return tf.gather(answers["probabilities"], label, batch_dims=1)
+    return tf.cast(answers["score"], tf.float32)

@@ -63,7 +63,8 @@ def export(
             that answer `probabilities`.
         `explain`: as `serving_default`, to what each word adds to the score;
             see `kbert.export.explain`. Only for heads that answer
-            `probabilities` or a `score` of the whole text.
+            `probabilities` or a `score` of the whole text, or that have
+            `evidence`, as `ner` and `qa` do.
 
     Beside the graph, `assets.extra` holds the warm-up requests that TF
     Serving replays, and kbert.json, the model's configuration.

@@ -7,6 +7,7 @@ the layers' outputs into answers. Nothing else in kbert knows the task.
     texts, read, adapt, encode, align     data to targets
     build, loss, metrics                  the model
     serve, finish, rows                   outputs to answers
+    decide, evidence                      outputs to what explains them
     calibrate, report                     answers beside targets
 """
 
@@ -188,7 +189,8 @@ class Head:
 
         Args:
             features: `sequence_output` float `(B, T, H)`, `pooled_output`
-                float `(B, H)`, `padding_mask` bool `(B, T)`.
+                float `(B, H)`, `padding_mask` bool `(B, T)`, `segment_ids`
+                int32 `(B, T)`, 1 for the second text of a pair.
 
         Returns:
             The outputs that `loss` and `serve` take, such as logits.
@@ -230,6 +232,34 @@ class Head:
         Returns:
             A dict of tensors `(B, ...)`. Ragged ones, `(B, None)`, are then
             filled up: integers with -1, others with 0 or an empty string.
+        """
+        raise NotImplementedError
+
+    def decide(self, outputs: Any, places: dict) -> Any:
+        """What an explanation holds fast: what was decided on a text.
+
+        Only for heads that answer tokens, in TensorFlow's ops; with
+        `evidence` they make the signature `explain`.
+
+        Args:
+            outputs: what `build` gave for texts, `(B, T, ...)`.
+            places: `(B, T)` each: `word` bool, no special token; `first`
+                bool, the token begins a word; `input` int32, the text that
+                it stands in.
+
+        Returns:
+            Whatever `evidence` is to have.
+        """
+        raise NotImplementedError
+
+    def evidence(self, outputs: Any, places: dict, decision: Any) -> Any:
+        """How sure a decision is, as float `(B,)` with a gradient.
+
+        Args:
+            outputs: what `build` gave for the texts, or for the same texts
+                with their words partly blank.
+            places: see `decide`.
+            decision: what `decide` gave for the whole texts.
         """
         raise NotImplementedError
 

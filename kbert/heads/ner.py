@@ -239,6 +239,26 @@ class EntityHead(Head):
             "end_byte": end,
         }
 
+    def decide(self, outputs, places: dict) -> dict:
+        """The tags, `(B, T)`, and the words that count: those of entities,
+        or all if there is none."""
+        import tensorflow as tf
+
+        tag = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+        inside = places["first"] & (tag != OUTSIDE)
+        found = tf.reduce_any(inside, axis=1, keepdims=True)
+        return {"tag": tag, "word": tf.where(found, inside, places["first"])}
+
+    def evidence(self, outputs, places: dict, decision: dict):
+        """The mean probability of the tags of the words that count."""
+        import tensorflow as tf
+
+        chance = tf.nn.softmax(outputs)  # (B, T, tags)
+        chance = tf.gather(chance, decision["tag"], batch_dims=2)
+        word = tf.cast(decision["word"], chance.dtype)
+        total = tf.reduce_sum(chance * word, axis=1)
+        return tf.math.divide_no_nan(total, tf.reduce_sum(word, axis=1))
+
     def rows(self, answers: dict[str, np.ndarray]) -> list[dict[str, Any]]:
         """`entities`, a list of dicts, for each row."""
         columns = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -227,19 +228,8 @@ class AnswerHead(Head):
         first = tf.where(tokens["own"].to_tensor(False), first, HIDDEN)
         last = tf.where(begins >= 0, last, HIDDEN)
 
-        # === The best span from each token, (W, T) ===
-        width, most = tf.shape(first)[1], self.max_answer_length
-        last = tf.pad(last, [[0, 0], [0, most - 1]], constant_values=HIDDEN)
-
-        def spans(more):  # The scores of those that end so much further on.
-            return first + last[:, more : more + width]
-
-        best = spans(0)
-        reach = tf.zeros_like(best, tf.int32)
-        # A length at a time, or memory would grow with all of them.
-        for more in range(1, most):
-            reach = tf.where(spans(more) > best, more, reach)
-            best = tf.maximum(best, spans(more))
+        spans = _spans(first, last, self.max_answer_length)
+        best, reach = _best_spans(spans, self.max_answer_length)  # (W, T)
         token = tf.argmax(best, axis=1, output_type=tf.int32)  # (W,)
         reach = tf.gather(reach, token, batch_dims=1)
         score = tf.reduce_max(best, axis=1)
@@ -255,7 +245,7 @@ class AnswerHead(Head):
         start = tf.gather(start, token, batch_dims=1)
         end = tf.gather(tokens["end"].to_tensor(-1), window)
         # A context without a word has a span of special tokens.
-        final = tf.minimum(token + reach, width - 1)
+        final = tf.minimum(token + reach, tf.shape(first)[1] - 1)
         end = tf.gather(end, final, batch_dims=1)
         empty = best < HIDDEN / 2
         nothing = tf.math.segment_min(nothing, row)
@@ -267,7 +257,7 @@ class AnswerHead(Head):
         total = tf.add_n(
             [
                 tf.reduce_sum(tf.exp(spans(more) - shift), axis=1)
-                for more in range(most)
+                for more in range(self.max_answer_length)
             ]
         )  # (W,)
         total = tf.math.segment_sum(total, row) + tf.exp(nothing - highest)
@@ -302,6 +292,34 @@ class AnswerHead(Head):
             "end_byte": tf.where(given, end, -1),
         }
 
+    def decide(self, outputs, places: dict):
+        """First and last token of the answer, `(B, 2)`; [CLS] for none."""
+        import tensorflow as tf
+
+        context = places["word"] & (places["input"] == 1)
+        first, last = (
+            tf.where(context, outputs[:, i], HIDDEN) for i in range(2)
+        )
+        best, reach = _best_spans(
+            _spans(first, last, self.max_answer_length), self.max_answer_length
+        )
+        token = tf.argmax(best, axis=1, output_type=tf.int32)  # (B,)
+        reach = tf.gather(reach, token, batch_dims=1)
+        best = tf.reduce_max(best, axis=1)
+        given = best >= HIDDEN / 2
+        if self.no_answer:
+            nothing = tf.reduce_sum(outputs[:, :, 0], axis=1)
+            given &= nothing - best <= self.threshold
+        span = tf.stack([token, token + reach], axis=1)
+        return tf.where(given[:, tf.newaxis], span, 0)
+
+    def evidence(self, outputs, places: dict, decision):
+        """The probability of the first token times that of the last."""
+        import tensorflow as tf
+
+        chance = tf.gather(tf.nn.softmax(outputs), decision, batch_dims=2)
+        return tf.reduce_prod(chance, axis=1)
+
     def transformers_form(self) -> TransformersForm:
         return TransformersForm(
             "BertForQuestionAnswering",
@@ -324,6 +342,30 @@ class AnswerHead(Head):
         return squad.report(
             decode(answers["answer"]).tolist(), [row["text"] for row in targets]
         )
+
+
+def _spans(first, last, most: int) -> Callable:
+    """A function to the scores `(B, T)` of spans from each token, all of a
+    length, of the scores of first and last tokens `(B, T)`."""
+    import tensorflow as tf
+
+    width = tf.shape(first)[1]
+    last = tf.pad(last, [[0, 0], [0, most - 1]], constant_values=HIDDEN)
+    return lambda more: first + last[:, more : more + width]
+
+
+def _best_spans(spans: Callable, most: int):
+    """The best span from each token: its score, and how much further on it
+    ends, `(B, T)`."""
+    import tensorflow as tf
+
+    best = spans(0)
+    reach = tf.zeros_like(best, tf.int32)
+    # A length at a time, or memory would grow with all of them.
+    for more in range(1, most):
+        reach = tf.where(spans(more) > best, more, reach)
+        best = tf.maximum(best, spans(more))
+    return best, reach
 
 
 def _read_answers(row: Any, context: str | bytes, number: int) -> dict:

@@ -21,6 +21,7 @@ from kbert.batching import static_shapes
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.embedding import EmbeddingHead
+from kbert.inference import features_of
 from kbert.layout import choose_layout
 from kbert.report.display import TrainingDisplay
 from kbert.task import Task
@@ -195,10 +196,7 @@ def _train_backbone(
     # Padding is most of a batch that is not sorted by length.
     layout = choose_layout()
     body = backbone if layout == "padded" else backbone.without_padding()
-    mask = body.input["padding_mask"]
-    encoder = keras.Model(
-        body.input, head.build(body.output | {"padding_mask": mask})
-    )
+    encoder = keras.Model(body.input, head.build(features_of(body)))
     batches = ClassBatches(
         examples.table, examples.targets, batch_size=batch_size, seed=seed
     )

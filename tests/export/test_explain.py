@@ -6,6 +6,7 @@ import pytest
 import kbert
 from kbert.export.explain import can_explain
 from kbert.export.explain import make_explain
+from kbert.heads.ner import EntityHead
 
 pytest.importorskip("tensorflow")
 
@@ -52,6 +53,55 @@ def test_attributions_add_up_to_the_change(name):
         assert bool(pieces) == bool(text)
 
 
-def test_heads_that_answer_tokens_have_none():
+@pytest.mark.parametrize("name", ["ner", "qa"])
+def test_heads_that_answer_tokens_follow_what_they_decided(name):
+    import tensorflow as tf
+
+    options = {
+        "ner": {"labels": ["PER", "LOC"]},
+        "qa": {"no_answer": True, "threshold": 0.0},
+    }[name]
+    clf = kbert.Classifier("random:1x64", name, seed=0, **options)
+    assert can_explain(clf)
+    texts = ["zz", "aaa 中文, bb", "" if name == "ner" else "b", "b " * 40]
+    columns = {key: texts[i:] + texts[:i] for i, key in enumerate(clf.inputs)}
+    why = make_explain(clf)(
+        **{key: tf.constant(column) for key, column in columns.items()}
+    )
+    why = {key: value.numpy() for key, value in why.items()}
+    change = why["value"] - why["blank_value"]
+    np.testing.assert_allclose(why["attribution"].sum(1), change, atol=1e-3)
+    assert np.abs(change).max() > 1e-3
+    # The probability of a single word's tag is its entity's score.
+    if name == "ner":
+        ((entity,), *_) = clf.predict(columns)
+        assert why["value"][0] == pytest.approx(entity["score"], abs=1e-5)
+
+
+def test_the_decision_of_a_question_is_the_answer():
+    import tensorflow as tf
+
+    clf = kbert.Classifier("random:1x64", "qa", seed=0, no_answer=True)
+    columns = {"question": ["zz"] * 3, "context": ["a b c d", "b", "."]}
+    tokens = clf.tokenizer(*columns.values(), max_length=32, offsets=True)
+    starts, ends = (tokens[key].to_tensor(0) for key in ("starts", "ends"))
+    batch = clf.tokenizer.pad(tokens)
+    places = {"word": ends > starts, "input": batch["segment_ids"]}
+    outputs = clf.model(batch)
+    for threshold in (-1e6, 1e6):  # Never an answer; one wherever there can be.
+        clf.head.threshold = threshold
+        clf.build_serving()
+        span = clf.head.decide(tf.convert_to_tensor(outputs), places).numpy()
+        for row, answer in enumerate(clf.answers(columns)["start_byte"]):
+            assert (answer < 0) == (span[row].tolist() == [0, 0])
+            if answer >= 0:
+                assert starts.numpy()[row, span[row, 0]] == answer
+
+
+def test_token_heads_that_do_not_say_what_to_follow_have_none():
+    class Silent(EntityHead):
+        evidence = kbert.Head.evidence
+
     clf = kbert.Classifier("random:1x64", "ner", labels=["PER"], seed=0)
+    clf.head.__class__ = Silent
     assert not can_explain(clf)

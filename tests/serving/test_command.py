@@ -175,6 +175,9 @@ def test_the_page_of_other_heads(tmp_path):
     found = zip(answer["text"], answer["type"], strict=True)
     assert marks == [(html.escape(text), kind) for text, kind in found]
     assert marks
+    assert "what was found" in tagged
+    words = tagged.split('<div id="text">')[1].split("</div>")[0]
+    assert "Bob" in re.findall("<span[^>]*>(.*?)</span>", words)
     # Texts in the order of the head's inputs, which explanations number.
     assert re.findall('textarea name="(.*?)"', news) == ["title", "body"]
     words = news.split('<div id="text">')[1].split("</div>")[0]

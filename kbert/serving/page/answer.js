@@ -117,9 +117,11 @@ function words(bytes, pieces) {
   return found;
 }
 
-// The label that an explanation follows: the answered, or the most likely.
+// What an explanation follows: the answered label, or the most likely, or the
+// spans that were found.
 function followed(model, answer) {
   if (answer.label !== undefined) return answer.label;
+  if (spansOf(answer)) return say("spans");
   const labels = model.model?.head?.config?.labels;
   if (!labels || !answer.probabilities) return say("higher");
   return labels[answer.probabilities.indexOf(
