@@ -367,7 +367,7 @@ def stsb_embedder(seed: int, start: Start) -> Run:
     similarity = [float(value) / 5 for value in y]
     embedder = kbert.Embedder(seed=seed, **start.model)
     recipe = start.fit(4, 5e-5, 16)
-    embedder.fit(x, similarity, **recipe)
+    embedder.fit(list(zip(*x.values(), strict=True)), similarity, **recipe)
     a, b = (unit(embedder.encode(column)) for column in x_test.values())
     found = np.sum(a * b, axis=1)
     score = correlations(y_test)

@@ -217,15 +217,15 @@ class Backbone(keras.Model):
 
         Returns:
             A functional `keras.Model` from `embeddings` float `(B, T, H)`,
-            what `backbone.embeddings` gives, `padding_mask` bool and
-            `segment_ids` int32 `(B, T)`, which heads may read, to the
-            backbone's outputs without hidden states and attentions.
+            what `backbone.embeddings` gives, and `padding_mask` bool
+            `(B, T)`, to the backbone's outputs without hidden states and
+            attentions.
 
         Example:
 
         >>> x = backbone.embeddings(batch["token_ids"], batch["segment_ids"])
         >>> backbone.after_embeddings()(
-        ...     batch | {"embeddings": x}
+        ...     {"embeddings": x, "padding_mask": batch["padding_mask"]}
         ... )
         """
         x = keras.Input(
@@ -239,9 +239,7 @@ class Backbone(keras.Model):
             "padding_mask": self.input["padding_mask"],
         }
         outputs = _encode(tokens, lambda *_: x, self.encoder, self.pooler)
-        names = ("padding_mask", "segment_ids")
-        inputs = {name: self.input[name] for name in names}
-        inputs["embeddings"] = x
+        inputs = {"embeddings": x, "padding_mask": tokens["padding_mask"]}
         return keras.Model(inputs, outputs, name=f"{self.name}_embedded")
 
     def save_pretrained(self, path, tokenizer=None, replace=False):

@@ -8,9 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-# What heads are given of the backbone's inputs, beside its outputs.
-TOKEN_FEATURES = ("padding_mask", "segment_ids")
-
 
 def features_of(backbone: keras.Model) -> dict[str, keras.KerasTensor]:
     """What a head is built on; see `kbert.Head.build`.
@@ -18,8 +15,7 @@ def features_of(backbone: keras.Model) -> dict[str, keras.KerasTensor]:
     Args:
         backbone: `kbert.Backbone`, or another form of it.
     """
-    tokens = {name: backbone.input[name] for name in TOKEN_FEATURES}
-    return backbone.output | tokens
+    return backbone.output | {"padding_mask": backbone.input["padding_mask"]}
 
 
 def compile_model(model: keras.Model) -> Callable[[dict], dict]:
@@ -62,8 +58,8 @@ def outputs_on(
     """A model's outputs on another form of its backbone.
 
     Args:
-        encoder: a model with the backbone's outputs and, of its inputs,
-            `TOKEN_FEATURES`, such as `Backbone.without_padding` gives.
+        encoder: a model with the backbone's outputs and the input
+            `padding_mask`, such as `Backbone.without_padding` gives.
         model: a head on `backbone`; its layers are shared.
         backbone: `kbert.Backbone`.
     """
@@ -73,15 +69,9 @@ def outputs_on(
     if backbone.pooler in model.layers:
         names.append("pooled_output")
     head = keras.Model(
-        [
-            *(padded[name] for name in names),
-            *(model.input[name] for name in TOKEN_FEATURES),
-        ],
+        [*(padded[name] for name in names), model.input["padding_mask"]],
         model.output,
     )
     return head(
-        [
-            *(other[name] for name in names),
-            *(encoder.input[name] for name in TOKEN_FEATURES),
-        ]
+        [*(other[name] for name in names), encoder.input["padding_mask"]]
     )

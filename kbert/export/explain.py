@@ -88,9 +88,9 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         decide, evidence = head.decide, head.evidence
     model = keras.Model(encoder.input, outputs, name="explained")
 
-    def compute(x, mask, segments):
-        inputs = {"padding_mask": mask, "segment_ids": segments}
-        return model(inputs | {"embeddings": x}, training=False)
+    def compute(x, mask):
+        inputs = {"embeddings": x, "padding_mask": mask}
+        return model(inputs, training=False)
 
     def explain(**texts) -> dict[str, Any]:
         tokens = task.tokenizer(
@@ -107,10 +107,13 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         blank_ids = tf.where(word, task.tokenizer.pad_id, ids)
         segments = batch["segment_ids"]
         # Both texts in one call: each is a graph of its own otherwise.
-        twice = tf.tile(mask, [2, 1]), tf.tile(segments, [2, 1])
-        both = embed(tf.concat([ids, blank_ids], 0), twice[1], training=False)
+        both = embed(
+            tf.concat([ids, blank_ids], 0),
+            tf.tile(segments, [2, 1]),
+            training=False,
+        )
         x, blank = tf.split(both, 2)  # (B, T, H) each
-        computed = compute(both, *twice)
+        computed = compute(both, tf.tile(mask, [2, 1]))
         as_it_is, as_blank = (
             tf.nest.map_structure(lambda a, i=i: tf.split(a, 2)[i], computed)
             for i in range(2)
@@ -127,7 +130,7 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
             point = blank + part * (x - blank)
             with tf.GradientTape() as tape:
                 tape.watch(point)
-                reached = compute(point, mask, segments)
+                reached = compute(point, mask)
                 value = evidence(reached, places, decision)
             return i + 1, total + tape.gradient(value, point)
 

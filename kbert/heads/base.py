@@ -189,8 +189,7 @@ class Head:
 
         Args:
             features: `sequence_output` float `(B, T, H)`, `pooled_output`
-                float `(B, H)`, `padding_mask` bool `(B, T)`, `segment_ids`
-                int32 `(B, T)`, 1 for the second text of a pair.
+                float `(B, H)`, `padding_mask` bool `(B, T)`.
 
         Returns:
             The outputs that `loss` and `serve` take, such as logits.
