@@ -196,7 +196,16 @@ class Pretrainer:
         from kbert.pretraining.run import run
 
         save_every = save_every or max(100, math.ceil(steps / 100))
-        check_fit(steps, batch_size, accumulate, warmup, save_every)
+        check_fit(
+            steps=steps,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            save_every=save_every,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            warmup=warmup,
+            weight_decay=weight_decay,
+        )
         self.corpus.verify()
         steps = save_every * math.ceil(steps / save_every)
         total = steps * accumulate

@@ -8,6 +8,7 @@ from __future__ import annotations
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.pretraining.heads import OBJECTIVES
+from kbert.training.optimizer import check_rates
 
 
 def check_objectives(
@@ -40,9 +41,16 @@ def check_objectives(
 
 
 def check_fit(
-    steps: int, batch_size: int, accumulate: int, warmup: float, save_every: int
+    *,
+    steps: int,
+    batch_size: int,
+    accumulate: int,
+    save_every: int,
+    optimizer: str,
+    **rates: float,
 ) -> None:
-    """Of the arguments of `Pretrainer.fit`."""
+    """Of the arguments of `Pretrainer.fit`; `rates` are for
+    `kbert.training.optimizer.check_rates`."""
     for name, value in (
         ("steps", steps),
         ("batch_size", batch_size),
@@ -59,7 +67,4 @@ def check_fit(
             "`batch_size` must be a multiple of `accumulate`. Received: "
             f"batch_size={batch_size}, accumulate={accumulate}"
         )
-    if not 0 <= warmup <= 1:
-        raise ConfigError(
-            f"`warmup` must be a fraction. Received: warmup={warmup!r}"
-        )
+    check_rates(optimizer, **rates)

@@ -16,7 +16,6 @@ from kbert.pretrainer import DEFAULT_OBJECTIVES
 from kbert.pretrainer import Pretrainer
 from kbert.pretraining.checks import check_fit
 from kbert.pretraining.checks import check_objectives
-from kbert.training.optimizer import OPTIMIZERS
 
 
 def _keywords(function) -> tuple[str, ...]:
@@ -148,6 +147,13 @@ def _check_needs(path, tables):
             )
 
 
+# Of [training], what `check_fit` takes as it is.
+CHECKED = (
+    *("steps", "batch_size", "accumulate", "optimizer"),
+    *("learning_rate", "warmup", "weight_decay"),
+)
+
+
 def _check_arguments(path, tables):
     """What would be found out after hours of making a corpus."""
     model = _with_defaults(Pretrainer, tables["model"])
@@ -157,18 +163,11 @@ def _check_arguments(path, tables):
     try:
         check_objectives(objectives, model["mask_rate"], model["whole_words"])
         check_fit(
-            steps,
-            training["batch_size"],
-            training["accumulate"],
-            training["warmup"],
-            steps if save_every is None else save_every,
+            save_every=steps if save_every is None else save_every,
+            **{key: training[key] for key in CHECKED},
         )
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    if training["optimizer"] not in OPTIMIZERS:
-        raise UnknownNameError(
-            f"optimizer in {path}:", training["optimizer"], OPTIMIZERS
-        )
     if save_every is not None and save_every > steps:
         raise ConfigError(
             f"Expected `save_every` of no more than `steps` in [training] of "

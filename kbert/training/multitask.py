@@ -56,7 +56,9 @@ def fit(
         epochs=epochs,
         batch_size=batch_size,
         validation_split=validation_split,
+        learning_rate=learning_rate,
         warmup=warmup,
+        weight_decay=weight_decay,
         layer_decay=layer_decay,
     )
     started = time.perf_counter()

@@ -5,6 +5,7 @@ import re
 import keras
 from keras import ops
 
+from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 
 OPTIMIZERS = ("adamw", "lamb")
@@ -158,6 +159,36 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+def check_rates(
+    name: str = "adamw",
+    *,
+    learning_rate: float,
+    warmup: float,
+    weight_decay: float,
+    layer_decay: float = 1.0,
+) -> None:
+    """Check the arguments of `make_optimizer` that do not need the data.
+
+    Raises:
+        UnknownNameError: no such optimizer.
+        ConfigError: a rate is not in its range.
+    """
+    if name not in OPTIMIZERS:
+        raise UnknownNameError("optimizer", name, OPTIMIZERS)
+    above, inf = "a number above 0", float("inf")
+    least = "a number of 0 or more"
+    for key, value, ok, expected in (
+        ("learning_rate", learning_rate, 0 < learning_rate < inf, above),
+        ("warmup", warmup, 0 <= warmup <= 1, "a fraction"),
+        ("weight_decay", weight_decay, 0 <= weight_decay < inf, least),
+        ("layer_decay", layer_decay, 0 < layer_decay <= 1, "a fraction"),
+    ):
+        if not ok:
+            raise ConfigError(
+                f"`{key}` must be {expected}. Received: {key}={value!r}"
+            )
+
+
 def make_optimizer(
     name: str,
     learning_rate: float,
@@ -181,9 +212,15 @@ def make_optimizer(
 
     Raises:
         UnknownNameError: no such optimizer.
+        ConfigError: a rate is not in its range.
     """
-    if name not in OPTIMIZERS:
-        raise UnknownNameError("optimizer", name, OPTIMIZERS)
+    check_rates(
+        name,
+        learning_rate=learning_rate,
+        warmup=warmup,
+        weight_decay=weight_decay,
+        layer_decay=layer_decay,
+    )
     schedule = WarmupLinearDecay(learning_rate, steps, round(warmup * steps))
     shared = {
         "weight_decay": weight_decay,

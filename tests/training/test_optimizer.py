@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 import kbert
+from kbert.errors import ConfigError
 from kbert.training.optimizer import AdamW
 from kbert.training.optimizer import WarmupLinearDecay
+from kbert.training.optimizer import make_optimizer
 
 
 def backbone():
@@ -88,3 +90,28 @@ def test_both_survive_serialization():
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == optimizer.get_config()
     assert again.layer_decay == 0.9
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("learning_rate", -1.0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("warmup", 1.5),
+        ("weight_decay", -0.01),
+        ("layer_decay", 0.0),
+    ],
+)
+def test_rates_out_of_their_range(key, value):
+    rates = {"learning_rate": 1e-4, "steps": 10} | {key: value}
+    with pytest.raises(ConfigError, match=f"`{key}` must be .*{key}={value}"):
+        make_optimizer("adamw", **rates)
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "weight_decay"])
+def test_a_wrong_rate_is_told_before_the_data_are_read(key):
+    clf = kbert.Classifier("random:1x64", seed=0)
+    with pytest.raises(ConfigError, match=f"`{key}`"):
+        clf.fit(None, None, **{key: -1.0})
+    assert clf.model is None
