@@ -172,7 +172,8 @@ class Pretrainer:
             weight_decay: biases and layer normalizations are left out.
             save_every: updates between checkpoints, which are also the epochs
                 that Keras counts; by default a hundredth of the steps, 100
-                at least. `steps` is rounded up to a multiple of it.
+                at least and `steps` at most. `steps` is rounded up to a
+                multiple of it.
             validation: corpus to evaluate on at each checkpoint.
             validation_steps: batches of it.
             jit_compile: as in Keras's `compile`; true compiles with XLA for
@@ -195,7 +196,7 @@ class Pretrainer:
         # Imported here: a model that is only evaluated needs none of it.
         from kbert.pretraining.run import run
 
-        save_every = save_every or max(100, math.ceil(steps / 100))
+        save_every = save_every or min(steps, max(100, math.ceil(steps / 100)))
         check_fit(
             steps=steps,
             batch_size=batch_size,

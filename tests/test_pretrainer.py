@@ -203,6 +203,7 @@ def test_wrong_arguments(corpus, options, error, message):
         ({"steps": 0}, ConfigError, "`steps`.*positive integer"),
         ({"accumulate": 3}, ConfigError, "multiple of `accumulate`"),
         ({"warmup": 2}, ConfigError, "`warmup`"),
+        ({"save_every": 5}, ConfigError, "no more than `steps`"),
         ({"optimizer": "sgdd"}, UnknownNameError, "optimizer"),
         ({"batch_size": 10_000}, InputError, "smaller batch_size"),
     ],

@@ -62,6 +62,11 @@ def check_fit(
                 f"`{name}` must be a positive integer. Received: "
                 f"{name}={value!r}"
             )
+    if save_every > steps:
+        raise ConfigError(
+            f"`save_every` must be no more than `steps`, or nothing is saved "
+            f"on the way. Received: save_every={save_every}, steps={steps}"
+        )
     if batch_size % accumulate:
         raise ConfigError(
             "`batch_size` must be a multiple of `accumulate`. Received: "

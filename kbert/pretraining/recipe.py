@@ -168,11 +168,6 @@ def _check_arguments(path, tables):
         )
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    if save_every is not None and save_every > steps:
-        raise ConfigError(
-            f"Expected `save_every` of no more than `steps` in [training] of "
-            f"{path}. Received: save_every = {save_every}, steps = {steps}."
-        )
 
 
 def _with_defaults(function, table):

@@ -114,7 +114,7 @@ def test_keys_are_arguments():
         (
             ("save_every = 2", "save_every = 9"),
             ConfigError,
-            "save_every = 9, steps = 4",
+            "recipe.toml: `save_every` must be no more .*=9, steps=4",
         ),
         (("[text]", "[text"), InputError, "a recipe in TOML"),
         ((RECIPE, "text = 3"), ConfigError, r"a table \[text\]"),
