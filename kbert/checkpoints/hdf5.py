@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kbert.checkpoints.tensors import Tensor
+from kbert.checkpoints.tensors import array_at
 from kbert.errors import CheckpointError
 from kbert.errors import UnsafeFileError
 
@@ -60,7 +61,7 @@ def open_arrays(path: Path) -> Arrays:
     tensors = {}
     for place, (shape, kind, start) in found["tensors"].items():
         dtype = np.dtype(kind)
-        read = functools.partial(_read, path, dtype, tuple(shape), start)
+        read = functools.partial(array_at, path, dtype, tuple(shape), start)
         tensors[place] = Tensor(tuple(shape), dtype.name, read)
     return Arrays(tensors, found["names"])
 
@@ -81,10 +82,3 @@ def _index(path: Path) -> dict:
         why = next(filter(None, reversed(lines)), f"code {done.returncode}")
         return {"refused": f"one that ends its reader: {why:.200}"}
     return json.loads(done.stdout)
-
-
-def _read(
-    path: Path, dtype: np.dtype, shape: tuple[int, ...], start: int
-) -> np.ndarray:
-    count = int(np.prod(shape))
-    return np.fromfile(path, dtype, count, offset=start).reshape(shape)

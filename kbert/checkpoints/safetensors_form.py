@@ -16,6 +16,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from kbert.checkpoints.tensors import Tensor
+from kbert.checkpoints.tensors import array_at
 from kbert.errors import CheckpointError
 from kbert.untrusted import member
 from kbert.untrusted import read_object
@@ -81,10 +82,8 @@ def _read(path: Path, start: int, facts: dict) -> np.ndarray:
             f"Expected numbers of one of the types {', '.join(_DTYPES)} in "
             f"{path}. Received: {facts['dtype']}. Save the model in float32."
         )
-    begin, end = facts["data_offsets"]
-    return np.fromfile(
-        path, dtype, (end - begin) // dtype.itemsize, offset=start + begin
-    ).reshape(facts["shape"])
+    begin, _ = facts["data_offsets"]
+    return array_at(path, dtype, facts["shape"], start + begin)
 
 
 def open_shards(folder: Path, index: str = INDEX) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ import ml_dtypes
 import numpy as np
 
 from kbert.checkpoints.tensors import Tensor
+from kbert.checkpoints.tensors import array_at
 from kbert.errors import CheckpointError
 from kbert.errors import UnsafeFileError
 from kbert.untrusted import member
@@ -121,13 +122,8 @@ def _tensor(key: bytes, entry: bytes, files: _Shards) -> Tensor | None:
         raise ValueError(f"{size} bytes of {key!r} with shape {shape}")
     if offset + size > length:
         raise ValueError(f"{key!r} beyond the {length} bytes of {path.name}")
-    read = functools.partial(_read, path, dtype, offset, tuple(shape))
+    read = functools.partial(array_at, path, dtype, tuple(shape), offset)
     return Tensor(tuple(shape), dtype.name, read)
-
-
-def _read(path, dtype, offset, shape) -> np.ndarray:
-    values = np.fromfile(path, dtype, math.prod(shape), offset=offset)
-    return values.reshape(shape)
 
 
 # === LevelDB's table ===

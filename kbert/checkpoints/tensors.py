@@ -68,6 +68,14 @@ class Tensor:
         return Tensor(array.shape, str(array.dtype), lambda: array)
 
 
+def array_at(
+    path: Path, dtype: np.dtype, shape: tuple[int, ...], offset: int
+) -> np.ndarray:
+    """The array that stands uncompressed at a place of a file, in bytes."""
+    values = np.fromfile(path, dtype, math.prod(shape), offset=offset)
+    return values.reshape(shape)
+
+
 Named = tuple[str, keras.Variable, bool]
 
 

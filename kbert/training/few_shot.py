@@ -17,20 +17,19 @@ from keras import ops
 
 from kbert.batching import LengthBatches
 from kbert.batching import TokenTable
-from kbert.batching import static_shapes
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.embedding import EmbeddingHead
 from kbert.inference import features_of
 from kbert.layout import choose_layout
-from kbert.report.display import TrainingDisplay
 from kbert.task import Task
 from kbert.training.fit import Examples
 from kbert.training.fit import Rows
 from kbert.training.fit import calibrate
 from kbert.training.fit import read_examples
 from kbert.training.fit import read_held_out
-from kbert.training.optimizer import make_optimizer
+from kbert.training.loop import compile_for
+from kbert.training.loop import run as run_epochs
 
 # The layer that the logistic regression becomes.
 LOGITS = "logits"
@@ -40,7 +39,8 @@ LOGITS = "logits"
 # for eight texts of each of two classes, and no more than a limit.
 EPOCHS, LEAST_EPOCHS, MOST_EPOCHS = 3, 8, 20
 
-# Up to so many steps TensorFlow is quicker without making a graph first.
+# More than for other trainings: the steps are small, and so is what a graph
+# would gain.
 EAGER_STEPS = 12
 
 
@@ -206,29 +206,25 @@ def _train_backbone(
     # much of their time on them.
     words = backbone.embeddings.token_embedding
     trained, words.trainable = words.trainable, False
-    encoder.compile(
-        make_optimizer("adamw", rate, steps, warmup, decay),
+    compile_for(
+        *(encoder, steps, rate, warmup, decay),
+        layer_decay=1.0,
+        layout=layout,
+        eager_steps=EAGER_STEPS,
         loss=PairwiseCosineLoss(),
-        run_eagerly=steps <= EAGER_STEPS and not static_shapes(),
-        jit_compile=False if layout == "flat" else "auto",
     )
-    # Variables made while a graph is traced would have it traced twice.
-    encoder.optimizer.build(encoder.trainable_variables)
-    display = TrainingDisplay(len(examples.table.token_ids))
     try:
-        return encoder.fit(
-            batches.for_fit(),
+        return run_epochs(
+            encoder,
+            batches,
+            None,
+            tokens=len(examples.table.token_ids),
             epochs=epochs,
-            callbacks=[
-                *callbacks,
-                *([display] if verbose == "auto" else []),
-            ],
-            verbose=0 if verbose == "auto" else verbose,
-            shuffle=False,
+            callbacks=callbacks,
+            verbose=verbose,
         )
     finally:
         words.trainable = trained
-        display.close()  # Keras calls nothing after a Ctrl-C.
 
 
 def _solve_head(

@@ -48,6 +48,7 @@ def compile_for(
     weight_decay: float,
     layer_decay: float,
     layout: str = "padded",
+    eager_steps: int = EAGER_STEPS,
     **compiled: Any,
 ) -> None:
     """Compile a model for so many steps.
@@ -58,6 +59,7 @@ def compile_for(
         learning_rate: see `kbert.training.optimizer.make_optimizer`, as for
             `warmup`, `weight_decay` and `layer_decay`.
         layout: the model's, as `choose_layout` gave it.
+        eager_steps: up to so many steps no graph is made on TensorFlow.
         **compiled: loss and metrics, as `keras.Model.compile` takes them.
     """
     model.compile(
@@ -69,7 +71,7 @@ def compile_for(
             weight_decay,
             layer_decay=layer_decay,
         ),
-        run_eagerly=steps <= EAGER_STEPS and not static_shapes(),
+        run_eagerly=steps <= eager_steps and not static_shapes(),
         # XLA would compile anew for every number of tokens.
         jit_compile=False if layout == "flat" else "auto",
         **compiled,
