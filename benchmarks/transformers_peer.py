@@ -121,22 +121,23 @@ def train_by(trainer_of, arguments_of, task: dict, **options) -> float:
 
 def run_similarity(task: dict) -> dict:
     """Two texts and the cosine that they are to have."""
-    import sentence_transformers
     from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import SentenceTransformerTrainer
+    from sentence_transformers import SentenceTransformerTrainingArguments
+    from sentence_transformers.losses import CosineSimilarityLoss
 
-    model = sentence_transformers.SentenceTransformer(
-        task["folder"], device="cpu"
-    )
+    model = SentenceTransformer(task["folder"], device="cpu")
     model.max_seq_length = task["max_length"]
     first, second = task["columns"]
     columns = {"first": first, "second": second, "score": task["y"]}
     seconds = train_by(
-        sentence_transformers.SentenceTransformerTrainer,
-        sentence_transformers.SentenceTransformerTrainingArguments,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
         task,
         model=model,
         train_dataset=Dataset.from_dict(columns),
-        loss=sentence_transformers.losses.CosineSimilarityLoss(model),
+        loss=CosineSimilarityLoss(model),
     )
     a, b = (
         model.encode(column, normalize_embeddings=True)
