@@ -65,7 +65,7 @@ def test_other_data_or_settings_are_refused(toy, tmp_path):
 
 
 def test_early_stopping_stays_stopped(toy, tmp_path, monkeypatch):
-    options = {"epochs": 6, "early_stopping": 1, "learning_rate": 0.0}
+    options = {"epochs": 6, "early_stopping": 1, "learning_rate": 1e-30}
     _, history = train(toy, tmp_path, **options)
     assert len(history["loss"]) == 2
     _, again = train(toy, tmp_path, stop=2, **options)
