@@ -12,6 +12,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 import tensorflow as tf
+from hypothesis import assume
+from hypothesis import example
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -165,12 +167,15 @@ def test_any_vocabulary(pieces, inner, texts, lowercase):
 
 
 @given(st.lists(st.binary(max_size=12), max_size=50), st.booleans())
+@example([b"0\xe2\xb9\x92"], False)
 @settings(deadline=None, max_examples=200)
 def test_any_bytes(texts, lowercase):
     tokenizer = SMALL[lowercase]
     decoded = [text.decode("utf-8", "ignore") for text in texts]
     ids = tokenizer.tokenize(texts).to_list()
     assert ids == tokenizer.tokenize(decoded).to_list()
+    # Bytes may spell what the two tell apart by design; see DEPARTURES.
+    assume(departures().isdisjoint(map(ord, "".join(decoded))))
     assert ids == rust_ids(RUST[lowercase], decoded)
 
 
@@ -266,6 +271,7 @@ DEPARTURES = """
 """
 
 
+@functools.cache
 def departures():
     found = set()
     for span in DEPARTURES.split():
