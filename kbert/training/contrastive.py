@@ -19,8 +19,9 @@ from kbert.batching import TokenTable
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.layout import choose_layout
-from kbert.report.display import TrainingDisplay
-from kbert.training.optimizer import make_optimizer
+from kbert.training.loop import check_settings
+from kbert.training.loop import compile_for
+from kbert.training.loop import run as run_epochs
 from kbert.training.pairs import RowTable
 from kbert.training.pairs import read_columns
 from kbert.training.pairs import read_scores
@@ -121,12 +122,13 @@ def fit(
     seed: int = 0,
 ) -> keras.callbacks.History:
     """Train an embedder; see `kbert.Embedder.fit`, which documents it."""
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if type(value) is not int or value < 1:
-            raise ConfigError(
-                f"`{name}` must be a positive integer. Received: "
-                f"{name}={value!r}"
-            )
+    check_settings(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warmup=warmup,
+        weight_decay=weight_decay,
+    )
     if loss is None:
         loss = "contrastive" if y is None else "cosine"
     if loss not in LOSSES:
@@ -146,35 +148,28 @@ def fit(
         held_out = read_rows(embedder, *validation_data, loss=loss)
         validation = LengthBatches(
             *held_out, batch_size=batch_size, shuffle=False
-        ).for_fit()
+        )
         best = BestWeights("val_loss", "min", epochs)
     layout = choose_layout()
     model = embedder.laid_out(layout)
-    model.compile(
-        make_optimizer(
-            "adamw", learning_rate, len(batches) * epochs, warmup, weight_decay
-        ),
+    compile_for(
+        model,
+        len(batches) * epochs,
+        *(learning_rate, warmup, weight_decay),
+        layer_decay=1.0,
+        layout=layout,
+        eager_steps=0,
         loss=CosineLoss() if loss == "cosine" else ContrastiveLoss(scale),
-        jit_compile=False if layout == "flat" else "auto",
     )
-    # Variables made while a graph is traced would have it traced twice.
-    model.optimizer.build(model.trainable_variables)
-    display = TrainingDisplay(len(table.table.token_ids))
-    try:
-        history = model.fit(
-            batches.for_fit(),
-            epochs=epochs,
-            validation_data=validation,
-            callbacks=[
-                *(callbacks or []),
-                *([best] if best else []),
-                *([display] if verbose == "auto" else []),
-            ],
-            verbose=0 if verbose == "auto" else verbose,
-            shuffle=False,  # The batches shuffle themselves, by length.
-        )
-    finally:
-        display.close()  # Keras calls nothing after a Ctrl-C.
+    history = run_epochs(
+        model,
+        batches,
+        validation,
+        tokens=len(table.table.token_ids),
+        epochs=epochs,
+        callbacks=[*(callbacks or []), *([best] if best else [])],
+        verbose=verbose,
+    )
     facts = {"epochs": len(history.epoch), "loss": loss}
     if validation is not None:
         facts["validation_loss"] = min(history.history["val_loss"])

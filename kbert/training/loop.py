@@ -18,7 +18,7 @@ EAGER_STEPS = 6
 
 
 def check_settings(
-    *, epochs, batch_size, validation_split, r_drop=0.0, **rates
+    *, epochs, batch_size, validation_split=0.0, r_drop=0.0, **rates
 ) -> None:
     """Raise `ConfigError` for what is no number of its kind; `rates` are for
     `kbert.training.optimizer.check_rates`."""
