@@ -152,7 +152,7 @@ class Start:
 def put_beside(
     run: Run,
     start: Start,
-    clf: kbert.Classifier,
+    clf: kbert.Classifier | kbert.Embedder,
     recipe: dict,
     data: dict,
     answers: list,
@@ -347,17 +347,13 @@ def stsb(seed: int, start: Start) -> Run:
     clf.fit(x, y, **recipe)
     start.keep(clf, "stsb", seed)
     found = clf.predict(x_test)
-    score = correlations(y_test)
-    run = Run(score(found)(np.arange(len(y_test))))
-    if start.beside:
-        data = {
-            "kind": "regression",
-            "columns": list(x.values()),
-            "y": [float(value) for value in y],
-            "test": list(x_test.values()),
-        }
-        put_beside(run, start, clf, recipe, data, found, score)
-    return run
+    data = {
+        "kind": "regression",
+        "columns": list(x.values()),
+        "y": [float(value) for value in y],
+        "test": list(x_test.values()),
+    }
+    return correlated(start, clf, recipe, data, found, y_test)
 
 
 def stsb_embedder(seed: int, start: Start) -> Run:
@@ -370,21 +366,24 @@ def stsb_embedder(seed: int, start: Start) -> Run:
     embedder.fit(list(zip(*x.values(), strict=True)), similarity, **recipe)
     a, b = (unit(embedder.encode(column)) for column in x_test.values())
     found = np.sum(a * b, axis=1)
-    score = correlations(y_test)
-    run = Run(score(found)(np.arange(len(y_test))))
-    if start.beside:
-        data = {
-            "kind": "similarity",
-            "columns": list(x.values()),
-            "y": similarity,
-            "test": list(x_test.values()),
-        }
-        put_beside(run, start, embedder, recipe, data, found, score)
-    return run
+    data = {
+        "kind": "similarity",
+        "columns": list(x.values()),
+        "y": similarity,
+        "test": list(x_test.values()),
+    }
+    return correlated(start, embedder, recipe, data, found, y_test)
 
 
-def correlations(y_test: list) -> Callable:
-    """`score` of `put_beside`: how well numbers follow the true ones."""
+def correlated(
+    start: Start,
+    trained: kbert.Classifier | kbert.Embedder,
+    recipe: dict,
+    data: dict,
+    answers: list,
+    y_test: list,
+) -> Run:
+    """How well numbers follow the true ones; the rest as for `put_beside`."""
     true = np.asarray(y_test, "float64")
 
     def score(answers) -> Callable[[np.ndarray], Scores]:
@@ -394,7 +393,10 @@ def correlations(y_test: list) -> Callable:
             "spearman": float(spearmanr(true[rows], answers[rows])[0]),
         }
 
-    return score
+    run = Run(score(answers)(np.arange(len(true))))
+    if start.beside:
+        put_beside(run, start, trained, recipe, data, answers, score)
+    return run
 
 
 def cola(seed: int, start: Start) -> Run:

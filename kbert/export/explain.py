@@ -38,12 +38,16 @@ def can_explain(task: Task) -> bool:
     if task.head.overlap is not None:
         return type(task.head).evidence is not Head.evidence
     answers = task.serving_model.output
-    shapes = {name: len(x.shape) for name, x in answers.items()}
-    return _of_label(shapes) or shapes.get("score") == 1
+    return _of_label(answers) or _ranks(answers).get("score") == 1
 
 
-def _of_label(shapes: dict[str, int]) -> bool:
-    return shapes.get("probabilities") == 2 and shapes.get("label", 1) == 1
+def _ranks(answers: dict) -> dict[str, int]:
+    return {name: len(x.shape) for name, x in answers.items()}
+
+
+def _of_label(answers: dict) -> bool:
+    ranks = _ranks(answers)
+    return ranks.get("probabilities") == 2 and ranks.get("label", 1) == 1
 
 
 def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
@@ -80,10 +84,7 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
     head = task.head
     if head.overlap is None:
         outputs = head.serve(outputs)
-        shapes = {name: len(x.shape) for name, x in outputs.items()}
-        of_label = _of_label(shapes)
-        decide = _label if of_label else _nothing
-        evidence = _value
+        decide, evidence = _label, _value
     else:
         decide, evidence = head.decide, head.evidence
     model = keras.Model(encoder.input, outputs, name="explained")
@@ -156,16 +157,14 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
 
 
 def _label(answers, places):
-    """The label of each row, `(B,)`."""
+    """The label of each row, `(B,)`; None of heads that answer none."""
     import tensorflow as tf
 
+    if not _of_label(answers):
+        return None
     if "label" in answers:
         return answers["label"]
     return tf.argmax(answers["probabilities"], axis=-1)
-
-
-def _nothing(answers, places):
-    return None
 
 
 def _value(answers, places, label):
