@@ -1,12 +1,13 @@
 """`kbert serve` beside FastAPI + transformers' pipeline, in one run.
 
-    python benchmarks/serve.py                # about 8 minutes on two cores
+    python benchmarks/serve.py               # about 12 minutes on two cores
 
 Both serve all-MiniLM-L6-v2 with a classification head, in float32, texts cut
-to 128 tokens, over HTTP on this machine; clients ask one text at a time, each
-when it has its last answer. Servers take turns in every round, medians are
-compared; ratios above 1 are in kbert's favour. Then kbert's server is
-reloaded and ended under load, and failed requests are counted.
+to 128 tokens, over HTTP on this machine; kbert also as exported with `kbert
+export --policy mixed_bfloat16`. Clients ask one text at a time, each when it
+has its last answer. Servers take turns in every round, medians are compared;
+ratios above 1 are in kbert's favour. Then kbert's server is reloaded and ended
+under load, and failed requests are counted.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from kbert.quiet import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
+import keras
 import transformers
 from load import Seen
 from load import load
@@ -46,11 +48,17 @@ from kbert.checkpoints.presets import resolve
 LENGTH = 128
 KBERT, PEER = "/v1/models/model:predict", "/predict"
 
+# Folder of a model of kbert: the policy it is exported with.
+POLICIES = {"model": "float32", "half": "mixed_bfloat16"}
+
 
 def make_models(folder: Path) -> None:
-    """The same backbone for both: a SavedModel, and a transformers folder."""
+    """The same backbone for all: SavedModels, and a transformers folder."""
     clf = kbert.Classifier(labels=["no", "yes"], max_length=LENGTH, seed=0)
-    clf.export(folder / "model")
+    clf.save(folder / "saved")
+    for name, policy in POLICIES.items():
+        keras.config.set_dtype_policy(policy)
+        kbert.load(folder / "saved").export(folder / name)
     preset = resolve(DEFAULT_PRESET)
     model = transformers.AutoModelForSequenceClassification
     model.from_pretrained(preset, num_labels=2).save_pretrained(folder / "peer")
@@ -99,11 +107,11 @@ def get(port: int, path: str) -> bytes | None:
         return None
 
 
-def kbert_server(folder: Path, port: int, *options: str):
+def kbert_server(model: Path, port: int):
     return running(
         [
-            *("kbert", "serve", str(folder / "model"), "--quiet"),
-            *("--rest-port", str(port), "--grpc-port", "0", *options),
+            *("kbert", "serve", str(model), "--name", "model", "--quiet"),
+            *("--rest-port", str(port), "--grpc-port", "0"),
         ],
         port,
         "/readyz",
@@ -123,15 +131,23 @@ def peer_server(folder: Path, port: int):
 
 
 def compare(options, folder: Path, table: Table) -> None:
-    ours, theirs = free_port(), free_port()
-    servers = {"kbert": (ours, KBERT), "peer": (theirs, PEER)}
-    with kbert_server(folder, ours), peer_server(folder, theirs):
+    ports = [free_port() for _ in range(3)]
+    servers = {
+        "kbert": (ports[0], KBERT),
+        "bf16": (ports[1], KBERT),
+        "peer": (ports[2], PEER),
+    }
+    with (
+        kbert_server(folder / "model", ports[0]),
+        kbert_server(folder / "half", ports[1]),
+        peer_server(folder, ports[2]),
+    ):
         for name in ("SMS Spam", "BBC news"):
             texts = texts_of(name, 600)
             for port, path in servers.values():  # Traces, and fills caches.
                 asyncio.run(load(port, path, texts, 8, 2))
             for clients in options.clients:
-                seen: dict[str, list[Seen]] = {"kbert": [], "peer": []}
+                seen: dict[str, list[Seen]] = {who: [] for who in servers}
                 for _ in range(options.rounds):
                     for who, (port, path) in servers.items():
                         found = load(
@@ -147,7 +163,8 @@ def add_row(table: Table, name: str, clients: int, seen: dict) -> None:
 
     rate = {who: median(who, lambda s: s.rate) for who in seen}
     cells = [f"{rate[who]:,.0f}" for who in seen]
-    cells.append(f"{rate['kbert'] / rate['peer']:.2f}")
+    for who in ("kbert", "bf16"):
+        cells.append(f"{rate[who] / rate['peer']:.2f}")
     for percent in (50, 99):
         times = {
             who: median(who, lambda s, p=percent: s.percentile(p))
@@ -198,8 +215,9 @@ def main() -> None:
     title = machine("tensorflow", "transformers", "torch", "fastapi", "uvicorn")
     table = Table(title=title)
     for column in (
-        *("texts", "clients", "kbert req/s", "peer req/s", "ratio"),
-        *("kbert p50 ms", "peer p50", "kbert p99", "peer p99", "failed"),
+        *("texts", "clients", "kbert req/s", "bf16", "peer"),
+        *("kbert / peer", "bf16 / peer", "kbert p50 ms", "bf16", "peer"),
+        *("kbert p99 ms", "bf16", "peer", "failed"),
     ):
         table.add_column(column, justify="right")
     console = Console(width=130)
@@ -209,7 +227,7 @@ def main() -> None:
         compare(options, folder, table)
         console.print(table)
         port = free_port()
-        with kbert_server(folder, port) as process:
+        with kbert_server(folder / "model", port) as process:
             found = asyncio.run(reload_and_end(folder, port, process))
     for what, seen in zip(("hot reload", "SIGTERM"), found, strict=True):
         console.print(

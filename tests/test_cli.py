@@ -60,6 +60,16 @@ def refused(result, *parts):
 
 
 @pytest.fixture
+def policy():
+    """Whatever a command sets, it is set back."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    yield keras.config.dtype_policy
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture
 def data(tmp_path):
     path = tmp_path / "train.tsv"
     path.write_text(TABLE, encoding="utf-8")
@@ -460,6 +470,60 @@ def test_export(trained, tmp_path):
     assert "models/exports:predict" in result.stderr
     result = run("export", model, tmp_path / "other", "--check-ops", "1.0")
     refused(result, "TF Serving release '1.0'")
+
+
+def test_export_with_a_policy(trained, tmp_path, policy):
+    import numpy as np
+    import tensorflow as tf
+
+    import kbert
+
+    model, _ = trained
+    clf = kbert.load(model)
+    texts = ["aaa 1", "zzz 2"]
+    half = ("--policy", "mixed_bfloat16")
+    result = run("export", model, tmp_path / "half", *half)
+    assert result.exit_code == 0, result.output
+    assert policy().name == "mixed_bfloat16"
+    served = tf.saved_model.load(str(tmp_path / "half" / "1"))
+    answer = served.signatures["serving_default"](text=tf.constant(texts))
+    # Close, and not the same: it has computed with eight bits.
+    apart = abs(answer["probabilities"] - clf.predict_proba(texts))
+    assert 0 < np.max(apart) < 0.05
+    # The weights are stored as they are.
+    stored = tf.train.load_checkpoint(
+        str(tmp_path / "half" / "1" / "variables" / "variables")
+    )
+    kinds = set(stored.get_variable_to_dtype_map().values())
+    assert tf.float32 in kinds and tf.bfloat16 not in kinds
+
+    answers = {}
+    for name in ("mixed_bfloat16", "float32"):
+        result = run("predict", model, "-i", "aaa 1", "--policy", name)
+        assert result.exit_code == 0, result.output
+        assert policy().name == name
+        answers[name] = result.stdout.split("\t")
+    assert answers["float32"][0] == answers["mixed_bfloat16"][0] == "one"
+
+    report = run("evaluate", model, model.parent / "train.tsv", *half)
+    assert report.exit_code == 0, report.output
+    assert policy().name == "mixed_bfloat16"
+    result = run("export", model, tmp_path / "no", "--policy", "half")
+    assert result.exit_code == 2 and "mixed_bfloat16" in result.output
+    assert not (tmp_path / "no").exists()
+
+
+def test_train_with_a_policy(data, tmp_path, policy):
+    import kbert
+
+    result = run(
+        *("train", data, "-o", tmp_path / "model", "--preset", "random:1x64"),
+        *("--epochs", 1, "--policy", "mixed_bfloat16", "--quiet"),
+    )
+    assert result.exit_code == 0, result.output
+    assert policy().name == "mixed_bfloat16"
+    clf = kbert.load(tmp_path / "model")
+    assert clf.backbone.compute_dtype == "bfloat16"
 
 
 def test_listings(monkeypatch, tmp_path):

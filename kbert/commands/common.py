@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from kbert.heads.base import Head
 
 Format = StrEnum("Format", {name: name for name in FORMATS})
+Policy = StrEnum(
+    "Policy",
+    {name: name for name in ("float32", "mixed_bfloat16", "mixed_float16")},
+)
 
 # === Options ===
 
@@ -67,6 +71,16 @@ TaskName = Annotated[
 BatchSize = Annotated[
     int, typer.Option(min=1, metavar="N", help="Rows computed at once.")
 ]
+Precision = Annotated[
+    Policy | None,
+    typer.Option(
+        "--policy",
+        metavar="NAME",
+        help=f"Keras dtype policy: {', '.join(Policy)}. Mixed ones are "
+        "faster where the processor has instructions for them.",
+        show_default="that of keras.json",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Write JSON to standard output.")
@@ -111,24 +125,35 @@ def check_readable(path: str | Path) -> None:
         ) from error
 
 
-def load(model: Path) -> Any:
-    """A saved model, as `kbert.load` gives it."""
+def start(policy: Policy | None = None) -> None:
+    """Import TensorFlow and Keras, and set the policy of what is built."""
     from kbert.quiet import import_tensorflow
 
     import_tensorflow()
+    if policy is not None:
+        import keras
+
+        keras.config.set_dtype_policy(policy.value)
+
+
+def load(model: Path, policy: Policy | None = None) -> Any:
+    """A saved model, as `kbert.load` gives it."""
+    start(policy)
     from kbert import classifier
 
     return classifier.load(model)
 
 
-def load_task(model: Path, task: str | None) -> Classifier:
+def load_task(
+    model: Path, task: str | None, policy: Policy | None = None
+) -> Classifier:
     """A saved classifier, or the one that `--task` names of several.
 
     Raises:
         ConfigError: it is not named, or there are not several.
         UnknownNameError: there is none of that name.
     """
-    loaded = load(model)
+    loaded = load(model, policy)
     tasks = getattr(loaded, "tasks", None)
     if (tasks is None) != (task is None):
         raise ConfigError(

@@ -28,6 +28,7 @@ def evaluate(
     columns: common.AllColumns = None,
     format: common.FileFormat = None,
     batch_size: common.BatchSize = 32,
+    policy: common.Precision = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -49,7 +50,7 @@ def evaluate(
       kbert evaluate saved_models/entities test.txt
     """
     common.check_readable(file)
-    clf = common.load_task(model, task)
+    clf = common.load_task(model, task, policy)
     names = common.text_columns(clf, text)
     form = common.file_format(format, file, clf.head)
     x, y = read_table(

@@ -45,6 +45,7 @@ def export(
             show_default="the first",
         ),
     ] = None,
+    policy: common.Precision = None,
     as_json: common.AsJson = False,
 ) -> None:
     """Write a TensorFlow SavedModel that takes raw strings.
@@ -53,9 +54,10 @@ def export(
 
       kbert export saved_models/spam exports/spam
       kbert export saved_models/spam exports/spam --check-ops 2.12.1
+      kbert export saved_models/spam exports/spam --policy mixed_bfloat16
       kbert export saved_models/messages exports/messages --default mood
     """
-    clf = loaded = common.load(model)
+    clf = loaded = common.load(model, policy)
     options = {"version": version, "check_ops": check_ops}
     tasks = getattr(loaded, "tasks", None)
     if tasks is None and default is not None:

@@ -61,6 +61,7 @@ def predict(
         ),
     ] = 256,
     batch_size: common.BatchSize = 32,
+    policy: common.Precision = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write JSON Lines, one a row.")
     ] = False,
@@ -93,10 +94,10 @@ def predict(
       kbert predict exports/spam mail.parquet --output answers --engine ray
     """
     if output is not None or engine != scoring.Engine.local:
-        if input or columns or proba or as_json or task:
+        if input or columns or proba or as_json or task or policy:
             raise typer.BadParameter(
-                "--input, --task, --columns, --proba and --json are not for "
-                "--output."
+                "--input, --task, --columns, --proba, --policy and --json "
+                "are not for --output."
             )
         scoring.run(
             *(model, file, output, text, keep, format),
@@ -108,7 +109,7 @@ def predict(
     path = file or "-"
     if not input:
         common.check_readable(path)
-    clf = _load(model, task)
+    clf = _load(model, task, policy)
     if input:
         rows = _rows_of(input, len(clf.inputs), window)
     else:
@@ -135,13 +136,15 @@ def predict(
         sys.stdout.flush()
 
 
-def _load(model: Path, task: str | None) -> Classifier | OnnxModel:
+def _load(
+    model: Path, task: str | None, policy: common.Policy | None
+) -> Classifier | OnnxModel:
     if not (model / ONNX).is_file():
-        return common.load_task(model, task)
-    if task is not None:
+        return common.load_task(model, task, policy)
+    if task is not None or policy is not None:
         raise typer.BadParameter(
-            "An int8 export has one task. Leave --task out.",
-            param_hint="--task",
+            "An int8 export has one task and one precision. Leave --task and "
+            "--policy out."
         )
     # Imported here: it starts without TensorFlow, and needs an extra.
     from kbert.onnx_model import OnnxModel

@@ -135,6 +135,7 @@ def train(
             help="How tokens are laid out: padded, flat, or auto.",
         ),
     ] = "auto",
+    policy: common.Precision = None,
     early_stopping: Annotated[
         int | None,
         typer.Option(
@@ -188,6 +189,7 @@ def train(
     for path in (file, validation):
         if path is not None:
             common.check_readable(path)
+    common.start(policy)
     head_class = _head_class(head)
     names = tuple(common.split(text)) or head_class.inputs
 
@@ -332,18 +334,12 @@ def _check_output(path: Path) -> None:
 
 
 def _head_class(name: str) -> type[Head]:
-    from kbert.quiet import import_tensorflow
-
-    import_tensorflow()
     from kbert.plugins import get_plugins
 
     return get_plugins().heads.get(name).value
 
 
 def _classifier(**arguments):
-    from kbert.quiet import import_tensorflow
-
-    import_tensorflow()
     from kbert.classifier import Classifier
 
     return Classifier(**arguments)
