@@ -178,6 +178,8 @@ class Embedder(Task):
                 falls linearly to 0. Default 0.1.
             weight_decay: AdamW's. Default 0.01.
             callbacks: list of `keras.callbacks.Callback`.
+            layout: how tokens are laid out: `"padded"`, `"flat"`, which
+                leaves padding out and needs TensorFlow, or `"auto"`.
             verbose: `"auto"` for kbert's display, else as Keras.
 
         Returns:

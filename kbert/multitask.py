@@ -177,8 +177,8 @@ class MultiTask:
                 epoch, and of a large one's some in the next. Which task's
                 turn it is, is drawn at random.
             epochs: as `Classifier.fit`, like `batch_size`, `learning_rate`,
-                `warmup`, `weight_decay`, `layer_decay`, `callbacks` and
-                `verbose`. The rate rises and falls over all steps.
+                `warmup`, `weight_decay`, `layer_decay`, `callbacks`,
+                `layout` and `verbose`. The rate rises and falls over all steps.
             class_weight: a dict of task names to what `Classifier.fit`
                 takes, for some or all tasks.
 

@@ -165,3 +165,29 @@ def test_the_layout_is_chosen_by_backend_and_device(monkeypatch):
 def test_an_unknown_layout_is_refused_before_texts_are_read():
     with pytest.raises(ConfigError, match="padded, flat"):
         without_dropout().fit(["a"], ["a", "z"], layout="packed")
+
+
+def embedder():
+    return kbert.Embedder("random:1x64", seed=0), ([("a b", "b a"), ("c", "d")])
+
+
+def multitask():
+    front = kbert.MultiTask("random:1x64", {"x": "classification"}, seed=0)
+    return front, {"x": (["a b", "c"], ["a", "z"])}
+
+
+@pytest.mark.parametrize("make", [embedder, multitask])
+def test_every_training_takes_a_layout(make, monkeypatch):
+    front, data = make()
+    real, seen = type(front).laid_out, []
+
+    def laid_out(self, layout):
+        seen.append(layout)
+        return real(self, layout)
+
+    monkeypatch.setattr(type(front), "laid_out", laid_out)
+    history = front.fit(data, layout="padded", epochs=1, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    assert "padded" in seen
+    with pytest.raises(ConfigError, match="padded, flat"):
+        front.fit(None, layout="packed")

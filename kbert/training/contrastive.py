@@ -118,6 +118,7 @@ def fit(
     warmup: float = 0.1,
     weight_decay: float = 0.01,
     callbacks: list | None = None,
+    layout: str = "auto",
     verbose: str | int = "auto",
     seed: int = 0,
 ) -> keras.callbacks.History:
@@ -135,6 +136,7 @@ def fit(
         raise ConfigError(
             f"`loss` must be 'contrastive' or 'cosine'. Received: loss={loss!r}"
         )
+    layout = choose_layout(layout)
     started = time.perf_counter()
     table, targets = read_rows(embedder, x, y, loss)
     if loss == "contrastive" and min(len(table), batch_size) < 2:
@@ -150,7 +152,6 @@ def fit(
             *held_out, batch_size=batch_size, shuffle=False
         )
         best = BestWeights("val_loss", "min", epochs)
-    layout = choose_layout()
     model = embedder.laid_out(layout)
     compile_for(
         model,

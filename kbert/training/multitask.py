@@ -48,6 +48,7 @@ def fit(
     layer_decay: float = 1.0,
     class_weight: Mapping[str, Any] | None = None,
     callbacks: list | None = None,
+    layout: str = "auto",
     verbose: str | int = "auto",
     seed: int = 0,
 ) -> keras.callbacks.History:
@@ -61,6 +62,7 @@ def fit(
         weight_decay=weight_decay,
         layer_decay=layer_decay,
     )
+    layout = choose_layout(layout)
     started = time.perf_counter()
     data = by_task("data", data, multi, every=True)
     validation_data = by_task("validation_data", validation_data, multi)
@@ -92,7 +94,6 @@ def fit(
     )
     validation = _validation(multi, held_out, examples, batch_size)
     multi.build()  # Anew: a task may have been given another head since.
-    layout = choose_layout()
     model = multi.laid_out(layout)
     compile_for(
         model,
