@@ -1,6 +1,6 @@
 """What people write who serve a transformers pipeline: FastAPI around it.
 
-uvicorn serve_peer:app            # PEER_MODEL is the model's folder
+uvicorn serve_peer:app    # PEER_MODEL is its folder, PEER_DTYPE of its weights
 """
 
 import os
@@ -11,7 +11,10 @@ from pydantic import BaseModel
 
 transformers.logging.set_verbosity_error()
 pipeline = transformers.pipeline(
-    "text-classification", os.environ["PEER_MODEL"], truncation=True
+    "text-classification",
+    os.environ["PEER_MODEL"],
+    dtype=os.environ["PEER_DTYPE"],
+    truncation=True,
 )
 app = fastapi.FastAPI()
 

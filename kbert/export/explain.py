@@ -8,6 +8,10 @@ answer tokens what `kbert.Head.evidence` says.
 
 Reference: Sundararajan, Taly & Yan 2017, Axiomatic Attribution for Deep
 Networks (integrated gradients), https://arxiv.org/abs/1703.01365
+
+Departures: of a probability the log-odds are followed, and their parts scaled
+to the change of the probability. A trained model's probability leaps from 0 to
+1 within a small part of the way, which evenly spaced points miss.
 """
 
 from __future__ import annotations
@@ -27,7 +31,10 @@ if TYPE_CHECKING:
 
 # Points on the way from the blank text. The attributions of a text add up to
 # the change of its score the better the more there are.
-STEPS = 16
+STEPS = 32
+
+# A probability in float32 is told from 0 and from 1 down to here.
+EPSILON = 1e-7
 
 
 def can_explain(task: Task) -> bool:
@@ -85,8 +92,11 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
     if head.overlap is None:
         outputs = head.serve(outputs)
         decide, evidence = _label, _value
+        probable = _of_label(outputs)
     else:
         decide, evidence = head.decide, head.evidence
+        probable = True
+    follow = _log_odds if probable else tf.identity
     model = keras.Model(encoder.input, outputs, name="explained")
 
     def compute(x, mask):
@@ -132,21 +142,31 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
             with tf.GradientTape() as tape:
                 tape.watch(point)
                 reached = compute(point, mask)
-                value = evidence(reached, places, decision)
-            return i + 1, total + tape.gradient(value, point)
+                value = follow(evidence(reached, places, decision))
+            gradient = tape.gradient(value, point)
+            # In half precision a sum of many would lose the small ones.
+            return i + 1, total + tf.cast(gradient, tf.float32)
 
         _, total = tf.while_loop(
             lambda i, _: i < steps,
             step,
-            [tf.constant(0), tf.zeros_like(x)],
+            [tf.constant(0), tf.zeros_like(x, tf.float32)],
             parallel_iterations=1,
         )
         pushed = tf.reduce_sum(
-            tf.cast((x - blank) * total / steps, tf.float32), axis=-1
+            tf.cast(x - blank, tf.float32) * total / steps, axis=-1
         )  # (B, T)
+        value, blank_value = (
+            evidence(computed, places, decision)
+            for computed in (as_it_is, as_blank)
+        )
+        scale = tf.math.divide_no_nan(
+            value - blank_value, follow(value) - follow(blank_value)
+        )  # (B,)
+        pushed *= scale[:, None]
         return {
-            "value": evidence(as_it_is, places, decision),
-            "blank_value": evidence(as_blank, places, decision),
+            "value": value,
+            "blank_value": blank_value,
             "attribution": tf.where(word, pushed, 0.0),
             "start": starts,
             "end": ends,
@@ -165,6 +185,14 @@ def _label(answers, places):
     if "label" in answers:
         return answers["label"]
     return tf.argmax(answers["probabilities"], axis=-1)
+
+
+def _log_odds(probability):
+    import tensorflow as tf
+
+    p = tf.cast(probability, tf.float32)
+    p = tf.clip_by_value(p, EPSILON, 1 - EPSILON)
+    return tf.math.log(p) - tf.math.log1p(-p)
 
 
 def _value(answers, places, label):

@@ -252,7 +252,7 @@ class Head:
         raise NotImplementedError
 
     def evidence(self, outputs: Any, places: dict, decision: Any) -> Any:
-        """How sure a decision is, as float `(B,)` with a gradient.
+        """The probability of a decision, float `(B,)` with a gradient.
 
         Args:
             outputs: what `build` gave for the texts, or for the same texts

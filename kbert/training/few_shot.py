@@ -30,6 +30,7 @@ from kbert.training.fit import read_examples
 from kbert.training.fit import read_held_out
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
+from kbert.training.optimizer import check_rates
 
 # The layer that the logistic regression becomes.
 LOGITS = "logits"
@@ -124,6 +125,9 @@ def fit(
                 f"`{name}` must be an integer of at least {least[name]}. "
                 f"Received: {name}={value!r}"
             )
+    check_rates(
+        learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay
+    )
     columns, labels = read_examples(task, x, y)
     if task.model is None:
         task.head.adapt(labels)

@@ -53,6 +53,35 @@ def test_attributions_add_up_to_the_change(name):
         assert bool(pieces) == bool(text)
 
 
+def test_a_probability_that_leaps():
+    """As a trained model's, which is sure of one label and then of the other:
+    most points of the way lie where it does not change."""
+    import tensorflow as tf
+
+    clf = kbert.Classifier("random:1x64", labels=["a", "b"], seed=0)
+    logits = clf.model.get_layer("logits")
+    kernel, bias = logits.get_weights()
+    texts = tf.constant(TEXTS)
+
+    def sharpened(by):
+        difference = (kernel[:, 1] - kernel[:, 0]) * by
+        logits.set_weights(
+            [np.stack([0 * difference, difference], 1), bias + [0, shift * by]]
+        )
+        return {k: v.numpy() for k, v in make_explain(clf)(text=texts).items()}
+
+    # Half-way between the blank text and the text is where it leaps.
+    shift = 0.0
+    why = sharpened(1.0)
+    odds = [np.log(why[k] / (1 - why[k])) for k in ("value", "blank_value")]
+    sign = 1 if clf.predict([TEXTS[1]]) == ["b"] else -1
+    shift = -sign * (odds[0][1] + odds[1][1]) / 2
+    why = sharpened(100.0 / abs(odds[0][1] - odds[1][1]))
+    change = why["value"][1] - why["blank_value"][1]
+    assert change > 0.99
+    assert why["attribution"][1].sum() == pytest.approx(change, rel=0.1)
+
+
 @pytest.mark.parametrize("name", ["ner", "qa"])
 def test_heads_that_answer_tokens_follow_what_they_decided(name):
     import tensorflow as tf

@@ -154,11 +154,18 @@ def test_a_label_without_examples():
         ({"epochs": 0}, "epochs=0"),
         ({"batch_size": 3}, "at least 4.*batch_size=3"),
         ({"pooling": "max"}, "pooling='max'"),
+        ({"learning_rate": 0}, "learning_rate=0"),
+        ({"weight_decay": -1}, "weight_decay=-1"),
     ],
 )
 def test_bad_arguments(options, message):
     with pytest.raises(ConfigError, match=message):
         few_shot(tiny(), **options)
+
+
+def test_a_bad_rate_is_refused_before_texts_are_read():
+    with pytest.raises(ConfigError, match="learning_rate=-1"):
+        few_shot(tiny(), None, None, learning_rate=-1)
 
 
 def test_an_unknown_method():
