@@ -168,6 +168,9 @@ def _check_arguments(path, tables):
         )
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    except UnknownNameError as error:
+        kind = f"{error.kind} in {path}:"
+        raise UnknownNameError(kind, error.name, error.known) from error
 
 
 def _with_defaults(function, table):
