@@ -4,7 +4,7 @@
 
 Both serve all-MiniLM-L6-v2 with a classification head, in float32, texts cut
 to 128 tokens, over HTTP on this machine, and both once more in bfloat16 (kbert
-as exported with `kbert export --policy mixed_bfloat16`). Clients ask one text
+as exported with `kbert export --policy bfloat16`). Clients ask one text
 at a time, each when it has its last answer. Servers take turns in every round,
 medians are compared; ratios are of the requests a second of the peer in
 float32. Then kbert's server is reloaded and ended under load, and failed
@@ -54,7 +54,7 @@ KBERT, PEER = "/v1/models/model:predict", "/predict"
 BASE = "peer"
 
 # Folder of a model of kbert: the policy it is exported with.
-POLICIES = {"model": "float32", "half": "mixed_bfloat16"}
+POLICIES = {"model": "float32", "half": "bfloat16"}
 
 
 def make_models(folder: Path) -> None:

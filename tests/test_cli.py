@@ -472,7 +472,8 @@ def test_export(trained, tmp_path):
     refused(result, "TF Serving release '1.0'")
 
 
-def test_export_with_a_policy(trained, tmp_path, policy):
+@pytest.mark.parametrize("name", ["bfloat16", "mixed_bfloat16"])
+def test_export_with_a_policy(trained, tmp_path, policy, name):
     import numpy as np
     import tensorflow as tf
 
@@ -481,33 +482,33 @@ def test_export_with_a_policy(trained, tmp_path, policy):
     model, _ = trained
     clf = kbert.load(model)
     texts = ["aaa 1", "zzz 2"]
-    half = ("--policy", "mixed_bfloat16")
-    result = run("export", model, tmp_path / "half", *half)
+    result = run("export", model, tmp_path / "half", "--policy", name)
     assert result.exit_code == 0, result.output
-    assert policy().name == "mixed_bfloat16"
+    assert policy().name == name
     served = tf.saved_model.load(str(tmp_path / "half" / "1"))
     answer = served.signatures["serving_default"](text=tf.constant(texts))
     # Close, and not the same: it has computed with eight bits.
     apart = abs(answer["probabilities"] - clf.predict_proba(texts))
     assert 0 < np.max(apart) < 0.05
-    # The weights are stored as they are.
+    # The mixed one leaves the weights as they are, the other halves them.
     stored = tf.train.load_checkpoint(
         str(tmp_path / "half" / "1" / "variables" / "variables")
     )
     kinds = set(stored.get_variable_to_dtype_map().values())
-    assert tf.float32 in kinds and tf.bfloat16 not in kinds
+    assert (tf.bfloat16 in kinds) == (name == "bfloat16")
 
-    answers = {}
-    for name in ("mixed_bfloat16", "float32"):
+
+def test_answers_with_a_policy(trained, tmp_path, policy):
+    model, _ = trained
+    for name in ("bfloat16", "mixed_bfloat16", "float32"):
         result = run("predict", model, "-i", "aaa 1", "--policy", name)
         assert result.exit_code == 0, result.output
         assert policy().name == name
-        answers[name] = result.stdout.split("\t")
-    assert answers["float32"][0] == answers["mixed_bfloat16"][0] == "one"
-
+        assert result.stdout.startswith("one\t")
+    half = ("--policy", "bfloat16")
     report = run("evaluate", model, model.parent / "train.tsv", *half)
     assert report.exit_code == 0, report.output
-    assert policy().name == "mixed_bfloat16"
+    assert policy().name == "bfloat16"
     result = run("export", model, tmp_path / "no", "--policy", "half")
     assert result.exit_code == 2 and "mixed_bfloat16" in result.output
     assert not (tmp_path / "no").exists()
@@ -524,6 +525,8 @@ def test_train_with_a_policy(data, tmp_path, policy):
     assert policy().name == "mixed_bfloat16"
     clf = kbert.load(tmp_path / "model")
     assert clf.backbone.compute_dtype == "bfloat16"
+    result = run("train", data, "-o", tmp_path / "no", "--policy", "bfloat16")
+    assert result.exit_code == 2 and "mixed_bfloat16" in result.output
 
 
 def test_listings(monkeypatch, tmp_path):

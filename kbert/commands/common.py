@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 Format = StrEnum("Format", {name: name for name in FORMATS})
 Policy = StrEnum(
     "Policy",
-    {name: name for name in ("float32", "mixed_bfloat16", "mixed_float16")},
+    {
+        name: name
+        for name in ("float32", "bfloat16", "mixed_bfloat16", "mixed_float16")
+    },
 )
 
 # === Options ===
@@ -76,7 +79,7 @@ Precision = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME",
-        help=f"Keras dtype policy: {', '.join(Policy)}. Mixed ones are "
+        help=f"Keras dtype policy: {', '.join(Policy)}. Those of 16 bits are "
         "faster where the processor has instructions for them.",
         show_default="that of keras.json",
     ),

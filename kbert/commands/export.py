@@ -54,7 +54,7 @@ def export(
 
       kbert export saved_models/spam exports/spam
       kbert export saved_models/spam exports/spam --check-ops 2.12.1
-      kbert export saved_models/spam exports/spam --policy mixed_bfloat16
+      kbert export saved_models/spam exports/spam --policy bfloat16
       kbert export saved_models/messages exports/messages --default mood
     """
     clf = loaded = common.load(model, policy)

@@ -183,6 +183,12 @@ def train(
             "--few-shot goes without --validation-split, --layer-decay, "
             "--r-drop, --layout and --early-stopping."
         )
+    if policy == common.Policy.bfloat16:
+        raise typer.BadParameter(
+            "Weights in bfloat16 lose what a step adds to them. Train with "
+            "mixed_bfloat16; export with bfloat16.",
+            param_hint="--policy",
+        )
     options = _head_options(head_option)
     weights = _class_weight(class_weight)
     _check_output(output)
