@@ -58,9 +58,7 @@ def convert(
       kbert convert saved_models/spam exports/spam --to onnx
       kbert convert ./bert_tf1 presets/bert --to huggingface
     """
-    from kbert.quiet import import_tensorflow
-
-    import_tensorflow()
+    common.start()
     from kbert.export.convert import convert as run
 
     options = {}
@@ -95,9 +93,7 @@ def info(
       kbert info saved_models/spam
       kbert info ./bert_tf1 --json
     """
-    from kbert.quiet import import_tensorflow
-
-    import_tensorflow()
+    common.start()
     from kbert.checkpoints.info import describe
 
     found = describe(path)

@@ -135,9 +135,7 @@ def corpus(
 
 
 def _tokenizer(vocab: Path | None, preset: str | None, lowercase: bool):
-    from kbert.quiet import import_tensorflow
-
-    import_tensorflow()
+    common.start()
     if preset is not None:
         from kbert.checkpoints.loading import open_checkpoint
 

@@ -178,9 +178,7 @@ def _read(file, text, columns, format) -> list[str]:
 
 
 def _embedder(model: str) -> Embedder:
-    from kbert.quiet import import_tensorflow
-
-    import_tensorflow()
+    common.start()
     from kbert.embedder import Embedder
 
     if not (Path(model) / "kbert.json").is_file():

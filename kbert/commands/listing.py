@@ -81,9 +81,7 @@ def version(as_json: common.AsJson = False) -> None:
 
 
 def _plugins():
-    from kbert.quiet import import_tensorflow
-
-    import_tensorflow()
+    common.start()
     from kbert.plugins import get_plugins
 
     return get_plugins()

@@ -164,9 +164,7 @@ def serve(
 
 
 async def _run(models, options, quiet: bool) -> None:
-    from kbert.quiet import import_tensorflow
-
-    import_tensorflow()
+    common.start()
     from kbert.serving.logs import Log
     from kbert.serving.server import Server
 
