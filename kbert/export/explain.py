@@ -129,11 +129,10 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
             tf.nest.map_structure(lambda a, i=i: tf.split(a, 2)[i], computed)
             for i in range(2)
         )
-        places = {
-            "word": word,
-            "first": word & begins_word(task.tokenizer, ids),
-            "input": segments,
-        }
+        places = None
+        if head.overlap is not None:
+            begins = word & begins_word(task.tokenizer, ids)
+            places = {"word": word, "first": begins, "input": segments}
         decision = decide(as_it_is, places)
 
         def step(i, total):
