@@ -43,6 +43,10 @@ class Classifier(Task):
             them `("text", "text_pair")`.
         vocabulary: vocab.txt of a random preset.
         lowercase: whether that vocabulary is uncased.
+        casing: whether the model is told which words have capitals, which a
+            lower-cased vocabulary forgets; see `kbert.Tokenizer`. Entities
+            and spam are told by it. Such a model is exported as a SavedModel
+            only.
         seed: int; makes initialization, dropout and shuffling repeatable
             (it sets the seeds of Python, NumPy and the backend).
         **head_options: further arguments of the head.
@@ -79,13 +83,14 @@ class Classifier(Task):
         inputs: tuple[str, ...] | None = None,
         vocabulary: str | os.PathLike | None = None,
         lowercase: bool = True,
+        casing: bool = False,
         seed: int | None = None,
         **head_options: Any,
     ):
         if seed is not None:
             keras.utils.set_random_seed(seed)
         classifier_head(head)  # Before anything is fetched.
-        checkpoint = open_checkpoint(preset, vocabulary, lowercase)
+        checkpoint = open_checkpoint(preset, vocabulary, lowercase, casing)
         made = make_head(head, checkpoint, labels=labels, **head_options)
         self._start(
             made,

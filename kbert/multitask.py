@@ -51,7 +51,8 @@ class MultiTask:
             that of a signature: letters, digits and _.
         max_length: tokens a row is truncated to, special ones included; or a
             dict of task names to such.
-        vocabulary: see `kbert.Classifier`, as for `lowercase` and `seed`.
+        vocabulary: see `kbert.Classifier`, as for `lowercase`, `casing` and
+            `seed`.
 
     Attributes:
         tasks: dict of names to `kbert.Classifier`s.
@@ -87,6 +88,7 @@ class MultiTask:
         max_length: int | Mapping[str, int] = 128,
         vocabulary: str | os.PathLike | None = None,
         lowercase: bool = True,
+        casing: bool = False,
         seed: int | None = None,
     ):
         _check_heads(heads)
@@ -101,7 +103,7 @@ class MultiTask:
         if seed is not None:
             keras.utils.set_random_seed(seed)
         self.seed = seed
-        checkpoint = open_checkpoint(preset, vocabulary, lowercase)
+        checkpoint = open_checkpoint(preset, vocabulary, lowercase, casing)
         made = {name: _head(head, checkpoint) for name, head in heads.items()}
         backbone, tokenizer = checkpoint.build(), checkpoint.tokenizer
         self._start(

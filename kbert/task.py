@@ -20,6 +20,8 @@ from kbert.batching import join_rows
 from kbert.batching import length_batches
 from kbert.batching import static_shapes
 from kbert.batching import token_places
+from kbert.casing import CASINGS
+from kbert.casing import TEXTS
 from kbert.data import encoded_parts
 from kbert.data import windows
 from kbert.errors import CheckpointError
@@ -76,6 +78,13 @@ class Task:
                 f"`max_length` must be an integer from 3 to {limit}, the "
                 f"backbone's number of positions. Received: "
                 f"max_length={max_length!r}"
+            )
+        segments = backbone.config["num_segments"]
+        if tokenizer.casing and segments < TEXTS * CASINGS:
+            raise ConfigError(
+                f"Expected a backbone of {TEXTS * CASINGS} segment ids for a "
+                f"tokenizer with casing=True. Received: num_segments="
+                f"{segments}. Pass casing=True to what opens the checkpoint."
             )
         # Heads that answer tokens know which text is which.
         if head.overlap is not None and len(inputs) != len(head.inputs):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+from kbert.casing import TEXTS
+from kbert.casing import casing_of
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.normalizer import SPOIL
@@ -51,11 +53,16 @@ class Tokenizer:
             that continue a word start with `##`.
         lowercase: `bool`, whether to lower-case and strip accents. True for
             the uncased vocabularies and bert-base-chinese, False for cased.
+        casing: `bool`, whether segment ids also say how each token's word
+            was written before it was lower-cased: 2 is added where it has a
+            capital, 4 where it has two letters or more, all of them
+            capitals. The backbone then needs 6 segment ids.
 
     Raises:
         InputError: the vocabulary is empty, lacks a special token or any
             other, or has an empty or repeated line.
-        ConfigError: `lowercase` is not a `bool`.
+        ConfigError: `lowercase` or `casing` is not a `bool`, or there is
+            nothing to tell, as with a cased vocabulary.
 
     Example:
 
@@ -82,14 +89,28 @@ class Tokenizer:
       `tokenizers` starts that block at U+2B920.
     """
 
-    def __init__(self, vocabulary: Sequence[str], *, lowercase: bool = True):
-        if not isinstance(lowercase, bool):
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        *,
+        lowercase: bool = True,
+        casing: bool = False,
+    ):
+        for name, value in (("lowercase", lowercase), ("casing", casing)):
+            if not isinstance(value, bool):
+                raise ConfigError(
+                    f"`{name}`, expected True or False. "
+                    f"Received: {name}={value!r}"
+                )
+        if casing and not lowercase:
             raise ConfigError(
-                "`lowercase`, expected True or False. "
-                f"Received: lowercase={lowercase!r}"
+                "`casing` is for vocabularies that are lower-cased. Received: "
+                "lowercase=False, whose tokens say how words are written. "
+                "Leave `casing` out."
             )
         self.vocabulary = tuple(vocabulary)
         self.lowercase = lowercase
+        self.casing = casing
         ids = index_vocabulary(self.vocabulary)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             ids[token] for token in SPECIAL_TOKENS
@@ -182,6 +203,85 @@ class Tokenizer:
             ids.with_values(tf.gather(ends.values, last)),
         )
 
+    def pieces(
+        self, text, number: int = 0, offsets: bool = False
+    ) -> dict[str, tf.RaggedTensor]:
+        """Cut one text of each row into tokens, with their segment ids.
+
+        Args:
+            text: string tensor or list of `str`, shape `(B,)`.
+            number: 0 for the text, 1 for the pair.
+            offsets: whether to say where each token stands in its text.
+
+        Returns:
+            A dict of `tf.RaggedTensor` of int32, shape `(B, None)`: `"ids"`,
+            `"segments"`, and with `offsets` `"starts"` and `"ends"`, see
+            `tokenize_with_offsets`.
+        """
+        keys = ("ids", "segments", "starts", "ends")[: 4 if offsets else 2]
+        if self.casing or offsets:
+            pieces = self.pieces_of_words(text, number)
+            return {key: pieces[key] for key in keys}
+        ids = self.tokenize(text)
+        segments = tf.fill(tf.shape(ids.values), number)
+        return {"ids": ids, "segments": ids.with_values(segments)}
+
+    def pieces_of_words(
+        self, text, number: int = 0
+    ) -> dict[str, tf.RaggedTensor]:
+        """The same, and which word each token is a piece of.
+
+        Words are what BERT's own splitting makes of a text.
+
+        Returns:
+            What `pieces` gives with `offsets`; `"first"` bool, the token
+            begins a word; `"word_starts"` and `"word_ends"` int32, the bytes
+            of that word in the text.
+        """
+        text = _strings(text)
+        ids, starts, ends = self.tokenize_with_offsets(text)
+        first = self.begins_word(ids.values)  # (N,)
+        # Of a text's first token there can be no other.
+        opening = tf.boolean_mask(ids.row_starts(), ids.row_lengths() > 0)
+        first |= tf.scatter_nd(
+            opening[:, tf.newaxis],
+            tf.ones_like(opening, tf.bool),
+            tf.shape(first, tf.int64),
+        )
+        word = tf.cumsum(tf.cast(first, tf.int32)) - 1  # (N,)
+        word_starts = tf.math.segment_min(starts.values, word)  # (words,)
+        word_ends = tf.math.segment_max(ends.values, word)
+        segments = tf.fill(tf.shape(word), number)
+        if self.casing:
+            row = tf.boolean_mask(ids.value_rowids(), first)
+            words = tf.strings.substr(
+                tf.gather(text, row), word_starts, word_ends - word_starts
+            )
+            segments += TEXTS * tf.gather(casing_of(words), word)
+        return {
+            "ids": ids,
+            "segments": ids.with_values(segments),
+            "starts": starts,
+            "ends": ends,
+            "first": ids.with_values(first),
+            "word_starts": ids.with_values(tf.gather(word_starts, word)),
+            "word_ends": ids.with_values(tf.gather(word_ends, word)),
+        }
+
+    def begins_word(self, ids: tf.Tensor) -> tf.Tensor:
+        """Whether tokens are not written as the rest of a word, `##...`.
+
+        Args:
+            ids: int32, of any shape.
+
+        Returns:
+            bool, of the same shape.
+        """
+        continues = tf.constant(
+            [token[:2] == "##" and len(token) > 2 for token in self.vocabulary]
+        )
+        return ~tf.gather(continues, ids)
+
     # === Tokens to rows of the model ===
 
     def __call__(
@@ -214,9 +314,9 @@ class Tokenizer:
         Returns:
             A dict of `tf.RaggedTensor` of int32, shape `(B, None)`:
             `"token_ids"`, and `"segment_ids"`, 0 for the text and 1 for the
-            pair. With `offsets` also `"starts"` and `"ends"`, the bytes of
-            the token in its text, as `tokenize_with_offsets` gives them;
-            special tokens have 0 and 0.
+            pair, and more with `casing`. With `offsets` also `"starts"` and
+            `"ends"`, the bytes of the token in its text, as
+            `tokenize_with_offsets` gives them; special tokens have 0 and 0.
 
         Raises:
             ConfigError: `max_length` leaves no room for a token of each
@@ -237,37 +337,43 @@ class Tokenizer:
             )
         room = max_length - special
         texts = [text] if pair is None else [text, pair]
-        if offsets:
-            facts = [self.tokenize_with_offsets(text) for text in texts]
-        else:
-            facts = [(self.tokenize(text),) for text in texts]
+        facts = [
+            self.pieces(text, number, offsets)
+            for number, text in enumerate(texts)
+        ]
         # Which tokens stay is decided on their places: ids, starts and ends
         # of the same tokens stay.
-        places = [ids.with_values(tf.range(tf.size(ids))) for ids, *_ in facts]
+        places = [
+            fact["ids"].with_values(tf.range(tf.size(fact["ids"])))
+            for fact in facts
+        ]
         kept = TRUNCATIONS[truncation](*(*places, None)[:2], room)
         facts = [
-            [place.with_values(tf.gather(x.values, place.values)) for x in fact]
+            {
+                key: place.with_values(tf.gather(x.values, place.values))
+                for key, x in fact.items()
+            }
             for place, fact in zip(kept, facts, strict=False)
         ]
 
         # === Special tokens ===
-        column = tf.ones([facts[0][0].nrows(), 1], tf.int32)  # (B, 1)
+        column = tf.ones([facts[0]["ids"].nrows(), 1], tf.int32)  # (B, 1)
 
-        def join(which: int, first, rest):
+        def join(key: str, first, rest):
             parts = [first * column]
             for fact in facts:
-                parts += [fact[which], rest * column]
+                parts += [fact[key], rest * column]
             return tf.concat(parts, axis=1)  # (B, None)
 
         segments = [0 * column]
-        for i, (ids, *_) in enumerate(facts):
-            segments += [i * tf.ones_like(ids), i * column]
+        for i, fact in enumerate(facts):
+            segments += [fact["segments"], i * column]
         tokens = {
-            "token_ids": join(0, self.cls_id, self.sep_id),
+            "token_ids": join("ids", self.cls_id, self.sep_id),
             "segment_ids": tf.concat(segments, axis=1),
         }
         if offsets:
-            tokens |= {"starts": join(1, 0, 0), "ends": join(2, 0, 0)}
+            tokens |= {key: join(key, 0, 0) for key in ("starts", "ends")}
         return tokens
 
     def pad(
@@ -299,13 +405,17 @@ class Tokenizer:
     # === Files and config ===
 
     @classmethod
-    def from_file(cls, path, *, lowercase: bool = True) -> "Tokenizer":
+    def from_file(cls, path, **options) -> "Tokenizer":
         """Read a `vocab.txt`: UTF-8, one token a line, line 1 is id 0.
+
+        Args:
+            path: the file.
+            **options: `lowercase` and `casing`.
 
         Raises:
             InputError: the file is missing, not UTF-8, or not a vocabulary.
         """
-        return cls(read_vocabulary(path), lowercase=lowercase)
+        return cls(read_vocabulary(path), **options)
 
     def save(self, path) -> None:
         """Write the vocabulary to `path` as `from_file` reads it."""
@@ -313,7 +423,7 @@ class Tokenizer:
 
     def get_config(self) -> dict:
         """What `from_config` needs besides the vocabulary, JSON-ready."""
-        return {"lowercase": self.lowercase}
+        return {"lowercase": self.lowercase, "casing": self.casing}
 
     @classmethod
     def from_config(cls, config: dict, vocabulary: Sequence[str]):

@@ -21,6 +21,15 @@ from kbert.tokenizer import Tokenizer
 # What a token is beside its id; special tokens and questions have these.
 FACTS = {"first": False, "own": False, "start": -1, "end": -1}
 
+# What the tokenizer calls what it knows of a token.
+PIECES = {
+    "token_ids": "ids",
+    "segment_ids": "segments",
+    "first": "first",
+    "start": "word_starts",
+    "end": "word_ends",
+}
+
 
 def make_windows(
     tokenizer: Tokenizer, text, pair=None, *, max_length: int, overlap: int
@@ -66,12 +75,17 @@ def make_windows(
             f"{special} special tokens and a token of each text. "
             f"Received: max_length={max_length!r}"
         )
-    ids, first, starts, ends = _words(tokenizer, text if pair is None else pair)
+    texts = [text] if pair is None else [text, pair]
+    pieces = tokenizer.pieces_of_words(texts[-1], len(texts) - 1)
+    ids = pieces["ids"]
     length = ids.row_lengths()  # (B,)
     room = tf.zeros_like(length) + max_length - special
     if pair is not None:
-        question = tokenizer.tokenize(text)[:, : (max_length - special) // 2]
-        room -= question.row_lengths()
+        question = {
+            key: values[:, : (max_length - special) // 2]
+            for key, values in tokenizer.pieces(text).items()
+        }
+        room -= question["ids"].row_lengths()
 
     # === Places of the windows, (W,) ===
     shared = tf.minimum(tf.cast(overlap, tf.int64), room // 2)
@@ -96,15 +110,10 @@ def make_windows(
         place.values < tf.repeat(own_to, size)
     )
     part = {
-        "token_ids": tf.gather(ids.values, source),
-        "first": tf.gather(first, source),
-        "own": own,
-        "start": tf.gather(starts, source),
-        "end": tf.gather(ends, source),
+        key: place.with_values(tf.gather(pieces[theirs].values, source))
+        for key, theirs in PIECES.items()
     }
-    part = {key: place.with_values(value) for key, value in part.items()}
-    part["segment_ids"] = tf.fill(tf.shape(source), int(pair is not None))
-    part["segment_ids"] = place.with_values(part["segment_ids"])
+    part["own"] = place.with_values(own)
 
     # === Special tokens ===
     column = tf.ones([tf.size(row), 1], tf.int32)  # (W, 1)
@@ -118,53 +127,20 @@ def make_windows(
     before["token_ids"] = [tokenizer.cls_id * column]
     if pair is not None:
         after["segment_ids"] = [column]
-        question = tf.gather(question, row)  # (W, None)
+        question = {
+            key: tf.gather(values, row) for key, values in question.items()
+        }  # (W, None) each
+        ids = question["ids"]
         for key, fill in fills.items():
-            values = question
-            if key != "token_ids":
-                values = question.with_values(
-                    tf.fill(tf.shape(question.values), fill)
-                )
+            values = question.get(PIECES.get(key))
+            if values is None:
+                values = ids.with_values(tf.fill(tf.shape(ids.values), fill))
             before[key] += [values, around[key]]
     windows = {
         key: tf.concat([*before[key], part[key], *after[key]], axis=1)
         for key in fills
     }
     return windows | {"row": row}
-
-
-def _words(tokenizer: Tokenizer, text):
-    """Ids `(B, None)`, and of each token whether it begins a word, and the
-    span of that word in bytes, `(N,)`."""
-    ids, starts, ends = tokenizer.tokenize_with_offsets(text)
-    first = begins_word(tokenizer, ids.values)  # (N,)
-    # Of a text's first token there can be no other.
-    opening = tf.boolean_mask(ids.row_starts(), ids.row_lengths() > 0)
-    first |= tf.scatter_nd(
-        opening[:, tf.newaxis],
-        tf.ones_like(opening, tf.bool),
-        tf.shape(first, tf.int64),
-    )
-    word = tf.cumsum(tf.cast(first, tf.int32)) - 1  # (N,)
-    starts = tf.gather(tf.math.segment_min(starts.values, word), word)
-    ends = tf.gather(tf.math.segment_max(ends.values, word), word)
-    return ids, first, starts, ends
-
-
-def begins_word(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
-    """Whether tokens are not written as the rest of a word, `##...`.
-
-    Args:
-        tokenizer: `kbert.Tokenizer`.
-        ids: int32, of any shape.
-
-    Returns:
-        bool, of the same shape.
-    """
-    continues = tf.constant(
-        [token[:2] == "##" and len(token) > 2 for token in tokenizer.vocabulary]
-    )
-    return ~tf.gather(continues, ids)
 
 
 def to_characters(text: tf.Tensor, places: tf.RaggedTensor) -> tf.RaggedTensor:

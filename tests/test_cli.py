@@ -203,6 +203,7 @@ def test_defaults_are_those_of_the_library():
     shared = (
         *("preset", "head", "batch_size", "learning_rate"),
         *("max_length", "layer_decay", "class_weight", "early_stopping"),
+        "casing",
         "seed",
     )
     defaults = {p.name: p.default for p in command.params}

@@ -9,11 +9,16 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kbert.backbone import SIZES
 from kbert.backbone import Backbone
+from kbert.casing import CASINGS
+from kbert.casing import TEXTS
 from kbert.checkpoints import google
 from kbert.checkpoints import huggingface
 from kbert.checkpoints import kerashub
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
 
 RANDOM = "random:"
 
+SEGMENTS = "embeddings.token_type_embeddings.weight"
+
 Weights = tuple[Mapping[str, Tensor], str]
 
 
@@ -55,6 +62,8 @@ class Checkpoint:
             names of Hugging Face's `BertModel`, and the name of their file.
         head_options: what the checkpoint says of a head, such as
             `{"pooling": "cls"}`.
+        casing: whether segment ids say how words are written, see
+            `kbert.Tokenizer`.
     """
 
     form: str
@@ -66,13 +75,55 @@ class Checkpoint:
         default=lambda: ({}, "nothing"), repr=False
     )
     head_options: Mapping[str, str] = field(default_factory=dict)
+    casing: bool = False
 
     @property
     def tokenizer(self) -> Tokenizer:
         """A new `kbert.Tokenizer`; it takes TensorFlow."""
         from kbert.tokenizer import Tokenizer
 
-        return Tokenizer(self.vocabulary, lowercase=self.lowercase)
+        return Tokenizer(
+            self.vocabulary, lowercase=self.lowercase, casing=self.casing
+        )
+
+    def with_casing(self) -> Checkpoint:
+        """The same with segment ids that say how words are written.
+
+        Each casing begins with what the checkpoint has for its segment, so
+        that nothing differs before the backbone is trained.
+
+        Raises:
+            ConfigError: the vocabulary is cased, or the backbone has no two
+                segment ids.
+        """
+        before = self.config.get("num_segments", TEXTS)
+        if not self.lowercase or before not in (TEXTS, TEXTS * CASINGS):
+            raise ConfigError(
+                f"`casing` is for a lower-cased vocabulary and a backbone of "
+                f"{TEXTS} segment ids. Received: a vocabulary with "
+                f"lowercase={self.lowercase}, and {before} segment ids. Leave "
+                f"`casing` out."
+            )
+
+        def open_weights() -> Weights:
+            tensors, name = self.open_weights()
+            table = tensors.get(SEGMENTS)
+            if before > TEXTS or table is None:
+                return tensors, name
+            shape = (table.shape[0] * CASINGS, *table.shape[1:])
+            tiled = replace(
+                table,
+                shape=shape,
+                read=lambda: np.concatenate([table.read()] * CASINGS),
+            )
+            return {**tensors, SEGMENTS: tiled}, name
+
+        return replace(
+            self,
+            config=self.config | {"num_segments": TEXTS * CASINGS},
+            open_weights=open_weights,
+            casing=True,
+        )
 
     def tensors(self) -> Mapping[str, Tensor]:
         """The tensors of the file; none for random weights."""
@@ -101,6 +152,7 @@ def open_checkpoint(
     preset: str | os.PathLike = DEFAULT_PRESET,
     vocabulary: str | os.PathLike | Sequence[str] | None = None,
     lowercase: bool = True,
+    casing: bool = False,
 ) -> Checkpoint:
     """Open a checkpoint by a name or by its folder.
 
@@ -121,6 +173,8 @@ def open_checkpoint(
         vocabulary: of a random backbone, its vocab.txt or its tokens; without
             it the tokens are single ASCII characters.
         lowercase: whether that vocabulary is uncased.
+        casing: whether the model is told how words are written, see
+            `kbert.Tokenizer`.
 
     Raises:
         UnknownNameError: nothing is registered under the name.
@@ -128,8 +182,14 @@ def open_checkpoint(
             fit each other.
         UnsafeFileError: a file leads out of the folder, holds code, or asks
             for too much.
-        ConfigError: a vocabulary is given for a preset that has its own.
+        ConfigError: a vocabulary is given for a preset that has its own, or
+            casing asked for where there is none to tell.
     """
+    checkpoint = _open(preset, vocabulary, lowercase)
+    return checkpoint.with_casing() if casing else checkpoint
+
+
+def _open(preset, vocabulary, lowercase) -> Checkpoint:
     name = os.fspath(preset)
     if name.startswith(RANDOM):
         return _random(name.removeprefix(RANDOM), vocabulary, lowercase)

@@ -104,6 +104,13 @@ def train(
     max_length: Annotated[
         int, typer.Option(metavar="N", min=3, help="Tokens a text is cut to.")
     ] = 128,
+    casing: Annotated[
+        bool,
+        typer.Option(
+            "--casing",
+            help="Tell a lower-cased model which words have capitals.",
+        ),
+    ] = False,
     class_weight: Annotated[
         str | None,
         typer.Option(
@@ -232,6 +239,7 @@ def train(
         # The SavedModel's inputs are named like the columns, if they can be.
         inputs=names if all(map(_is_name, names)) else None,
         max_length=max_length,
+        casing=casing,
         seed=seed,
         **options,
     )
@@ -292,7 +300,7 @@ def _head_options(pairs: list[str] | None) -> dict[str, Any]:
                 f"Expected KEY=VALUE. Received: {pair!r}.",
                 param_hint="--head-option",
             )
-        if key in ("preset", "head", "inputs", "max_length", "seed"):
+        if key in ("preset", "head", "inputs", "max_length", "casing", "seed"):
             raise typer.BadParameter(
                 f"{key!r} is no option of a head.", param_hint="--head-option"
             )

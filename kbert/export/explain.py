@@ -22,9 +22,9 @@ from typing import Any
 
 import keras
 
+from kbert.casing import TEXTS
 from kbert.heads.base import Head
 from kbert.inference import outputs_on
-from kbert.windows import begins_word
 
 if TYPE_CHECKING:
     from kbert.task import Task
@@ -117,6 +117,7 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         word = ends > starts
         blank_ids = tf.where(word, task.tokenizer.pad_id, ids)
         segments = batch["segment_ids"]
+        which = segments % TEXTS
         # Both texts in one call: each is a graph of its own otherwise.
         both = embed(
             tf.concat([ids, blank_ids], 0),
@@ -131,8 +132,8 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         )
         places = None
         if head.overlap is not None:
-            begins = word & begins_word(task.tokenizer, ids)
-            places = {"word": word, "first": begins, "input": segments}
+            begins = word & task.tokenizer.begins_word(ids)
+            places = {"word": word, "first": begins, "input": which}
         decision = decide(as_it_is, places)
 
         def step(i, total):
@@ -169,7 +170,7 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
             "attribution": tf.where(word, pushed, 0.0),
             "start": starts,
             "end": ends,
-            "input": segments,
+            "input": which,
         }
 
     return explain

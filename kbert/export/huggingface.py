@@ -108,7 +108,9 @@ def _form(task: Task) -> TransformersForm:
     task.require_model()
     form = task.head.transformers_form()
     received = None
-    if form is None:
+    if task.tokenizer.casing:
+        received = "casing=True, which only kbert's tokenizer tells the model"
+    elif form is None:
         received = f"the head {task.head.name!r} as it is configured"
     elif task.backbone.embeddings.projection is not None:
         received = "a backbone whose embeddings have a size of their own"

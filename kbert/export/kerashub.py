@@ -47,6 +47,12 @@ def save_task(
         CheckpointError: the folder exists, or cannot be written.
     """
     _check(task.backbone, approximate_gelu)
+    if task.tokenizer.casing:
+        raise ExportError(
+            "Expected a tokenizer that keras_hub has. Received: casing=True, "
+            "which only kbert's tells the model. Export a SavedModel, or "
+            "train without it."
+        )
     backbone = _backbone(task.backbone)
     tokenizer = _tokenizer(task.tokenizer.vocabulary, task.tokenizer.lowercase)
     saved = [backbone, tokenizer]

@@ -41,7 +41,7 @@ def export_onnx(task: Task, path: str | Path, replace: bool = False) -> None:
             TensorFlow.
         CheckpointError: the folder exists, or cannot be written.
     """
-    require("onnx", "onnx", "tf2onnx")
+    require_portable(task, "onnx", "onnx", "tf2onnx")
     model = _answers(task)
     with new_folder(Path(path), replace) as folder:
         write_onnx(model, folder / "model.onnx")
@@ -59,7 +59,7 @@ def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
             TensorFlow, or the head needs ops that LiteRT has not.
         CheckpointError: the folder exists, or cannot be written.
     """
-    require("litert", "ai_edge_litert")
+    require_portable(task, "litert", "ai_edge_litert")
     from ai_edge_litert.interpreter import Interpreter
 
     model = _answers(task)
@@ -97,19 +97,36 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     onnx.save(graph, path)
 
 
-def require_tensorflow() -> None:
-    """Raise `ExportError` if Keras does not run on TensorFlow."""
+def require_portable(task: Task, extra: str, *modules: str) -> None:
+    """Raise what keeps a model from the formats that take token ids.
+
+    Args:
+        task: the model.
+        extra: what installs the modules.
+        *modules: what writes the format.
+
+    Raises:
+        ConfigError: there is no model yet.
+        ExportError: it is told what no other tokenizer knows, Keras does not
+            run on TensorFlow, or a module is missing.
+    """
+    task.require_model()
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
             "Expected Keras on TensorFlow. Received: the backend "
             f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
         )
+    if task.tokenizer.casing:
+        raise ExportError(
+            "Expected a model that takes what any tokenizer gives. Received: "
+            "casing=True, which only kbert's tells it. Export a SavedModel, "
+            "or train without it."
+        )
+    _require(extra, *modules)
 
 
 def _answers(task: Task) -> keras.Model:
     """Token ids to answers, with padding: both formats want fixed rows."""
-    require_tensorflow()
-    task.require_model()
     answers = task.head.serve(task.model.output)
     model = keras.Model(
         task.model.input,
@@ -174,7 +191,7 @@ def write_companions(task: Task, folder: Path) -> None:
     (folder / "kbert.json").write_text(text + "\n", encoding="utf-8")
 
 
-def require(extra: str, *modules: str) -> None:
+def _require(extra: str, *modules: str) -> None:
     """Raise `ExportError` if a module of an extra is missing."""
     for module in modules:
         try:

@@ -105,6 +105,7 @@ def test_code_that_comes_with_a_model_is_not_imported(copy, canary):
         (("head", "config", "evil"), "evil"),
         (("head", "name"), "head.name"),
         (("tokenizer", "lowercase"), "lowercase"),
+        (("tokenizer", "casing"), "casing"),
         (("tokenizer", "evil"), "evil"),
         (("max_length",), "max_length"),
         (("inputs",), "inputs"),
