@@ -258,10 +258,10 @@ def thucnews(seed: int, start: Start) -> Run:
 
 
 def conll2003(seed: int, start: Start) -> Run:
-    """CoNLL-2003 test, head `ner`, entities."""
+    """CoNLL-2003 test, head `ner` with `casing`, entities."""
     x, y = real_data.conll2003("train")
     x_test, y_test = real_data.conll2003("test")
-    clf = kbert.Classifier(head="ner", seed=seed, **start.model)
+    clf = kbert.Classifier(head="ner", casing=True, seed=seed, **start.model)
     recipe = start.fit(3, 2e-4)
     clf.fit(x, y, **recipe)
     start.keep(clf, "conll2003", seed)
@@ -281,11 +281,13 @@ def conll2003(seed: int, start: Start) -> Run:
 
 
 def conll2003_documents(seed: int, start: Start) -> Run:
-    """CoNLL-2003 test by documents, trained on `train` and `valid`."""
+    """The same by documents, trained on `train` and `valid`."""
     parts = [real_data.conll2003(part, True) for part in ("train", "valid")]
     x, y = ([row for part in parts for row in part[i]] for i in range(2))
-    clf = kbert.Classifier(head="ner", max_length=128, seed=seed, **start.model)
-    clf.fit(x, y, **start.fit(8, 4e-4, 8))
+    clf = kbert.Classifier(
+        head="ner", max_length=128, casing=True, seed=seed, **start.model
+    )
+    clf.fit(x, y, **start.fit(7, 3e-4, 8))
     start.keep(clf, "conll2003-documents", seed)
     return tagged(clf, *real_data.conll2003("test", True), seed)[0]
 
