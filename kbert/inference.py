@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from kbert.norm import constant_norms
+
 
 def features_of(backbone: keras.Model) -> dict[str, keras.KerasTensor]:
     """What a head is built on; see `kbert.Head.build`.
@@ -40,13 +42,26 @@ def compile_model(model: keras.Model) -> Callable[[dict], dict]:
         name: tf.TensorSpec((None, None), tensor.dtype)
         for name, tensor in model.input.items()
     }
+    norms = [w for w in model.weights if w.path.endswith(("gamma", "beta"))]
 
-    @tf.function(input_signature=[spec], autograph=False)
-    def graph(batch):
-        return model(batch, training=False)
+    def trace():
+        function = tf.function(
+            lambda batch: model(batch, training=False),
+            input_signature=[spec],
+            autograph=False,
+        )
+        with constant_norms():
+            return function.get_concrete_function()
+
+    graph, held = None, None
 
     def compute(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        answers = graph({name: batch[name] for name in spec})
+        nonlocal graph, held
+        # The graph holds the norms' numbers; all else it reads.
+        now = b"".join(weight.numpy().tobytes() for weight in norms)
+        if graph is None or held != now:
+            graph, held = trace(), now
+        answers = graph({name: tf.constant(batch[name]) for name in spec})
         return {key: value.numpy() for key, value in answers.items()}
 
     return compute

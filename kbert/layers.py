@@ -18,6 +18,7 @@ from kbert.errors import ConfigError
 from kbert.layout import flatten
 from kbert.layout import pad
 from kbert.layout import positions
+from kbert.norm import LayerNormalization
 
 # Hugging Face's `hidden_act`; "gelu" is the erf form there, the tanh form is
 # what Google's original code computes.
@@ -146,7 +147,7 @@ class Embeddings(keras.layers.Layer):
             max_sequence_length, "position_embedding"
         )
         self.segment_embedding = table(num_segments, "segment_embedding")
-        self.norm = keras.layers.LayerNormalization(
+        self.norm = LayerNormalization(
             epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="norm"
         )
         self.dropout_layer = keras.layers.Dropout(
@@ -344,7 +345,7 @@ class EncoderLayer(keras.layers.Layer):
             )
 
         def norm(name):
-            return keras.layers.LayerNormalization(
+            return LayerNormalization(
                 epsilon=self.layer_norm_epsilon, dtype=policy, name=name
             )
 

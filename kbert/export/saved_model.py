@@ -28,6 +28,7 @@ from kbert.export.warmup import CLASSIFY
 from kbert.export.warmup import Requests
 from kbert.export.warmup import write_warmup
 from kbert.folders import new_folder
+from kbert.norm import constant_norms
 
 if TYPE_CHECKING:
     from kbert.task import Task
@@ -259,9 +260,10 @@ def trace(function: Callable[..., dict], *names: str) -> Any:
     import tensorflow as tf
 
     # A tf.function kept on the module would be traced, and saved, twice.
-    return tf.function(function, autograph=False).get_concrete_function(
-        **{name: tf.TensorSpec((None,), tf.string, name) for name in names}
-    )
+    with constant_norms():
+        return tf.function(function, autograph=False).get_concrete_function(
+            **{name: tf.TensorSpec((None,), tf.string, name) for name in names}
+        )
 
 
 def _write_graph(folder: Path, weights, signatures) -> None:
