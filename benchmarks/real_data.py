@@ -11,9 +11,6 @@ import os
 import tarfile
 from pathlib import Path
 
-from kbert.conll import TAG
-from kbert.conll import WORD
-from kbert.conll import read_conll
 from kbert.files import read_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,21 +82,12 @@ def thucnews(part: str) -> tuple[list, list]:
     return [x["title"][i] for i in kept], [y[i] for i in kept]
 
 
-def conll2003(part: str, documents: bool = False) -> tuple[list, list]:
-    """CoNLL-2003 English: words and tags (BIO), `part` is `"train"`, `"valid"`
-    or `"test"`; the words of a sentence, or a document, with spaces between."""
+def conll2003(part: str) -> tuple[list, list]:
+    """CoNLL-2003 English: sentences and the tags (BIO) of their words, `part`
+    is `"train"`, `"valid"` or `"test"`."""
     path = data_root() / "conll2003" / f"{part}.txt"
-    if not documents:
-        x, y = read_table(path, ("text",), "label", format="conll")
-        return x["text"], y
-    # No line is empty but for the one that begins a document.
-    lines = [
-        "\n" if line.startswith("-DOCSTART-") else line
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
-        if line.strip()
-    ]
-    rows = [row for _, row in read_conll(iter(lines), path, None)]
-    return [row[WORD] for row in rows], [row[TAG] for row in rows]
+    x, y = read_table(path, ("text",), "label", format="conll")
+    return x["text"], y
 
 
 def stsb(part: str) -> tuple[dict, list]:

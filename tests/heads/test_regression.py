@@ -43,6 +43,8 @@ def test_bad_arguments():
         kbert.Classifier("random:1x64", head="regression", labels=["a", "b"])
     with pytest.raises(ConfigError, match="below `maximum`"):
         RegressionHead(minimum=5, maximum=0)
+    with pytest.raises(ConfigError, match="one of mean, least.*start='max'"):
+        RegressionHead(start="max")
 
 
 def test_loss_and_answers_know_the_scale():
@@ -54,6 +56,16 @@ def test_loss_and_answers_know_the_scale():
     assert float(loss(np.array([3.0]), np.array([1.0]))) == 0
     answers = head.serve(np.array([-9.0, 0.5, 9.0], "float32"))
     assert np.asarray(answers["score"]).tolist() == [0.0, 2.5, 5.0]
+
+
+@pytest.mark.parametrize(("start", "number"), [("mean", 5), ("least", 2)])
+def test_answers_before_training(start, number):
+    clf = kbert.Classifier(
+        "random:1x64", head="regression", start=start, seed=0
+    )
+    clf.head.adapt([2.0, 3.0, 7.0, 8.0])
+    clf.build()
+    assert clf.predict(["aaa"])[0] == pytest.approx(number, abs=0.5)
 
 
 def test_report():
