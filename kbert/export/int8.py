@@ -50,13 +50,14 @@ def export_int8(task: Task, path: str | Path, replace: bool = False) -> None:
     Departures: Q8BERT trains with the rounding; this quantizes what was
     trained. Weights have 7 bits, so that no processor overflows.
     """
-    portable.require_portable(task, "onnx", "onnx", "tf2onnx")
+    task.require_model()
     head = task.head
     if head.overlap is not None or head.truncation != "head":
         raise ExportError(
             f"Expected a head that answers whole texts, cut at their end. "
             f"Received: the head {head.name!r}. Export a SavedModel."
         )
+    portable.require_portable(task, "onnx", "onnx", "tf2onnx")
     import onnx
     from onnx import compose
     from onnx import helper
