@@ -44,6 +44,10 @@ def compile_model(model: keras.Model) -> Callable[[dict], dict]:
     }
     norms = [w for w in model.weights if w.path.endswith(("gamma", "beta"))]
 
+    @tf.function(autograph=False)
+    def numbers():
+        return tf.concat([tf.cast(w.value, tf.float32) for w in norms], axis=0)
+
     def trace():
         function = tf.function(
             lambda batch: model(batch, training=False),
@@ -58,8 +62,8 @@ def compile_model(model: keras.Model) -> Callable[[dict], dict]:
     def compute(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         nonlocal graph, held
         # The graph holds the norms' numbers; all else it reads.
-        now = b"".join(weight.numpy().tobytes() for weight in norms)
-        if graph is None or held != now:
+        now = numbers().numpy()
+        if graph is None or not np.array_equal(held, now, equal_nan=True):
             graph, held = trace(), now
         answers = graph({name: tf.constant(batch[name]) for name in spec})
         return {key: value.numpy() for key, value in answers.items()}

@@ -1,8 +1,10 @@
 """WordPiece inside the TensorFlow graph: raw strings in, token ids out."""
 
+import functools
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
@@ -214,17 +216,22 @@ class Tokenizer:
             offsets: whether to say where each token stands in its text.
 
         Returns:
-            A dict of `tf.RaggedTensor` of int32, shape `(B, None)`: `"ids"`,
-            `"segments"`, and with `offsets` `"starts"` and `"ends"`, see
-            `tokenize_with_offsets`.
+            A dict of `tf.RaggedTensor` of int32, shape `(B, None)`:
+            `"token_ids"`, `"segment_ids"`, and with `offsets` `"starts"` and
+            `"ends"`, see `tokenize_with_offsets`.
         """
-        keys = ("ids", "segments", "starts", "ends")[: 4 if offsets else 2]
-        if self.casing or offsets:
+        if self.casing:
             pieces = self.pieces_of_words(text, number)
-            return {key: pieces[key] for key in keys}
-        ids = self.tokenize(text)
-        segments = tf.fill(tf.shape(ids.values), number)
-        return {"ids": ids, "segments": ids.with_values(segments)}
+            keys = ("token_ids", "segment_ids", "starts", "ends")
+            return {key: pieces[key] for key in keys[: 4 if offsets else 2]}
+        spans = {}
+        if offsets:
+            ids, starts, ends = self.tokenize_with_offsets(text)
+            spans = {"starts": starts, "ends": ends}
+        else:
+            ids = self.tokenize(text)
+        segments = ids.with_values(tf.fill(tf.shape(ids.values), number))
+        return {"token_ids": ids, "segment_ids": segments} | spans
 
     def pieces_of_words(
         self, text, number: int = 0
@@ -259,8 +266,8 @@ class Tokenizer:
             )
             segments += TEXTS * tf.gather(casing_of(words), word)
         return {
-            "ids": ids,
-            "segments": ids.with_values(segments),
+            "token_ids": ids,
+            "segment_ids": ids.with_values(segments),
             "starts": starts,
             "ends": ends,
             "first": ids.with_values(first),
@@ -277,10 +284,14 @@ class Tokenizer:
         Returns:
             bool, of the same shape.
         """
-        continues = tf.constant(
-            [token[:2] == "##" and len(token) > 2 for token in self.vocabulary]
+        return tf.gather(tf.constant(self._begins), ids)
+
+    @functools.cached_property
+    def _begins(self) -> np.ndarray:
+        """For each token of the vocabulary, bool."""
+        return np.array(
+            [token[:2] != "##" or len(token) <= 2 for token in self.vocabulary]
         )
-        return ~tf.gather(continues, ids)
 
     # === Tokens to rows of the model ===
 
@@ -344,8 +355,8 @@ class Tokenizer:
         # Which tokens stay is decided on their places: ids, starts and ends
         # of the same tokens stay.
         places = [
-            fact["ids"].with_values(tf.range(tf.size(fact["ids"])))
-            for fact in facts
+            ids.with_values(tf.range(tf.size(ids)))
+            for ids in (fact["token_ids"] for fact in facts)
         ]
         kept = TRUNCATIONS[truncation](*(*places, None)[:2], room)
         facts = [
@@ -357,7 +368,8 @@ class Tokenizer:
         ]
 
         # === Special tokens ===
-        column = tf.ones([facts[0]["ids"].nrows(), 1], tf.int32)  # (B, 1)
+        rows = facts[0]["token_ids"].nrows()
+        column = tf.ones([rows, 1], tf.int32)  # (B, 1)
 
         def join(key: str, first, rest):
             parts = [first * column]
@@ -367,9 +379,9 @@ class Tokenizer:
 
         segments = [0 * column]
         for i, fact in enumerate(facts):
-            segments += [fact["segments"], i * column]
+            segments += [fact["segment_ids"], i * column]
         tokens = {
-            "token_ids": join("ids", self.cls_id, self.sep_id),
+            "token_ids": join("token_ids", self.cls_id, self.sep_id),
             "segment_ids": tf.concat(segments, axis=1),
         }
         if offsets:

@@ -21,15 +21,6 @@ from kbert.tokenizer import Tokenizer
 # What a token is beside its id; special tokens and questions have these.
 FACTS = {"first": False, "own": False, "start": -1, "end": -1}
 
-# What the tokenizer calls what it knows of a token.
-PIECES = {
-    "token_ids": "ids",
-    "segment_ids": "segments",
-    "first": "first",
-    "start": "word_starts",
-    "end": "word_ends",
-}
-
 
 def make_windows(
     tokenizer: Tokenizer, text, pair=None, *, max_length: int, overlap: int
@@ -77,7 +68,9 @@ def make_windows(
         )
     texts = [text] if pair is None else [text, pair]
     pieces = tokenizer.pieces_of_words(texts[-1], len(texts) - 1)
-    ids = pieces["ids"]
+    pieces["start"] = pieces.pop("word_starts")
+    pieces["end"] = pieces.pop("word_ends")
+    ids = pieces["token_ids"]
     length = ids.row_lengths()  # (B,)
     room = tf.zeros_like(length) + max_length - special
     if pair is not None:
@@ -85,7 +78,7 @@ def make_windows(
             key: values[:, : (max_length - special) // 2]
             for key, values in tokenizer.pieces(text).items()
         }
-        room -= question["ids"].row_lengths()
+        room -= question["token_ids"].row_lengths()
 
     # === Places of the windows, (W,) ===
     shared = tf.minimum(tf.cast(overlap, tf.int64), room // 2)
@@ -110,8 +103,8 @@ def make_windows(
         place.values < tf.repeat(own_to, size)
     )
     part = {
-        key: place.with_values(tf.gather(pieces[theirs].values, source))
-        for key, theirs in PIECES.items()
+        key: place.with_values(tf.gather(pieces[key].values, source))
+        for key in ("token_ids", "segment_ids", "first", "start", "end")
     }
     part["own"] = place.with_values(own)
 
@@ -130,12 +123,13 @@ def make_windows(
         question = {
             key: tf.gather(values, row) for key, values in question.items()
         }  # (W, None) each
-        ids = question["ids"]
-        for key, fill in fills.items():
-            values = question.get(PIECES.get(key))
-            if values is None:
-                values = ids.with_values(tf.fill(tf.shape(ids.values), fill))
-            before[key] += [values, around[key]]
+        ids = question["token_ids"]
+        question |= {
+            key: ids.with_values(tf.fill(tf.shape(ids.values), fill))
+            for key, fill in FACTS.items()
+        }
+        for key in fills:
+            before[key] += [question[key], around[key]]
     windows = {
         key: tf.concat([*before[key], part[key], *after[key]], axis=1)
         for key in fills

@@ -15,6 +15,7 @@ from kbert.checkpoints import huggingface
 from kbert.checkpoints.safetensors_form import WEIGHTS
 from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.errors import ExportError
+from kbert.export.refusals import refuse_casing
 from kbert.folders import new_folder
 from kbert.heads.forms import TransformersForm
 
@@ -106,11 +107,10 @@ def save_task(task: Task, path: str | Path, replace: bool = False) -> None:
 
 def _form(task: Task) -> TransformersForm:
     task.require_model()
+    refuse_casing(task)
     form = task.head.transformers_form()
     received = None
-    if task.tokenizer.casing:
-        received = "casing=True, which only kbert's tokenizer tells the model"
-    elif form is None:
+    if form is None:
         received = f"the head {task.head.name!r} as it is configured"
     elif task.backbone.embeddings.projection is not None:
         received = "a backbone whose embeddings have a size of their own"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kbert.backbone import Backbone
 from kbert.errors import ExportError
+from kbert.export.refusals import refuse_casing
 from kbert.folders import new_folder
 from kbert.heads.forms import TransformersForm
 
@@ -47,12 +48,7 @@ def save_task(
         CheckpointError: the folder exists, or cannot be written.
     """
     _check(task.backbone, approximate_gelu)
-    if task.tokenizer.casing:
-        raise ExportError(
-            "Expected a tokenizer that keras_hub has. Received: casing=True, "
-            "which only kbert's tells the model. Export a SavedModel, or "
-            "train without it."
-        )
+    refuse_casing(task)
     backbone = _backbone(task.backbone)
     tokenizer = _tokenizer(task.tokenizer.vocabulary, task.tokenizer.lowercase)
     saved = [backbone, tokenizer]

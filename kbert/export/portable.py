@@ -23,6 +23,7 @@ import numpy as np
 
 from kbert.checkpoints.huggingface import write_tokenizer
 from kbert.errors import ExportError
+from kbert.export.refusals import refuse_casing
 from kbert.folders import new_folder
 
 if TYPE_CHECKING:
@@ -116,12 +117,7 @@ def require_portable(task: Task, extra: str, *modules: str) -> None:
             "Expected Keras on TensorFlow. Received: the backend "
             f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
         )
-    if task.tokenizer.casing:
-        raise ExportError(
-            "Expected a model that takes what any tokenizer gives. Received: "
-            "casing=True, which only kbert's tells it. Export a SavedModel, "
-            "or train without it."
-        )
+    refuse_casing(task)
     _require(extra, *modules)
 
 
