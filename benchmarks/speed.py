@@ -8,7 +8,7 @@
 One checkpoint (all-MiniLM-L6-v2 unless told otherwise) in float32 on the CPU,
 with a classification head; texts are real, with their real lengths, cut to
 128 tokens. Peers run in processes of their own, all threads of the machine to
-the one whose turn it is. In every round kbert and a peer have a turn each; a
+the one whose turn it is; the others are halted. In every round kbert and a peer have a turn each; a
 ratio is that of the same round, the table has the median of the rounds and
 their range, and above 1 kbert is ahead. The first turn, which compiles, is
 not counted.
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -42,7 +43,7 @@ PACKAGES = (
 
 
 class Worker:
-    """A peer's process; see `peers/worker.py`.
+    """A peer's process, halted when it is not its turn; see `peers/worker.py`.
 
     Args:
         name: `MODULE.CLASS` of the peer.
@@ -65,6 +66,7 @@ class Worker:
         self.read()
 
     def send(self, **command) -> None:
+        self.process.send_signal(signal.SIGCONT)
         print(json.dumps(command), file=self.process.stdin, flush=True)
 
     def read(self) -> dict:
@@ -74,6 +76,8 @@ class Worker:
             self.errors.seek(0)
             lines = self.errors.read().strip().splitlines() or ["it ended"]
             raise RuntimeError(f"{self.name}: {lines[-1]}")
+        # Threads of some spin, and prepare batches, while they wait.
+        self.process.send_signal(signal.SIGSTOP)
         return json.loads(line)
 
     def ask(self, **command) -> dict:

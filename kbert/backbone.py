@@ -10,7 +10,6 @@ Shapes: B batch, T tokens in a row, H hidden size, nh attention heads.
 """
 
 import keras
-from keras import ops
 
 from kbert.dense import Dense
 from kbert.errors import ConfigError
@@ -19,6 +18,8 @@ from kbert.layers import Embeddings
 from kbert.layers import EncoderLayer
 from kbert.layers import kernel_initializer
 from kbert.layout import FlatLayout
+from kbert.layout import PackedLayout
+from kbert.layout import attention_bias
 from kbert.layout import pad
 
 # (layers, H); nh = H / 64 and F = 4 H, as in the papers.
@@ -209,6 +210,34 @@ class Backbone(keras.Model):
         )
         return keras.Model(self.input, outputs, name=f"{self.name}_flat")
 
+    def packed(self):
+        """The same layers as a model whose texts share rows.
+
+        For training where XLA compiles for each shape: there are few, and
+        nearly all tokens are real. The answers are the same to rounding.
+
+        Returns:
+            A functional `keras.Model` with the backbone's outputs, without
+            hidden states and attentions. Beside the backbone's inputs it
+            takes `slots` int32 `(R, T)` and `sources` int32 `(B, T)`, which
+            `kbert.packing.pack` gives for a padding mask.
+
+        Example:
+
+        >>> packed = backbone.packed()
+        >>> packed(batch | pack(batch["padding_mask"]))
+        """
+        more = {
+            name: keras.Input((None,), dtype="int32", name=name)
+            for name in ("slots", "sources")
+        }
+        layout = PackedLayout(name="layout")(**more)
+        outputs = _encode(
+            self.input, self.embeddings, self.encoder, self.pooler, layout
+        )
+        inputs = self.input | more
+        return keras.Model(inputs, outputs, name=f"{self.name}_packed")
+
     def after_embeddings(self):
         """The same layers as a model of embedded tokens.
 
@@ -299,12 +328,11 @@ def _encode(
     output_hidden_states=False,
     output_attentions=False,
 ):
-    """Tokens to features, with tokens padded or flat as `layout` says."""
-    # (B, T, H), or (N, H) if flat
+    """Tokens to features, the tokens lying as `layout` says."""
+    # (B, T, H), or (N, H) if flat or packed
     x = embeddings(inputs["token_ids"], inputs["segment_ids"], layout)
-    # Added to the scores: 0 for real tokens, very negative for padding.
-    mask = ops.cast(inputs["padding_mask"], x.dtype)  # (B, T)
-    bias = (mask[:, None, None, :] - 1.0) * 1e9  # (B, 1, 1, T)
+    # (B, 1, 1, T), or (R, 1, L, L) if packed
+    bias = attention_bias(inputs["padding_mask"], layout, x.dtype)
     hidden_states, attentions = [x], []
     for layer in encoder:
         x, probs = layer(x, bias, layout)  # as x, and (B, nh, T, T)

@@ -81,19 +81,22 @@ class TokenTable:
             self.token_ids[flat], self.segment_ids[flat], offsets, self.pad_id
         )
 
-    def take(self, rows: np.ndarray, static: bool = False) -> dict:
+    def take(
+        self, rows: np.ndarray, static: bool = False, least: int = 1
+    ) -> dict:
         """Some rows, padded, as the backbone takes them.
 
         Args:
             rows: int `(B,)`, row numbers.
             static: pad to the next of `BUCKETS`, for few static shapes.
+            least: to pad to so many tokens at least.
 
         Returns:
             A dict of `(B, T)` arrays: `token_ids` and `segment_ids` int32,
             `padding_mask` bool.
         """
         part = self.select(rows)
-        mask = padding_mask(part.lengths, static)  # (B, T)
+        mask = padding_mask(part.lengths, static, least)  # (B, T)
         token_ids = np.full(mask.shape, self.pad_id, "int32")
         segment_ids = np.zeros(mask.shape, "int32")
         token_ids[mask] = part.token_ids
@@ -119,21 +122,23 @@ class TokenTargets:
     offsets: np.ndarray
     fill: int
 
-    def take(self, rows: np.ndarray, static: bool = False) -> np.ndarray:
+    def take(
+        self, rows: np.ndarray, static: bool = False, least: int = 1
+    ) -> np.ndarray:
         """Those of some rows, `(B, T)`, padded as `TokenTable.take` pads."""
         flat, offsets = token_places(self.offsets, rows)
-        mask = padding_mask(np.diff(offsets), static)
+        mask = padding_mask(np.diff(offsets), static, least)
         targets = np.full(mask.shape, self.fill, self.values.dtype)
         targets[mask] = self.values[flat]
         return targets
 
 
-def take_targets(targets, rows: np.ndarray):
+def take_targets(targets, rows: np.ndarray, least: int = 1):
     """Those of some rows, of any structure that `LengthBatches` takes."""
 
     def take(part):
         if isinstance(part, TokenTargets):
-            return part.take(rows, static_shapes())
+            return part.take(rows, static_shapes(), least)
         return part[rows]
 
     return keras.tree.map_structure(take, targets)
@@ -196,9 +201,11 @@ def token_places(
     return flat, new
 
 
-def padding_mask(lengths: np.ndarray, static: bool) -> np.ndarray:
+def padding_mask(
+    lengths: np.ndarray, static: bool, least: int = 1
+) -> np.ndarray:
     """Bool `(B, T)`, true for real tokens; `static` as `TokenTable.take`."""
-    longest = int(lengths.max(initial=1))
+    longest = int(lengths.max(initial=least))
     if static:
         longest = next((b for b in BUCKETS if b >= longest), longest)
     return np.arange(longest) < lengths[:, None]
@@ -349,9 +356,15 @@ class LengthBatches(Batches):
         random = np.random.default_rng((self.seed, self.epoch))
         return shuffled_batches(self.table.lengths, self.batch_size, random)
 
+    def take(self, part: np.ndarray) -> tuple:
+        """The inputs and the targets of some rows."""
+        return (
+            self.table.take(part, static_shapes()),
+            take_targets(self.targets, part),
+        )
+
     def batch(self, part: np.ndarray) -> tuple:
-        tokens = self.table.take(part, static_shapes())
-        targets = take_targets(self.targets, part)
+        tokens, targets = self.take(part)
         if self.sample_weight is None:
             return tokens, targets
         weight = self.sample_weight[part]

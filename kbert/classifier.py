@@ -183,7 +183,8 @@ class Classifier(Task):
                 there is validation data.
             callbacks: list of `keras.callbacks.Callback`.
             layout: how tokens are laid out, `"padded"` to the longest row
-                of a batch, or `"flat"`, without padding; see
+                of a batch, `"flat"`, without padding, or `"packed"`,
+                several texts in a row that cannot see each other; see
                 `kbert.layout.choose_layout`. Default `"auto"`, by backend
                 and device.
             verbose: `"auto"` for kbert's display, else as Keras: 0 silent,

@@ -16,8 +16,9 @@ from keras import ops
 from kbert.dense import Dense
 from kbert.errors import ConfigError
 from kbert.layout import flatten
-from kbert.layout import pad
+from kbert.layout import from_rows
 from kbert.layout import positions
+from kbert.layout import to_rows
 from kbert.norm import LayerNormalization
 
 # Hugging Face's `hidden_act`; "gelu" is the erf form there, the tanh form is
@@ -105,7 +106,7 @@ class Embeddings(keras.layers.Layer):
 
     Call arguments:
         token_ids, segment_ids: int `(B, T)`.
-        layout: None, or what `FlatLayout` gives.
+        layout: None, or one of `kbert.layout`.
 
     Returns:
         float `(B, T, H)` or, laid flat, `(N, H)`.
@@ -256,7 +257,7 @@ class SelfAttention(keras.layers.Layer):
         length = ops.shape(bias)[-1]
 
         def split(x):  # (B, T, H) -> (B, nh, T, hs)
-            x = pad(x, layout)
+            x = to_rows(x, layout)
             x = ops.reshape(x, (-1, length, self.num_heads, self.head_dim))
             return ops.transpose(x, (0, 2, 1, 3))
 
@@ -274,7 +275,7 @@ class SelfAttention(keras.layers.Layer):
         y = ops.matmul(self.dropout_layer(probs, training=training), v)
         y = ops.transpose(y, (0, 2, 1, 3))  # (B, T, nh, hs)
         y = ops.reshape(y, (-1, length, self.num_heads * self.head_dim))
-        return self.output_dense(flatten(y, layout)), probs
+        return self.output_dense(from_rows(y, layout)), probs
 
     def compute_output_spec(self, x, bias, layout=None, training=None):
         return _encoder_spec(self, x, bias)
@@ -303,9 +304,8 @@ class EncoderLayer(keras.layers.Layer):
 
     Call arguments:
         x: float `(B, T, H)` or, laid flat, `(N, H)`.
-        bias: float `(B, 1, 1, T)`, added to the scores: 0 where attention may
-            look, very negative where it may not.
-        layout: None, or what `FlatLayout` gives.
+        bias: what `kbert.layout.attention_bias` gives, `(B, 1, 1, T)`.
+        layout: None, or one of `kbert.layout`.
 
     Returns:
         `(y, probs)`: of the shape of `x`, and the attention `(B, nh, T, T)`.

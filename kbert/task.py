@@ -126,14 +126,19 @@ class Task:
         """`model` with its tokens laid out in a way; the weights are shared.
 
         Args:
-            layout: `"padded"`, which is `model` itself, or `"flat"`; see
+            layout: `"padded"`, which is `model` itself, `"flat"`, or
+                `"packed"`, which has the inputs of `Backbone.packed`; see
                 `kbert.layout.choose_layout`.
         """
         if layout == "padded":
             return self.model
-        encoder = self.backbone.without_padding()
+        encoder = (
+            self.backbone.packed()
+            if layout == "packed"
+            else self.backbone.without_padding()
+        )
         return keras.Model(
-            self.model.input,
+            encoder.input,
             outputs_on(encoder, self.model, self.backbone),
             name=self.model.name,
         )

@@ -155,16 +155,19 @@ def test_the_layout_is_chosen_by_backend_and_device(monkeypatch):
     assert choose_layout("padded") == "padded"
     devices = {"gpu": ["gpu:0"]}
     monkeypatch.setattr(keras.distribution, "list_devices", devices.get)
-    assert choose_layout() == "padded"
+    assert choose_layout() == choose_layout(packed=True) == "padded"
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert choose_layout() == choose_layout(packed=True) == "padded"
+    devices.clear()
     assert choose_layout() == "padded"
+    assert choose_layout(packed=True) == "packed"
     with pytest.raises(ConfigError, match="TensorFlow backend"):
         choose_layout("flat")
 
 
 def test_an_unknown_layout_is_refused_before_texts_are_read():
     with pytest.raises(ConfigError, match="padded, flat"):
-        without_dropout().fit(["a"], ["a", "z"], layout="packed")
+        without_dropout().fit(["a"], ["a", "z"], layout="tight")
 
 
 def embedder():

@@ -139,7 +139,7 @@ def train(
         str,
         typer.Option(
             metavar="NAME",
-            help="How tokens are laid out: padded, flat, or auto.",
+            help="How tokens are laid out: padded, flat, packed, or auto.",
         ),
     ] = "auto",
     policy: common.Precision = None,

@@ -22,6 +22,7 @@ from kbert.data import from_dataset
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.layout import choose_layout
+from kbert.packing import PackedBatches
 from kbert.task import Task
 from kbert.training.loop import check_settings
 from kbert.training.loop import compile_for
@@ -151,7 +152,12 @@ def fit(
         layer_decay=layer_decay,
         r_drop=r_drop,
     )
-    layout = choose_layout(layout)
+    if layout == "packed" and r_drop:
+        raise ConfigError(
+            "`r_drop` takes each row twice, and cannot take packed rows. "
+            "Received: layout='packed'. Leave one of the two out."
+        )
+    layout = choose_layout(layout, packed=not r_drop)
     started = time.perf_counter()
     rows, held_out = read_rows(
         task,
@@ -189,7 +195,8 @@ def fit(
         run = RunFolder(run_dir, settings)
         state = run.latest()
     done = 0 if state is None else len(state.facts["logs"])
-    batches = LengthBatches(
+    make_batches = PackedBatches if layout == "packed" else LengthBatches
+    batches = make_batches(
         examples.table,
         examples.targets,
         examples.sample_weight,
@@ -246,7 +253,7 @@ def fit(
             batches,
             None
             if validation is None
-            else LengthBatches(
+            else make_batches(
                 validation.table,
                 validation.targets,
                 batch_size=batch_size,

@@ -1,0 +1,155 @@
+r"""How tokens are best laid out in training, on this backend and device.
+
+    python benchmarks/layouts.py                          # TensorFlow
+    KERAS_BACKEND=jax python benchmarks/layouts.py        # JAX
+    KERAS_BACKEND=jax python benchmarks/layouts.py --preset random:base \
+        --policy mixed_bfloat16 --rows 6400 --batch-size 64   # an accelerator
+
+Each layout fine-tunes a model of its own on the same real texts; they take
+turns, epoch by epoch. The first epoch, which compiles, is told apart from the
+others. "real" is the share of real tokens among those that dense layers
+compute, "shapes" how many programs XLA makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+from kbert.quiet import import_tensorflow
+
+import_tensorflow()  # Without its start-up messages.
+
+import keras
+import real_data
+from machine import machine
+from rich.console import Console
+from rich.table import Table
+
+import kbert
+from kbert.batching import LengthBatches
+from kbert.batching import static_shapes
+from kbert.packing import PackedBatches
+from kbert.training.fit import Examples
+from kbert.training.fit import Rows
+from kbert.training.loop import compile_for
+
+DATA = ("sms", "sst2", "bbc")
+
+
+def read(name: str, rows: int, preset: str) -> tuple[kbert.Classifier, list]:
+    """A classifier for some real texts, and what to train it on."""
+    if name == "bbc":
+        columns, y = real_data.bbc_news()
+        x = [". ".join(row) for row in zip(*columns.values(), strict=True)]
+        x, y = x[:: len(x) // rows or 1], y[:: len(y) // rows or 1]
+    else:
+        x, y = (
+            real_data.sms_spam() if name == "sms" else real_data.sst2("train")
+        )
+    x, y = x[:rows], [str(label) for label in y[:rows]]
+    clf = kbert.Classifier(
+        preset, labels=sorted(set(y)), max_length=128, seed=0
+    )
+    return clf, Examples.of(clf, Rows([x], clf.head.encode(y)))
+
+
+def prepare(
+    layout: str, name: str, rows: int, preset: str, batch_size: int
+) -> tuple[keras.Model, LengthBatches]:
+    """A compiled model whose tokens lie so, and its batches."""
+    keras.utils.set_random_seed(0)
+    clf, examples = read(name, rows, preset)
+    make = PackedBatches if layout == "packed" else LengthBatches
+    batches = make(examples.table, examples.targets, batch_size=batch_size)
+    model = clf.laid_out(layout)
+    compile_for(
+        model,
+        *(10 * len(batches), 5e-5, 0.1, 0.01, 1.0, layout),
+        loss=clf.head.loss(),
+    )
+    return model, batches
+
+
+def computed(layout: str, tokens: dict) -> int:
+    """Tokens of a batch that dense layers compute."""
+    if layout == "flat":
+        return int(tokens["padding_mask"].sum())
+    return tokens["slots" if layout == "packed" else "token_ids"].size
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("data", nargs="*", metavar="DATA", help=str(DATA))
+    parser.add_argument("--preset", default="all-minilm-l6-v2")
+    parser.add_argument("--rows", type=int, default=640)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--policy", default="float32")
+    options = parser.parse_args()
+    if unknown := [name for name in options.data if name not in DATA]:
+        parser.error(f"unknown data {unknown[0]}; known: {', '.join(DATA)}")
+    keras.config.set_dtype_policy(options.policy)
+    layouts = ["padded", "packed"]
+    if not static_shapes():
+        layouts.append("flat")
+    backend = keras.backend.backend()
+    table = Table(
+        title=f"{machine('keras', backend)}; {backend} on "
+        f"{keras.distribution.list_devices()[0]}; {options.preset}, "
+        f"{options.policy}, batches of {options.batch_size}, "
+        f"{options.rows} texts"
+    )
+    for title in ("texts", "layout", "tokens/s", "to padded", "first epoch, s"):
+        table.add_column(title, justify="left" if title == "texts" else "right")
+    for title in ("real", "shapes"):
+        table.add_column(title, justify="right")
+    for name in options.data or DATA:
+        sides = {
+            layout: prepare(
+                layout, name, options.rows, options.preset, options.batch_size
+            )
+            for layout in layouts
+        }
+        seconds = {layout: [] for layout in layouts}
+        made = {layout: [0, 0, set()] for layout in layouts}
+        for turn in range(options.rounds + 1):
+            for layout in layouts[:: -1 if turn % 2 else 1]:
+                model, batches = sides[layout]
+                for tokens, _ in batches:
+                    made[layout][0] += int(tokens["padding_mask"].sum())
+                    made[layout][1] += computed(layout, tokens)
+                    made[layout][2].add(
+                        tuple(value.shape for value in tokens.values())
+                    )
+                started = time.perf_counter()
+                model.fit(batches.for_fit(), verbose=0, shuffle=False)
+                seconds[layout].append(time.perf_counter() - started)
+        for layout in layouts:
+            real, all_tokens, shapes = made[layout]
+            # Every epoch has the same texts.
+            tokens = real / (options.rounds + 1)
+            later = statistics.median(seconds[layout][1:])
+            ratio = statistics.median(
+                theirs / ours
+                for theirs, ours in zip(
+                    seconds["padded"][1:], seconds[layout][1:], strict=True
+                )
+            )
+            table.add_row(
+                name if layout == layouts[0] else "",
+                layout,
+                f"{tokens / later:,.0f}",
+                f"{ratio:.2f}",
+                f"{seconds[layout][0]:.1f}",
+                f"{real / all_tokens:.0%}",
+                str(len(shapes)),
+            )
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()
