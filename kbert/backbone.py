@@ -204,7 +204,9 @@ class Backbone(keras.Model):
         >>> fast(batch)["sequence_output"].shape
         TensorShape([2, 4, 128])
         """
-        layout = FlatLayout(name="layout")(self.input["padding_mask"])
+        layout = FlatLayout(self.config["num_heads"], name="layout")(
+            self.input["padding_mask"]
+        )
         outputs = _encode(
             self.input, self.embeddings, self.encoder, self.pooler, layout
         )

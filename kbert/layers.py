@@ -16,9 +16,9 @@ from keras import ops
 from kbert.dense import Dense
 from kbert.errors import ConfigError
 from kbert.layout import flatten
-from kbert.layout import from_rows
+from kbert.layout import merge_heads
 from kbert.layout import positions
-from kbert.layout import to_rows
+from kbert.layout import split_heads
 from kbert.norm import LayerNormalization
 
 # Hugging Face's `hidden_act`; "gelu" is the erf form there, the tanh form is
@@ -256,10 +256,8 @@ class SelfAttention(keras.layers.Layer):
     def call(self, x, bias, layout=None, training=None):
         length = ops.shape(bias)[-1]
 
-        def split(x):  # (B, T, H) -> (B, nh, T, hs)
-            x = to_rows(x, layout)
-            x = ops.reshape(x, (-1, length, self.num_heads, self.head_dim))
-            return ops.transpose(x, (0, 2, 1, 3))
+        def split(x):  # to (B, nh, T, hs)
+            return split_heads(x, layout, self.num_heads, length)
 
         # Scaling q and not the scores touches T / hs times fewer numbers.
         q = split(self.query(x) * self.head_dim**-0.5)
@@ -273,9 +271,7 @@ class SelfAttention(keras.layers.Layer):
         )
         # (B, nh, T, T) x (B, nh, T, hs) -> (B, nh, T, hs)
         y = ops.matmul(self.dropout_layer(probs, training=training), v)
-        y = ops.transpose(y, (0, 2, 1, 3))  # (B, T, nh, hs)
-        y = ops.reshape(y, (-1, length, self.num_heads * self.head_dim))
-        return self.output_dense(from_rows(y, layout)), probs
+        return self.output_dense(merge_heads(y, layout)), probs  # as x
 
     def compute_output_spec(self, x, bias, layout=None, training=None):
         return _encoder_spec(self, x, bias)

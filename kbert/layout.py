@@ -5,12 +5,15 @@ attention alone looks along rows. Laid flat, they compute real tokens only, as
 many as there are. Packed, several texts share a row, and attention does not
 cross from one to another: nearly as little padding, and shapes that are few.
 
-Shapes: B batch, T tokens in a row, N tokens laid out, H hidden size, R packed
-rows of L tokens. A layout is None for padded tokens, or a dict of
+Shapes: B batch, T tokens in a row, N tokens laid out, H hidden size, nh heads
+of hs numbers each, R packed rows of L tokens. A layout is None for padded
+tokens, or a dict of
 `places`: int32 `(N,)`, where in the B * T padded tokens each one is, and
 `sources`: int32 `(B, T)`, which of the N stands at each place, any one where
-there is padding. If packed, N = R * L and it has `owners` besides: int32
-`(R, L)`, the text that each token is of, -1 where there is none.
+there is padding. If flat it has the same of the tokens' heads: `head_places`
+`(N, nh)` in B * nh * T, and `head_sources` `(B, nh, T)` in N * nh. If packed,
+N = R * L and it has `owners` besides: int32 `(R, L)`, the text that each token
+is of, -1 where there is none.
 """
 
 import keras
@@ -69,25 +72,51 @@ class FlatLayout(keras.layers.Layer):
     Reference: Zeng et al. 2022, Boosting Distributed Training Performance of
     the Unpadded BERT Model; ByteDance's Effective Transformer.
 
+    Args:
+        num_heads: nh.
+
     Call arguments:
         mask: bool `(B, T)`, true for real tokens.
 
     Returns:
-        A layout, of `places` and `sources`.
+        A layout, of `places`, `sources`, `head_places` and `head_sources`.
     """
+
+    def __init__(self, num_heads, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
 
     def call(self, mask):
         real = ops.reshape(mask, (-1,))  # (B * T,)
         places = ops.cast(ops.nonzero(real)[0], "int32")  # (N,)
         sources = ops.cumsum(ops.cast(real, "int32")) - 1  # (B * T,)
         sources = ops.reshape(ops.maximum(sources, 0), ops.shape(mask))
-        return {"places": places, "sources": sources}
+        heads = ops.arange(self.num_heads, dtype="int32")
+        length = ops.shape(mask)[1]
+        row, column = places // length, places % length  # (N,)
+        head = row[:, None] * self.num_heads + heads  # (N, nh), of B * nh
+        return {
+            "places": places,
+            "sources": sources,
+            "head_places": head * length + column[:, None],
+            "head_sources": sources[:, None] * self.num_heads + heads[:, None],
+        }
 
     def compute_output_spec(self, mask):
+        batch, length = mask.shape
         return {
             "places": keras.KerasTensor((None,), dtype="int32"),
-            "sources": keras.KerasTensor(mask.shape, dtype="int32"),
+            "sources": keras.KerasTensor((batch, length), dtype="int32"),
+            "head_places": keras.KerasTensor(
+                (None, self.num_heads), dtype="int32"
+            ),
+            "head_sources": keras.KerasTensor(
+                (batch, self.num_heads, length), dtype="int32"
+            ),
         }
+
+    def get_config(self):
+        return super().get_config() | {"num_heads": self.num_heads}
 
 
 class PackedLayout(keras.layers.Layer):
@@ -136,20 +165,38 @@ def pad(x, layout):
     return x if layout is None else ops.take(x, layout["sources"], axis=0)
 
 
-def to_rows(x, layout):
-    """Tokens `(N, H)` in the rows that attention looks along.
+def split_heads(x, layout, num_heads, length):
+    """Tokens in the rows that attention looks along, head by head.
 
-    `(B, T, H)`, or if packed those R * L as they lie.
+    Args:
+        x: float `(B, T, H)` or `(N, H)`.
+        layout: see above.
+        num_heads: nh.
+        length: T or, packed, L.
+
+    Returns:
+        float `(B, nh, T, hs)` or, packed, `(R, nh, L, hs)`.
     """
-    packed = layout is not None and "owners" in layout
-    return x if packed else pad(x, layout)
+    head_dim = x.shape[-1] // num_heads
+    if layout is not None and "head_sources" in layout:
+        x = ops.reshape(x, (-1, head_dim))  # (N * nh, hs)
+        return ops.take(x, layout["head_sources"], axis=0)
+    x = ops.reshape(x, (-1, length, num_heads, head_dim))
+    return ops.transpose(x, (0, 2, 1, 3))
 
 
-def from_rows(x, layout):
-    """Rows `(B, T, H)` or, packed, `(R, L, H)` as tokens, `(N, H)`."""
-    if layout is not None and "owners" in layout:
-        return ops.reshape(x, (-1, x.shape[-1]))
-    return flatten(x, layout)
+def merge_heads(x, layout):
+    """What `split_heads` takes, from what it gives."""
+    _, num_heads, _, head_dim = x.shape
+    hidden_dim = num_heads * head_dim
+    if layout is not None and "head_places" in layout:
+        x = ops.reshape(x, (-1, head_dim))  # (B * nh * T, hs)
+        x = ops.take(x, layout["head_places"], axis=0)  # (N, nh, hs)
+        return ops.reshape(x, (-1, hidden_dim))
+    length = ops.shape(x)[2]
+    x = ops.transpose(x, (0, 2, 1, 3))  # (B, T, nh, hs)
+    shape = (-1, hidden_dim) if layout is not None else (-1, length, hidden_dim)
+    return ops.reshape(x, shape)
 
 
 def attention_bias(padding_mask, layout, dtype):

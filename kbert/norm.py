@@ -13,6 +13,10 @@ from keras import ops
 # What oneDNN's operation gets from TensorFlow, whatever the graph says.
 FUSED_EPSILON = 1e-3
 
+# Up to about so many it is slower: it calls for another thread whatever the
+# size, and waits for it.
+FEW_NUMBERS = 60_000
+
 _constant = ContextVar("constant_norms", default=False)
 
 
@@ -36,7 +40,8 @@ class LayerNormalization(keras.layers.LayerNormalization):
     puts oneDNN's layer normalization in its place: one pass over memory in
     place of seven. The optimizer takes it for one in this order only, with
     constants only, and leaves epsilon at 0.001: so the tokens are multiplied
-    by what makes that the layer's own. Elsewhere it is Keras's layer.
+    by what makes that the layer's own. For few tokens it stays seven steps,
+    which are quicker then. Elsewhere it is Keras's layer.
 
     Example:
 
@@ -50,17 +55,43 @@ class LayerNormalization(keras.layers.LayerNormalization):
         import tensorflow as tf
 
         with tf.init_scope():  # Outside of the graph, where there are values.
-            numbers = [
+            gamma, beta = (
                 ops.convert_to_numpy(weight).astype("float32")
                 for weight in (self.gamma, self.beta)
-            ]
-        gamma, beta = map(tf.constant, numbers)
+            )
         x = ops.cast(inputs, "float32")  # Sums in half precision lose much.
-        x *= math.sqrt(FUSED_EPSILON / self.epsilon)
-        axis = [len(x.shape) - 1]
-        mean = tf.reduce_mean(x, axis, keepdims=True)
-        variance = tf.reduce_mean(
-            tf.math.squared_difference(x, mean), axis, keepdims=True
+        x = tf.cond(
+            tf.size(x) < FEW_NUMBERS,
+            lambda: _step_by_step(x, gamma, beta, self.epsilon),
+            lambda: _fused(x, gamma, beta, self.epsilon),
         )
-        scale = tf.math.rsqrt(variance + FUSED_EPSILON) * gamma
-        return ops.cast(x * scale + (beta - mean * scale), self.compute_dtype)
+        return ops.cast(x, self.compute_dtype)
+
+
+def _step_by_step(x, gamma, beta, epsilon):
+    mean, rsqrt = _moments(x, epsilon)
+    # In another order than below: the optimizer must not know it.
+    return (x - mean) * (rsqrt * gamma) + beta
+
+
+def _fused(x, gamma, beta, epsilon):
+    import tensorflow as tf
+
+    # Constants of the branch: handed in they would hide what this is.
+    gamma, beta = tf.constant(gamma), tf.constant(beta)
+    x *= math.sqrt(FUSED_EPSILON / epsilon)
+    mean, scale = _moments(x, FUSED_EPSILON)
+    scale *= gamma
+    return x * scale + (beta - mean * scale)
+
+
+def _moments(x, epsilon):
+    """Mean, and one over the standard deviation, of the last axis."""
+    import tensorflow as tf
+
+    axis = [len(x.shape) - 1]
+    mean = tf.reduce_mean(x, axis, keepdims=True)
+    variance = tf.reduce_mean(
+        tf.math.squared_difference(x, mean), axis, keepdims=True
+    )
+    return mean, tf.math.rsqrt(variance + epsilon)

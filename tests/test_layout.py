@@ -38,7 +38,7 @@ def batch(lengths, length=None):
 )
 def test_there_and_back(lengths, more):
     mask = batch(lengths, max(lengths) + more)["padding_mask"]
-    layout = FlatLayout()(mask)
+    layout = FlatLayout(num_heads=2)(mask)
     x = np.random.default_rng(0).random((*mask.shape, 4), "float32")
     flat = flatten(keras.ops.convert_to_tensor(x), layout)
     np.testing.assert_array_equal(flat, x[mask])
