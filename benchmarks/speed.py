@@ -8,10 +8,10 @@
 One checkpoint (all-MiniLM-L6-v2 unless told otherwise) in float32 on the CPU,
 with a classification head; texts are real, with their real lengths, cut to
 128 tokens. Peers run in processes of their own, all threads of the machine to
-the one whose turn it is; the others are halted. In every round kbert and a peer have a turn each; a
-ratio is that of the same round, the table has the median of the rounds and
-their range, and above 1 kbert is ahead. The first turn, which compiles, is
-not counted.
+the one whose turn it is; the others are halted. In every round kbert and a
+peer have a turn each; a ratio is that of the same round, the table has the
+median of the rounds and their range, and above 1 kbert is ahead. The first
+turn, which compiles, is not counted.
 
 `aim` is what is asked of kbert; a row that falls short of it says so.
 """
