@@ -56,7 +56,8 @@ def choose_layout(layout: str = "auto", packed: bool = False) -> str:
         )
     if layout != "auto":
         return layout
-    if any(keras.distribution.list_devices(kind) for kind in ("gpu", "tpu")):
+    devices = keras.distribution.list_devices()
+    if not all(device.startswith("cpu") for device in devices):
         return "padded"
     if varying:
         return "flat"

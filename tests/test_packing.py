@@ -188,13 +188,15 @@ def test_a_classifier_learns_and_then_answers_as_ever(toy):
     assert set(clf.model.input) == set(clf.backbone.input)
 
 
-def test_learns_on_jax(toy):
+def test_is_chosen_on_jax_and_learns(toy):
     code = (
         "import keras, kbert\n"
+        "from kbert.layout import choose_layout\n"
         "assert keras.backend.backend() == 'jax'\n"
+        "assert choose_layout(packed=True) == 'packed'\n"
         "clf = kbert.Classifier('random:1x64', seed=0)\n"
         f"history = clf.fit(*{toy!r}, epochs=4, batch_size=8, verbose=0,\n"
-        "    learning_rate=1e-3, layout='packed')\n"
+        "    learning_rate=1e-3)\n"
         "losses = history.history['loss']\n"
         "assert losses[-1] < losses[0], losses\n"
     )
