@@ -35,20 +35,21 @@ from kbert.training.fit import Examples
 from kbert.training.fit import Rows
 from kbert.training.loop import compile_for
 
-DATA = ("sms", "sst2", "bbc")
+READERS = {
+    "sms": real_data.sms_spam,
+    "sst2": lambda: real_data.sst2("train"),
+    "bbc": real_data.bbc_texts,
+}
 
 
-def read(name: str, rows: int, preset: str) -> tuple[kbert.Classifier, list]:
+def read(
+    name: str, rows: int, preset: str
+) -> tuple[kbert.Classifier, Examples]:
     """A classifier for some real texts, and what to train it on."""
-    if name == "bbc":
-        columns, y = real_data.bbc_news()
-        x = [". ".join(row) for row in zip(*columns.values(), strict=True)]
+    x, y = READERS[name]()
+    if name == "bbc":  # They are sorted by topic.
         x, y = x[:: len(x) // rows or 1], y[:: len(y) // rows or 1]
-    else:
-        x, y = (
-            real_data.sms_spam() if name == "sms" else real_data.sst2("train")
-        )
-    x, y = x[:rows], [str(label) for label in y[:rows]]
+    x, y = x[:rows], y[:rows]
     clf = kbert.Classifier(
         preset, labels=sorted(set(y)), max_length=128, seed=0
     )
@@ -83,15 +84,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("data", nargs="*", metavar="DATA", help=str(DATA))
+    known = ", ".join(READERS)
+    parser.add_argument("data", nargs="*", metavar="DATA", help=known)
     parser.add_argument("--preset", default="all-minilm-l6-v2")
     parser.add_argument("--rows", type=int, default=640)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--policy", default="float32")
     options = parser.parse_args()
-    if unknown := [name for name in options.data if name not in DATA]:
-        parser.error(f"unknown data {unknown[0]}; known: {', '.join(DATA)}")
+    if unknown := [name for name in options.data if name not in READERS]:
+        parser.error(f"unknown data {unknown[0]}; known: {known}")
     keras.config.set_dtype_policy(options.policy)
     layouts = ["padded", "packed"]
     if not static_shapes():
@@ -107,7 +109,7 @@ def main() -> None:
         table.add_column(title, justify="left" if title == "texts" else "right")
     for title in ("real", "shapes"):
         table.add_column(title, justify="right")
-    for name in options.data or DATA:
+    for name in options.data or READERS:
         sides = {
             layout: prepare(
                 layout, name, options.rows, options.preset, options.batch_size
@@ -115,23 +117,21 @@ def main() -> None:
             for layout in layouts
         }
         seconds = {layout: [] for layout in layouts}
-        made = {layout: [0, 0, set()] for layout in layouts}
+        shapes = {layout: set() for layout in layouts}
+        work = dict.fromkeys(layouts, 0)
         for turn in range(options.rounds + 1):
             for layout in layouts[:: -1 if turn % 2 else 1]:
                 model, batches = sides[layout]
                 for tokens, _ in batches:
-                    made[layout][0] += int(tokens["padding_mask"].sum())
-                    made[layout][1] += computed(layout, tokens)
-                    made[layout][2].add(
+                    work[layout] += computed(layout, tokens)
+                    shapes[layout].add(
                         tuple(value.shape for value in tokens.values())
                     )
                 started = time.perf_counter()
                 model.fit(batches.for_fit(), verbose=0, shuffle=False)
                 seconds[layout].append(time.perf_counter() - started)
         for layout in layouts:
-            real, all_tokens, shapes = made[layout]
-            # Every epoch has the same texts.
-            tokens = real / (options.rounds + 1)
+            real = len(sides[layout][1].table.token_ids)  # In an epoch.
             later = statistics.median(seconds[layout][1:])
             ratio = statistics.median(
                 theirs / ours
@@ -142,11 +142,11 @@ def main() -> None:
             table.add_row(
                 name if layout == layouts[0] else "",
                 layout,
-                f"{tokens / later:,.0f}",
+                f"{real / later:,.0f}",
                 f"{ratio:.2f}",
                 f"{seconds[layout][0]:.1f}",
-                f"{real / all_tokens:.0%}",
-                str(len(shapes)),
+                f"{real * (options.rounds + 1) / work[layout]:.0%}",
+                str(len(shapes[layout])),
             )
     Console(width=100).print(table)
 

@@ -59,6 +59,13 @@ def bbc_news() -> tuple[dict, list]:
     return texts, topics
 
 
+def bbc_texts() -> tuple[list, list]:
+    """The same, title and body in one text."""
+    columns, topics = bbc_news()
+    rows = zip(*columns.values(), strict=True)
+    return [". ".join(row) for row in rows], topics
+
+
 def thucnews(part: str) -> tuple[list, list]:
     """Chinese news titles of 10 topics, `part` is `"train"` or `"dev"`.
 

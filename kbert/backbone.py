@@ -188,6 +188,17 @@ class Backbone(keras.Model):
         self.encoder = encoder
         self.pooler = pooler
 
+    def laid_out(self, layout):
+        """The backbone in the form for a layout; the weights are shared.
+
+        Args:
+            layout: what `kbert.layout.choose_layout` gives: `"padded"`, the
+                backbone itself, `"flat"` or `"packed"`.
+        """
+        if layout == "padded":
+            return self
+        return self.packed() if layout == "packed" else self.without_padding()
+
     def without_padding(self):
         """The same layers as a model that computes real tokens only.
 

@@ -205,10 +205,15 @@ def padding_mask(
     lengths: np.ndarray, static: bool, least: int = 1
 ) -> np.ndarray:
     """Bool `(B, T)`, true for real tokens; `static` as `TokenTable.take`."""
-    longest = int(lengths.max(initial=least))
+    length = int(lengths.max(initial=least))
     if static:
-        longest = next((b for b in BUCKETS if b >= longest), longest)
-    return np.arange(longest) < lengths[:, None]
+        length = bucket(length)
+    return np.arange(length) < lengths[:, None]
+
+
+def bucket(length: int) -> int:
+    """The next of `BUCKETS`; a length beyond them as it is."""
+    return next((b for b in BUCKETS if b >= length), length)
 
 
 def join_rows(parts: list[np.ndarray]) -> np.ndarray:

@@ -134,9 +134,7 @@ class MultiTask:
 
     def laid_out(self, layout: str) -> keras.Model:
         """The model of all heads, as `Task.laid_out` gives that of one."""
-        body = self.backbone
-        if layout == "flat":
-            body = self.backbone.without_padding()
+        body = self.backbone.laid_out(layout)
         outputs = {
             name: outputs_on(body, task.model, self.backbone)
             for name, task in self.tasks.items()

@@ -5,10 +5,12 @@ Shapes: B texts of at most T tokens, R rows of L tokens.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from kbert.batching import LengthBatches
-from kbert.batching import padding_mask
+from kbert.batching import bucket
 from kbert.batching import take_targets
 
 
@@ -29,12 +31,16 @@ class PackedBatches(LengthBatches):
         size = self.batch_size
         return [rows[i : i + size] for i in range(0, len(rows), size)]
 
+    @cached_property
+    def length(self) -> int:
+        """Tokens that all texts are padded to."""
+        return bucket(int(self.table.lengths.max(initial=1)))
+
     def take(self, part: np.ndarray) -> tuple:
-        length = padding_mask(self.table.lengths, static=True).shape[1]
-        tokens = self.table.take(part, least=length)
+        tokens = self.table.take(part, least=self.length)
         return (
             tokens | pack(tokens["padding_mask"]),
-            take_targets(self.targets, part, least=length),
+            take_targets(self.targets, part, least=self.length),
         )
 
 

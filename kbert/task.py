@@ -132,11 +132,7 @@ class Task:
         """
         if layout == "padded":
             return self.model
-        encoder = (
-            self.backbone.packed()
-            if layout == "packed"
-            else self.backbone.without_padding()
-        )
+        encoder = self.backbone.laid_out(layout)
         return keras.Model(
             encoder.input,
             outputs_on(encoder, self.model, self.backbone),

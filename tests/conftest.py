@@ -30,6 +30,65 @@ def toy():
 
 
 @pytest.fixture(scope="session")
+def batch():
+    """Makes a padded batch of random tokens, by the lengths of its texts."""
+    import numpy as np
+
+    def make(lengths, length=None, seed=0):
+        mask = np.arange(length or max(lengths)) < np.array(lengths)[:, None]
+        ids = np.random.default_rng(seed).integers(5, 50, mask.shape)
+        segment_ids = (np.arange(mask.shape[1]) > 3) & mask
+        return {
+            "token_ids": np.where(mask, ids, 0).astype("int32"),
+            "segment_ids": segment_ids.astype("int32"),
+            "padding_mask": mask,
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def without_dropout():
+    """Makes a small classifier that trains without dropout."""
+    import keras
+
+    import kbert
+
+    def make(**options):
+        clf = kbert.Classifier(
+            "random:1x64", seed=0, labels=["a", "z"], **options
+        )
+        for layer in clf.model._flatten_layers():
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0
+        return clf
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def check_layout():
+    """Checks a layout's features against those of padded tokens."""
+    import numpy as np
+
+    def check(backbone, layout, inputs, more=()):
+        padded = backbone(inputs)
+        other = backbone.laid_out(layout)(inputs | dict(more))
+        assert padded.keys() == other.keys()
+        mask = inputs["padding_mask"]
+        np.testing.assert_allclose(
+            np.array(padded["sequence_output"])[mask],
+            np.array(other["sequence_output"])[mask],
+            atol=1e-5,
+        )
+        np.testing.assert_allclose(
+            padded["pooled_output"], other["pooled_output"], atol=1e-5
+        )
+
+    return check
+
+
+@pytest.fixture(scope="session")
 def kill():
     """benchmarks/kill.py as a module."""
     path = ROOT / "benchmarks" / "kill.py"

@@ -13,6 +13,7 @@ from kbert.layout import FlatLayout
 from kbert.layout import choose_layout
 from kbert.layout import flatten
 from kbert.layout import pad
+from kbert.packing import pack
 
 JAX = keras.backend.backend() == "jax"
 pytestmark = pytest.mark.skipif(
@@ -20,23 +21,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def batch(lengths, length=None):
-    length = length or max(lengths)
-    generator = np.random.default_rng(len(lengths))
-    mask = np.arange(length) < np.array(lengths)[:, None]
-    ids = generator.integers(5, 50, mask.shape)
-    return {
-        "token_ids": np.where(mask, ids, 0).astype("int32"),
-        "segment_ids": ((np.arange(length) > 3) & mask).astype("int32"),
-        "padding_mask": mask,
-    }
-
-
 @given(
     st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any),
     st.integers(0, 3),
 )
-def test_there_and_back(lengths, more):
+def test_there_and_back(batch, lengths, more):
     mask = batch(lengths, max(lengths) + more)["padding_mask"]
     layout = FlatLayout(num_heads=2)(mask)
     x = np.random.default_rng(0).random((*mask.shape, 4), "float32")
@@ -53,22 +42,11 @@ def backbone():
 
 @settings(deadline=None, max_examples=20)
 @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6))
-def test_same_features(backbone, lengths):
-    inputs = batch(lengths, max(lengths) + 2)
-    padded, flat = backbone(inputs), backbone.without_padding()(inputs)
-    assert padded.keys() == flat.keys()
-    mask = inputs["padding_mask"]
-    np.testing.assert_allclose(
-        np.array(padded["sequence_output"])[mask],
-        np.array(flat["sequence_output"])[mask],
-        atol=1e-5,
-    )
-    np.testing.assert_allclose(
-        padded["pooled_output"], flat["pooled_output"], atol=1e-5
-    )
+def test_same_features(backbone, batch, check_layout, lengths):
+    check_layout(backbone, "flat", batch(lengths, max(lengths) + 2))
 
 
-def test_dense_layers_see_real_tokens_only(backbone, monkeypatch):
+def test_dense_layers_see_real_tokens_only(backbone, batch, monkeypatch):
     seen = []
     dense = backbone.encoder[0].intermediate
     real = type(dense).call
@@ -90,7 +68,7 @@ def test_weights_are_shared(backbone):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
-def test_a_classifier_answers_the_same(pooling):
+def test_a_classifier_answers_the_same(batch, pooling):
     clf = kbert.Classifier(
         "random:tiny", labels=["a", "b"], pooling=pooling, max_length=16
     )
@@ -103,36 +81,33 @@ def test_a_classifier_answers_the_same(pooling):
 # === Training ===
 
 
-def without_dropout(**options):
-    clf = kbert.Classifier("random:1x64", seed=0, labels=["a", "z"], **options)
-    for layer in clf.model._flatten_layers():
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0
-    return clf
-
-
+@pytest.mark.parametrize("other", ["flat", "packed"])
 @pytest.mark.parametrize("pooling", ["mean", "pooler"])
-def test_gradients_are_those_of_padded_tokens(pooling):
+def test_gradients_are_those_of_padded_tokens(
+    batch, without_dropout, pooling, other
+):
     import tensorflow as tf
 
     clf = without_dropout(pooling=pooling)
     weights = clf.model.trainable_variables
     inputs, targets = batch([3, 12, 7]), np.array([0, 1, 1])
     gradients = {}
-    for layout in ("padded", "flat"):
+    packed = inputs | pack(inputs["padding_mask"])
+    for layout in ("padded", other):
+        tokens = packed if layout == "packed" else inputs
         with tf.GradientTape() as tape:
-            logits = clf.laid_out(layout)(inputs, training=True)
+            logits = clf.laid_out(layout)(tokens, training=True)
             loss = clf.head.loss()(targets, logits)
         found = tape.gradient(loss, [weight.value for weight in weights])
         gradients[layout] = [tf.convert_to_tensor(g).numpy() for g in found]
     assert max(np.abs(g).max() for g in gradients["padded"]) > 1e-3
-    for weight, one, other in zip(weights, *gradients.values(), strict=True):
+    for weight, one, two in zip(weights, *gradients.values(), strict=True):
         np.testing.assert_allclose(
-            one, other, rtol=1e-4, atol=1e-6, err_msg=weight.path
+            one, two, rtol=1e-4, atol=1e-6, err_msg=weight.path
         )
 
 
-def test_the_loss_falls_as_with_padded_tokens(toy):
+def test_the_loss_falls_as_with_padded_tokens(toy, batch, without_dropout):
     losses = {}
     for layout in ("padded", "flat"):
         clf = without_dropout()
@@ -165,7 +140,7 @@ def test_the_layout_is_chosen_by_backend_and_device(monkeypatch):
         choose_layout("flat")
 
 
-def test_an_unknown_layout_is_refused_before_texts_are_read():
+def test_an_unknown_layout_is_refused_before_texts_are_read(without_dropout):
     with pytest.raises(ConfigError, match="padded, flat"):
         without_dropout().fit(["a"], ["a", "z"], layout="tight")
 

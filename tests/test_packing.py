@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,16 +19,6 @@ from kbert.packing import fill_rows
 from kbert.packing import pack
 
 lengths_of_texts = st.lists(st.integers(1, 12), min_size=1, max_size=60)
-
-
-def batch(lengths, width=None, seed=0):
-    mask = np.arange(width or max(lengths)) < np.array(lengths)[:, None]
-    ids = np.random.default_rng(seed).integers(5, 50, mask.shape)
-    return {
-        "token_ids": np.where(mask, ids, 0).astype("int32"),
-        "segment_ids": ((np.arange(mask.shape[1]) > 3) & mask).astype("int32"),
-        "padding_mask": mask,
-    }
 
 
 def packed(inputs):
@@ -51,7 +40,7 @@ def test_each_text_is_in_one_row_that_holds_it(lengths, room):
 
 
 @given(lengths_of_texts, st.integers(0, 8))
-def test_slots_and_sources_are_each_other_s_inverse(lengths, more):
+def test_slots_and_sources_are_each_other_s_inverse(batch, lengths, more):
     mask = batch(lengths, max(lengths) + more)["padding_mask"]
     places = pack(mask)
     slots = places["slots"].reshape(-1)
@@ -87,23 +76,15 @@ def backbone():
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=6))
-def test_features_are_those_of_padded_texts(backbone, lengths):
+@given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6))
+def test_features_are_those_of_padded_texts(
+    backbone, batch, check_layout, lengths
+):
     inputs = batch(lengths, max(lengths) + 2)
-    expected, received = backbone(inputs), backbone.packed()(packed(inputs))
-    assert expected.keys() == received.keys()
-    mask = inputs["padding_mask"]
-    np.testing.assert_allclose(
-        np.array(received["sequence_output"])[mask],
-        np.array(expected["sequence_output"])[mask],
-        atol=1e-5,
-    )
-    np.testing.assert_allclose(
-        received["pooled_output"], expected["pooled_output"], atol=1e-5
-    )
+    check_layout(backbone, "packed", inputs, pack(inputs["padding_mask"]))
 
 
-def test_no_text_sees_another(backbone):
+def test_no_text_sees_another(backbone, batch):
     one, other = batch([5, 4, 3], 12), batch([5, 4, 3], 12, seed=1)
     for key in one:
         other[key][1] = one[key][1]  # The second is the same text.
@@ -140,38 +121,8 @@ def test_batches_have_few_shapes_and_all_rows_once():
 # === Training ===
 
 
-def classifier(**options):
-    clf = kbert.Classifier("random:1x64", seed=0, labels=["a", "z"], **options)
-    for layer in clf.model._flatten_layers():
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0
-    return clf
-
-
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="a GradientTape")
-@pytest.mark.parametrize("pooling", ["mean", "pooler"])
-def test_gradients_are_those_of_padded_tokens(pooling):
-    import tensorflow as tf
-
-    clf = classifier(pooling=pooling)
-    weights = clf.model.trainable_variables
-    inputs, targets = batch([3, 12, 7]), np.array([0, 1, 1])
-    gradients = []
-    for layout, tokens in (("padded", inputs), ("packed", packed(inputs))):
-        with tf.GradientTape() as tape:
-            logits = clf.laid_out(layout)(tokens, training=True)
-            loss = clf.head.loss()(targets, logits)
-        found = tape.gradient(loss, [weight.value for weight in weights])
-        gradients.append([tf.convert_to_tensor(g).numpy() for g in found])
-    assert max(np.abs(g).max() for g in gradients[0]) > 1e-3
-    for weight, one, other in zip(weights, *gradients, strict=True):
-        np.testing.assert_allclose(
-            other, one, rtol=1e-4, atol=1e-6, err_msg=weight.path
-        )
-
-
-def test_a_classifier_learns_and_then_answers_as_ever(toy):
-    clf = classifier()
+def test_a_classifier_learns_and_then_answers_as_ever(toy, without_dropout):
+    clf = without_dropout()
     history = clf.fit(
         *toy,
         epochs=4,
@@ -223,6 +174,6 @@ def test_a_head_that_answers_tokens_learns():
     assert losses[-1] < losses[0] / 2
 
 
-def test_r_drop_is_refused():
+def test_r_drop_is_refused(without_dropout):
     with pytest.raises(ConfigError, match="r_drop.*packed"):
-        classifier().fit(["a"], ["a"], layout="packed", r_drop=1.0)
+        without_dropout().fit(["a"], ["a"], layout="packed", r_drop=1.0)

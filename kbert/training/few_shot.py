@@ -199,7 +199,7 @@ def _train_backbone(
     """The first phase: texts of a class come together."""
     # Padding is most of a batch that is not sorted by length.
     layout = choose_layout()
-    body = backbone if layout == "padded" else backbone.without_padding()
+    body = backbone.laid_out(layout)
     encoder = keras.Model(body.input, head.build(features_of(body)))
     batches = ClassBatches(
         examples.table, examples.targets, batch_size=batch_size, seed=seed
