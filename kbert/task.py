@@ -390,6 +390,7 @@ class Task:
                 max_length=config["max_length"],
                 training=config["training"],
             )
+            task.require_model()  # What is saved has labels.
         return task
 
     def save_pretrained(self, path: str | Path, replace: bool = False) -> None:

@@ -144,6 +144,16 @@ def test_any_value_of_a_saved_model(saved, watched):
 # === What has leaked once ===
 
 
+def test_a_saved_model_without_labels(saved):
+    path = saved / "kbert.json"
+    document = put(
+        json.loads(path.read_text()), ("head", "config", "labels"), None
+    )
+    path.write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="before the labels are known"):
+        kbert.load(saved)
+
+
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
