@@ -8,8 +8,8 @@ to a temporary folder, and each load runs in a process of its own, after
 imports. "read" is the time to read the files' bytes into memory that is
 filled for the first time, in the same process; "load" is
 `kbert.load_backbone`. Both are given with the file in the page cache, and
-after it was dropped from there. "memory" is by how much the process's
-largest resident size grows, over the size of the files.
+after it was dropped from there, as medians of the rounds. "memory" is by how
+much the process's largest resident size grows, over the size of the files.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 
 from kbert.quiet import import_tensorflow
 
@@ -250,9 +251,8 @@ def main() -> None:
                     (run(folder, "read", cold), run(folder, "load", cold))
                     for _ in range(options.rounds)
                 ]
-                # Of other work on the machine, the least.
-                read = min(read for (read, _), _ in pairs)
-                load = min(load for _, (load, _) in pairs)
+                read = median(read for (read, _), _ in pairs)
+                load = median(load for _, (load, _) in pairs)
                 memory = max(memory for _, (_, memory) in pairs)
                 table.add_row(
                     form,

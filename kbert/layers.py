@@ -44,7 +44,7 @@ def first_values(values: Iterable) -> Iterator[None]:
     Drawing a BERT-base at random takes longer than reading it.
 
     Args:
-        values: an array, or None for a random one, for each table and kernel
+        values: a tensor, or None for a random one, for each table and kernel
             in the order in which they are built.
 
     Raises:
@@ -69,15 +69,11 @@ class _FirstValue(keras.initializers.TruncatedNormal):
         value = next(_values.get(), _values)
         if value is None:
             return self(shape, dtype)
-        if value is _values or value.shape != tuple(shape):
+        if value is _values or tuple(value.shape) != tuple(shape):
             raise ValueError(
                 f"Expected a value of shape {tuple(shape)}. Received: "
                 f"{getattr(value, 'shape', 'none')}."
             )
-        if value.flags.f_contiguous and not value.flags.c_contiguous:
-            # Torch's kernels: backends turn them several times faster than
-            # NumPy does.
-            return ops.transpose(ops.convert_to_tensor(value.T, dtype))
         return ops.convert_to_tensor(value, dtype)
 
 

@@ -88,7 +88,7 @@ def test_what_cannot_be_converted(tmp_path, saved):
 
 def test_info_of_a_saved_model(saved, monkeypatch):
     # It reads no numbers.
-    monkeypatch.setattr("numpy.fromfile", None)
+    monkeypatch.setattr("kbert.checkpoints.safetensors_form.array_at", None)
     done = run("info", saved, "--json")
     found = json.loads(done.stdout)
     assert found["form"] == "kbert"

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,6 @@ import keras
 import numpy as np
 
 from kbert.backbone import Backbone
-from kbert.data import ahead
 from kbert.errors import CheckpointError
 from kbert.layers import first_values
 from kbert.untrusted import listed
@@ -30,6 +30,12 @@ OPTIONAL = "pooler."
 
 # Tensors of these are the backbone's; others belong to heads.
 BACKBONE = ("embeddings.", "encoder.", "pooler.", "embeddings_project.")
+
+# In bytes: TensorFlow computes on memory that begins at a multiple of it.
+ALIGNMENT = 64
+
+# More do not read faster.
+MAX_THREADS = 4
 
 # Buffers that Hugging Face has written at times; they hold 0, 1, 2 ...
 BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
@@ -71,9 +77,50 @@ class Tensor:
 def array_at(
     path: Path, dtype: np.dtype, shape: tuple[int, ...], offset: int
 ) -> np.ndarray:
-    """The array that stands uncompressed at a place of a file, in bytes."""
-    values = np.fromfile(path, dtype, math.prod(shape), offset=offset)
-    return values.reshape(shape)
+    """The array that stands uncompressed at a place of a file, in bytes.
+
+    Raises:
+        CheckpointError: the file ends before the array does.
+    """
+    values = _empty(shape, dtype)
+    rest = memoryview(values.reshape(-1).view("uint8"))
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        while count := file.readinto(rest):
+            rest = rest[count:]
+    if rest:
+        raise CheckpointError(
+            f"Expected {values.nbytes:,} bytes at {offset:,} of {path}. "
+            f"Received: {len(rest):,} fewer; the file is truncated. Fetch it "
+            f"again."
+        )
+    return values
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array to fill, which begins where a backend takes it as it is."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + ALIGNMENT, "uint8")
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def _as_tensor(array: np.ndarray):
+    """The array in C order as the backend's tensor.
+
+    TensorFlow takes over the memory, where it would copy it otherwise: most of
+    the time that loading takes goes into touching memory for the first time.
+    """
+    if not array.flags.c_contiguous:  # A kernel that was turned around.
+        turned = _empty(array.shape, array.dtype)
+        turned[...] = array
+        array = turned
+    fits = array.flags.writeable and array.ctypes.data % ALIGNMENT == 0
+    if keras.backend.backend() != "tensorflow" or not fits:
+        return keras.ops.convert_to_tensor(array)
+    import tensorflow as tf
+
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 Named = tuple[str, keras.Variable, bool]
@@ -210,10 +257,9 @@ def build_backbone(
 ) -> Backbone:
     """A backbone that begins with the tensors of a file.
 
-    Weights are created from the file one by one, each read while the one
-    before it becomes a variable: nothing is drawn at random first, and no
-    more than two tensors are in memory twice. A missing pooler
-    gets random weights.
+    Tables and kernels are read by several threads and become variables as
+    they are: nothing is drawn at random first, and no more than a tensor a
+    thread is in memory twice. A missing pooler gets random weights.
 
     Raises:
         CheckpointError: as `check_backbone`, before anything is built.
@@ -223,7 +269,7 @@ def build_backbone(
     expected = backbone_shapes(wanted)
     # Overrides may leave layers out.
     _raise_misfit([*_misfits(expected, tensors)], source)
-    with first_values(ahead(_matrices(expected, tensors))):
+    with first_values(_matrices(expected, tensors)):
         backbone = Backbone(**wanted)
     # Biases and normalizations; Keras has begun them with zeros and ones.
     small = (v for v in named_variables(backbone) if len(v[1].shape) == 1)
@@ -231,15 +277,21 @@ def build_backbone(
     return backbone
 
 
-def _matrices(shapes, tensors) -> Iterator[np.ndarray | None]:
-    """Tables and kernels in the order in which layers are built."""
-    for name, shape in shapes.items():
-        if len(shape) == 1:
-            continue
+def _matrices(shapes, tensors) -> list:
+    """Tables and kernels in the order in which layers are built, or None."""
+
+    def read(name: str):
         tensor = tensors.get(name)
-        if tensor is not None and not name.startswith("embeddings."):
+        if tensor is None:
+            return None
+        if not name.startswith("embeddings."):
             tensor = tensor.T  # A kernel, (out, in) in Torch.
-        yield None if tensor is None else as_float(tensor.read())
+        return _as_tensor(as_float(tensor.read()))
+
+    # Not while layers are built: threads would wait for that one's Python.
+    with ThreadPoolExecutor(MAX_THREADS) as pool:
+        names = [name for name, shape in shapes.items() if len(shape) > 1]
+        return list(pool.map(read, names))
 
 
 def assign_tensors(

@@ -26,6 +26,7 @@ import numpy as np
 
 from kbert.checkpoints.safetensors_form import shard_files
 from kbert.checkpoints.tensors import Tensor
+from kbert.checkpoints.tensors import array_at
 from kbert.errors import CheckpointError
 from kbert.errors import UnsafeFileError
 from kbert.untrusted import has_member
@@ -322,19 +323,12 @@ def _read(path, info, dtype, offset, shape, strides) -> np.ndarray:
     start += int.from_bytes(header[28:30], "little")
     last = sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     count = last + 1 if all(shape) else 0
-    data = np.fromfile(
-        path, dtype, count, offset=start + offset * dtype.itemsize
-    )
-    if len(data) < count:
-        raise CheckpointError(
-            f"Expected {count:,} numbers of {info.filename!r} in {path}. "
-            f"Received: {len(data):,}; the file is truncated. Fetch it again."
-        )
+    start += offset * dtype.itemsize
+    data = array_at(path, dtype, (count,), start)
     return np.lib.stride_tricks.as_strided(
         data,
         shape,
         [stride * dtype.itemsize for stride in strides],
-        writeable=False,
     )
 
 
