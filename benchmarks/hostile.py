@@ -137,8 +137,9 @@ def main() -> None:
     statuses: collections.Counter = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         clf = kbert.Classifier("random:tiny", labels=["a", "b"], seed=0)
-        clf.export(Path(folder, "model"))
-        with kbert_server(Path(folder), port, "--timeout", "1") as process:
+        model = Path(folder, "model")
+        clf.export(model)
+        with kbert_server(model, port, "--timeout", "1") as process:
             for _ in range(20):
                 ask(port, good)
             before = most = rss(process.pid)

@@ -112,11 +112,11 @@ def get(port: int, path: str) -> bytes | None:
         return None
 
 
-def kbert_server(model: Path, port: int):
+def kbert_server(model: Path, port: int, *options: str):
     return running(
         [
             *("kbert", "serve", str(model), "--name", "model", "--quiet"),
-            *("--rest-port", str(port), "--grpc-port", "0"),
+            *("--rest-port", str(port), "--grpc-port", "0", *options),
         ],
         port,
         "/readyz",
