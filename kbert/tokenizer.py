@@ -352,41 +352,48 @@ class Tokenizer:
             self.pieces(text, number, offsets)
             for number, text in enumerate(texts)
         ]
-        # Which tokens stay is decided on their places: ids, starts and ends
-        # of the same tokens stay.
-        places = [
-            ids.with_values(tf.range(tf.size(ids)))
-            for ids in (fact["token_ids"] for fact in facts)
-        ]
-        kept = TRUNCATIONS[truncation](*(*places, None)[:2], room)
-        facts = [
-            {
-                key: place.with_values(tf.gather(x.values, place.values))
-                for key, x in fact.items()
-            }
-            for place, fact in zip(kept, facts, strict=False)
-        ]
+        ids = [fact["token_ids"] for fact in facts]
+        sizes = [rows.row_lengths() for rows in ids]  # (B,) each
+        kept = TRUNCATIONS[truncation](*(*sizes, None)[:2], room)
 
-        # === Special tokens ===
-        rows = facts[0]["token_ids"].nrows()
-        column = tf.ones([rows, 1], tf.int32)  # (B, 1)
+        # A row has the parts [CLS], text, [SEP], pair, [SEP]; of a text its
+        # head and tail. Each part is a range of the special tokens and all
+        # texts, one after the other: concatenating ragged tensors takes
+        # TensorFlow many times as long.
+        one = tf.ones_like(sizes[0])
+        starts, lengths, begin = [0 * one], [one], len(ids) + 1
+        for number, (rows, size, (head, tail)) in enumerate(
+            zip(ids, sizes, kept, strict=True), 1
+        ):
+            start = begin + rows.row_starts()
+            starts += [start, start + size - tail, number * one]
+            lengths += [head, tail, one]
+            begin += tf.size(rows.values, tf.int64)
+        first, count = tf.stack(starts, axis=1), tf.stack(lengths, axis=1)
+        first, count = tf.reshape(first, [-1]), tf.reshape(count, [-1])
+        source = tf.ragged.range(first, first + count).values  # (N,)
+        ends = tf.cumsum(tf.add_n(lengths))
+        splits = tf.concat([[0], ends], axis=0)  # (B + 1,)
 
-        def join(key: str, first, rest):
-            parts = [first * column]
-            for fact in facts:
-                parts += [fact[key], rest * column]
-            return tf.concat(parts, axis=1)  # (B, None)
+        def join(key: str, specials: list[int]) -> tf.RaggedTensor:
+            values = [specials, *(fact[key].values for fact in facts)]
+            return tf.RaggedTensor.from_row_splits(
+                tf.gather(tf.concat(values, axis=0), source),
+                splits,
+                validate=False,
+            )  # (B, None)
 
-        segments = [0 * column]
-        for i, fact in enumerate(facts):
-            segments += [fact["segment_ids"], i * column]
-        tokens = {
-            "token_ids": join("token_ids", self.cls_id, self.sep_id),
-            "segment_ids": tf.concat(segments, axis=1),
+        specials = {
+            "token_ids": [self.cls_id, self.sep_id, self.sep_id],
+            "segment_ids": [0, 0, 1],
+            "starts": [0, 0, 0],
+            "ends": [0, 0, 0],
         }
-        if offsets:
-            tokens |= {key: join(key, 0, 0) for key in ("starts", "ends")}
-        return tokens
+        return {
+            key: join(key, values[: len(ids) + 1])
+            for key, values in specials.items()
+            if key in facts[0]
+        }
 
     def pad(
         self, tokens: dict[str, tf.RaggedTensor], length: int | None = None
