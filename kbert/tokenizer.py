@@ -371,14 +371,13 @@ class Tokenizer:
             begin += tf.size(rows.values, tf.int64)
         first, count = tf.stack(starts, axis=1), tf.stack(lengths, axis=1)
         first, count = tf.reshape(first, [-1]), tf.reshape(count, [-1])
-        source = tf.ragged.range(first, first + count).values  # (N,)
-        ends = tf.cumsum(tf.add_n(lengths))
-        splits = tf.concat([[0], ends], axis=0)  # (B + 1,)
+        source = tf.ragged.range(first, first + count)  # (B * parts, None)
+        splits = source.row_splits[:: len(lengths)]  # (B + 1,)
 
         def join(key: str, specials: list[int]) -> tf.RaggedTensor:
             values = [specials, *(fact[key].values for fact in facts)]
             return tf.RaggedTensor.from_row_splits(
-                tf.gather(tf.concat(values, axis=0), source),
+                tf.gather(tf.concat(values, axis=0), source.values),
                 splits,
                 validate=False,
             )  # (B, None)
