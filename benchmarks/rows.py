@@ -346,10 +346,11 @@ def start(rows: Rows) -> Iterator[Row]:
         rows.runs([sys.executable, "-c", pipeline]),
         2,
     )
-    for form in ("kbert", "int8"):
+    forms = {"": "kbert", ", ONNX": "onnx", ", int8": "int8"}
+    for kind, form in forms.items():
         command = [*ours, rows.folder / form, "--input", text]
         mine = rows.turn(f"kbert predict, {form}", rows.runs(command))
-        what = "whole process" + (", int8" if form == "int8" else "")
+        what = "whole process" + kind
         yield rows.row(what, "one", "s", mine, (peer,), True)
 
 

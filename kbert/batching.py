@@ -6,6 +6,7 @@ together, so that little is computed on padding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ BUCKETS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 # Rows are sorted by length within this many batches, and shuffled besides.
 WINDOW = 50
+
+# Tokens up to which a text is answered in batches of full size.
+FULL_LENGTH = 128
 
 
 @dataclass(frozen=True)
@@ -245,6 +249,24 @@ def length_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """
     order = np.argsort(-lengths, kind="stable")
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def answer_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """The same where nothing is learned: of long texts half the rows, or less.
+
+    A batch has `batch_size` rows of up to `FULL_LENGTH` tokens, half of that
+    up to twice as many, and so on: attention's tables grow with the square of
+    the length, and enough work for every core is there with fewer rows.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches = []
+    while len(order):
+        longest = max(int(lengths[order[0]]), FULL_LENGTH)
+        halvings = math.ceil(math.log2(longest / FULL_LENGTH))
+        rows = max(batch_size >> halvings, 1)
+        batches.append(order[:rows])
+        order = order[rows:]
+    return batches
 
 
 def shuffled_batches(

@@ -106,7 +106,7 @@ class Embedder(Task):
 
     # === Answers ===
 
-    def encode(self, texts: Any, batch_size: int = 32) -> np.ndarray:
+    def encode(self, texts: Any, batch_size: int = 64) -> np.ndarray:
         """The vector of each text.
 
         Texts of like length are computed together and, on TensorFlow,
@@ -210,7 +210,7 @@ class Embedder(Task):
         seed = 0 if self.seed is None else self.seed
         return fit(self, x, y, **({"seed": seed} | options))
 
-    def evaluate(self, x: Any, y: Any, batch_size: int = 32) -> dict:
+    def evaluate(self, x: Any, y: Any, batch_size: int = 64) -> dict:
         """How well the similarity of pairs follows scores.
 
         Args:

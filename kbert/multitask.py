@@ -217,7 +217,7 @@ class MultiTask:
         return fit(self, data, **({"seed": seed} | options))
 
     def evaluate(
-        self, data: Mapping[str, Any], batch_size: int = 32
+        self, data: Mapping[str, Any], batch_size: int = 64
     ) -> dict[str, dict]:
         """Compare answers with labels, for some or all tasks.
 

@@ -1,4 +1,4 @@
-"""`OnnxModel`: raw strings to answers with an int8 export."""
+"""`OnnxModel`: raw strings to answers with an ONNX export."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kbert.vocabulary import read_vocabulary
 
 
 class OnnxModel:
-    """What `Classifier.export(path, format="int8")` wrote, ready to answer.
+    """An export of `format="onnx"` or `"int8"`, ready to answer.
 
     Texts are cut into tokens by `tokenizers` and computed by onnxruntime, in
     batches of about one length. TensorFlow and Keras are not imported.
@@ -42,12 +42,12 @@ class OnnxModel:
         ExportError: the extra `kbert[onnx]` is not installed.
 
     Departures: words of over 100 characters become `[UNK]`; in
-    `kbert.Tokenizer` those of over 100 bytes. Answers depend a little on
-    what else is in a batch, as its activations share a scale.
+    `kbert.Tokenizer` those of over 100 bytes. Answers of `"int8"` depend a
+    little on what else is in a batch, as its activations share a scale.
 
     Example:
 
-    >>> clf.export("exports/spam", format="int8")
+    >>> clf.export("exports/spam", format="onnx")
     >>> model = kbert.OnnxModel("exports/spam")
     >>> model.predict(["Win a prize!"])
     ['spam']
@@ -83,8 +83,9 @@ class OnnxModel:
             raise
         except Exception as error:  # onnxruntime's have no common base.
             raise CheckpointError(
-                f"Expected a folder that kbert exported with format='int8'. "
-                f"Received: {path}: {error}"
+                f"Expected a folder that kbert exported with format='onnx' or "
+                f"'int8', with a head that answers whole texts, cut at their "
+                f"end. Received: {path}: {error}"
             ) from error
 
     def answers(self, x: Any, batch_size: int = 32) -> dict[str, np.ndarray]:
@@ -136,7 +137,11 @@ class OnnxModel:
         for part in windows(rows, window):
             answers = self.answers(part, batch_size)
             for i in range(len(part)):
-                yield {key: value[i] for key, value in answers.items()}
+                row = {key: value[i] for key, value in answers.items()}
+                for key in self.label_outputs:
+                    if isinstance(row[key], np.ndarray):  # Several labels.
+                        row[key] = [name for name in row[key] if name != ""]
+                yield row
 
     def predict(self, x: Any, batch_size: int = 32) -> list:
         """The label of each text.

@@ -1,6 +1,7 @@
 """Starts TensorFlow: quickly, and with its messages off the terminal."""
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -30,6 +31,23 @@ def left_out(*names: str) -> Iterator[None]:
             sys.modules.pop(name, None)
 
 
+@contextlib.contextmanager
+def _never_collected() -> Iterator[None]:
+    """What is made in here is for good: nobody looks through it for garbage.
+
+    Of a million objects that takes half a second while they are made, and
+    as long again when the process ends.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def _import() -> None:
     # Imported by Keras and TensorFlow only because they are installed: for
     # galleries, data frames, wrappers and converters. That is much of the
@@ -37,9 +55,10 @@ def _import() -> None:
     unused = ["matplotlib", "pandas", "sklearn"]
     if _backend() == "tensorflow":
         unused.append("jax")
-    with left_out(*unused):
-        import tensorflow  # noqa: F401  It imports Keras, too.
-    import tensorflow_text  # noqa: F401
+    with _never_collected():
+        with left_out(*unused):
+            import tensorflow  # noqa: F401  It imports Keras, too.
+        import tensorflow_text  # noqa: F401
 
 
 def _backend() -> str:

@@ -16,8 +16,8 @@ from kbert.answering import WINDOW
 from kbert.answering import answer_parts
 from kbert.backbone import Backbone
 from kbert.batching import TokenTable
+from kbert.batching import answer_batches
 from kbert.batching import join_rows
-from kbert.batching import length_batches
 from kbert.batching import static_shapes
 from kbert.batching import token_places
 from kbert.casing import CASINGS
@@ -210,7 +210,7 @@ class Task:
     def answer_table(
         self,
         table: TokenTable,
-        batch_size: int = 32,
+        batch_size: int = 64,
         done: Callable[[int], None] | None = None,
     ) -> dict[str, np.ndarray]:
         """What the head's `serve` gives for each row, in the table's order.
@@ -218,7 +218,7 @@ class Task:
         Of heads that answer tokens it is `(N, ...)`, without padding. `done`
         is told how many rows each batch had.
         """
-        batches = length_batches(table.lengths, batch_size)
+        batches = answer_batches(table.lengths, batch_size)
         answers = []
         order = batches
         for rows in batches:
@@ -239,7 +239,7 @@ class Task:
         }
 
     def answer_columns(
-        self, columns: list, batch_size: int = 32
+        self, columns: list, batch_size: int = 64
     ) -> dict[str, np.ndarray]:
         """The head's answers for what `columns` gave, in their order."""
         self.require_model()
@@ -249,13 +249,13 @@ class Task:
             for key in answers[0]
         }
 
-    def answers(self, x: Any, batch_size: int = 32) -> dict[str, np.ndarray]:
+    def answers(self, x: Any, batch_size: int = 64) -> dict[str, np.ndarray]:
         """The head's answers for texts of any usual form, in their order."""
         self.require_model()
         return self.answer_columns(self.columns(x), batch_size)
 
     def answer_rows(
-        self, x: Any, batch_size: int = 32, verbose: str | int = 0
+        self, x: Any, batch_size: int = 64, verbose: str | int = 0
     ) -> Iterator[dict[str, Any]]:
         """The same row by row, with label names, and progress if asked for."""
         self.require_model()
@@ -265,7 +265,7 @@ class Task:
                 yield from self.head.rows(answers)
 
     def stream(
-        self, rows: Iterable, batch_size: int = 32, window: int = WINDOW
+        self, rows: Iterable, batch_size: int = 64, window: int = WINDOW
     ) -> Iterator[dict[str, Any]]:
         """Answers row by row, in bounded memory, for any iterable of texts.
 

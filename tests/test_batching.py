@@ -1,14 +1,18 @@
 """Token tables and batches of like length."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kbert.batching import BUCKETS
+from kbert.batching import FULL_LENGTH
 from kbert.batching import LengthBatches
 from kbert.batching import TokenTable
 from kbert.batching import TokenTargets
+from kbert.batching import answer_batches
 from kbert.batching import length_batches
 
 rows = st.lists(
@@ -71,6 +75,36 @@ def test_length_batches_hold_each_row_once_longest_first(lengths):
     order = np.concatenate(batches)
     assert sorted(order) == list(range(len(lengths)))
     assert np.all(np.diff(np.array(lengths)[order]) <= 0)
+
+
+@given(
+    st.lists(st.integers(1, 600), min_size=1, max_size=99), st.integers(1, 40)
+)
+def test_batches_of_answers_bound_rows_and_tokens(lengths, batch_size):
+    lengths = np.array(lengths)
+    batches = answer_batches(lengths, batch_size)
+    order = np.concatenate(batches)
+    assert sorted(order) == list(range(len(lengths)))
+    assert np.all(np.diff(lengths[order]) <= 0)
+    for rows in batches:
+        longest = lengths[rows].max()
+        room = batch_size * FULL_LENGTH // max(longest, FULL_LENGTH)
+        assert 1 <= len(rows) <= max(room, 1)
+    # One number of rows for each doubling of the length, for XLA's sake.
+    full = {
+        (math.ceil(math.log2(lengths[rows[0]])), len(rows))
+        for rows in batches[:-1]
+        if lengths[rows[0]] > FULL_LENGTH
+    }
+    assert len(full) == len({power for power, _ in full})
+
+
+@pytest.mark.parametrize(
+    ("length", "rows"), [(16, 64), (128, 64), (129, 32), (256, 32), (512, 16)]
+)
+def test_batches_of_long_texts_have_fewer_rows(length, rows):
+    sizes = [len(b) for b in answer_batches(np.full(128, length), 64)]
+    assert sizes == [rows] * (128 // rows)
 
 
 def batches_of(seed=0, shuffle=True, rows=130):

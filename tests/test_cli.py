@@ -156,7 +156,9 @@ def test_start_leaves_out_what_is_imported_for_being_there(tmp_path, backend):
         (tmp_path / f"{name}.py").touch()
     guarded = "try: import {0}\nexcept ImportError: {0} = None\n"
     (tmp_path / "tensorflow.py").write_text(
-        guarded.format("jax") + guarded.format("sklearn")
+        guarded.format("jax")
+        + guarded.format("sklearn")
+        + "import gc\nassert not gc.isenabled()\n"
     )
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')
     code = (
@@ -165,6 +167,8 @@ def test_start_leaves_out_what_is_imported_for_being_there(tmp_path, backend):
         "assert tensorflow.sklearn is None\n"
         f"assert (tensorflow.jax is None) == {backend == 'tensorflow'}\n"
         "import jax, sklearn\n"
+        "import gc\n"
+        "assert gc.isenabled() and gc.get_freeze_count()\n"
     )
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     environment = dict(os.environ, PYTHONPATH=path, KERAS_HOME=str(tmp_path))

@@ -72,7 +72,10 @@ TaskName = Annotated[
     ),
 ]
 BatchSize = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Rows computed at once.")
+    int,
+    typer.Option(
+        min=1, metavar="N", help="Rows computed at once; of long texts fewer."
+    ),
 ]
 Precision = Annotated[
     Policy | None,

@@ -49,7 +49,7 @@ def embed(
     text: TextColumn = None,
     columns: common.AllColumns = None,
     format: common.FileFormat = None,
-    batch_size: common.BatchSize = 32,
+    batch_size: common.BatchSize = 64,
     quiet: common.Quiet = False,
 ) -> None:
     """Write the vector of each text: a NumPy array, float32, a row a text.

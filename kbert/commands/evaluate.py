@@ -27,7 +27,7 @@ def evaluate(
     label: common.LabelColumn = "label",
     columns: common.AllColumns = None,
     format: common.FileFormat = None,
-    batch_size: common.BatchSize = 32,
+    batch_size: common.BatchSize = 64,
     policy: common.Precision = None,
     plot: Annotated[
         Path | None,

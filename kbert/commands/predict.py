@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROBABILITIES = "probabilities"
 
-# What an int8 export holds.
+# What an export for onnxruntime holds.
 ONNX = "model.onnx"
 
 
@@ -60,7 +60,7 @@ def predict(
             min=1, metavar="N", help="Rows read before they are answered."
         ),
     ] = 256,
-    batch_size: common.BatchSize = 32,
+    batch_size: common.BatchSize = 64,
     policy: common.Precision = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write JSON Lines, one a row.")
@@ -73,8 +73,8 @@ def predict(
 ) -> None:
     """Answer texts: a line each with label, score and text.
 
-    MODEL may also be an int8 export (kbert convert --to int8), which starts
-    in a fraction of the time, as it takes no TensorFlow.
+    MODEL may also be an ONNX export (kbert convert --to onnx, or int8), which
+    starts in a fraction of the time, as it takes no TensorFlow.
 
     Answers come while the input is still being read. Standard input and
     .txt files have one text a line (texts of a pair with a tab between),
@@ -143,7 +143,7 @@ def _load(
         return common.load_task(model, task, policy)
     if task is not None or policy is not None:
         raise typer.BadParameter(
-            "An int8 export has one task and one precision. Leave --task and "
+            "An ONNX export has one task and one precision. Leave --task and "
             "--policy out."
         )
     # Imported here: it starts without TensorFlow, and needs an extra.

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +51,7 @@ def export_int8(task: Task, path: str | Path, replace: bool = False) -> None:
     """
     task.require_model()
     head = task.head
-    if head.overlap is not None or head.truncation != "head":
+    if not portable.answers_whole_texts(head):
         raise ExportError(
             f"Expected a head that answers whole texts, cut at their end. "
             f"Received: the head {head.name!r}. Export a SavedModel."
@@ -80,14 +79,7 @@ def export_int8(task: Task, path: str | Path, replace: bool = False) -> None:
             io_map=[pair for pair in names.items() if pair[1] in taken],
             outputs=[output.name for output in top.graph.output],
         )
-        facts = {
-            "inputs": task.inputs,
-            "labels": head.labels,
-            "label_outputs": head.label_outputs,
-            "lowercase": task.tokenizer.lowercase,
-            "max_length": task.max_length,
-        }
-        helper.set_model_props(model, {"kbert": json.dumps(facts)})
+        portable.add_facts(task, model)
         onnx.save(model, str(folder / "model.onnx"))
         portable.write_companions(task, folder)
 

@@ -4,9 +4,9 @@
     DIR/vocab.txt, tokenizer_config.json, kbert.json
 
 The tokenizer's ops exist in TensorFlow only; vocab.txt is what any WordPiece
-tokenizer needs. The answers are what the head's `serve` gives, without the
-indices of labels, which follow from scores: kbert.json has the labels in the
-order of the columns, and thresholds.
+tokenizer needs, and `kbert.OnnxModel` brings one. The answers are what the
+head's `serve` gives, labels as indices of those in kbert.json, -1 for none;
+LiteRT leaves labels to whoever reads the scores.
 """
 
 from __future__ import annotations
@@ -27,11 +27,17 @@ from kbert.export.refusals import refuse_casing
 from kbert.folders import new_folder
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from kbert.heads.base import Head
     from kbert.task import Task
 
 
 def export_onnx(task: Task, path: str | Path, replace: bool = False) -> None:
     """Write `path/model.onnx`, for batches and lengths of any size.
+
+    It has ONNX's own operations only, for any runtime. `kbert.OnnxModel`
+    answers raw strings with it, if the head answers whole texts.
 
     Inputs:
         `token_ids` and `segment_ids` int32 `(B, T)`, `padding_mask` bool
@@ -43,10 +49,36 @@ def export_onnx(task: Task, path: str | Path, replace: bool = False) -> None:
         CheckpointError: the folder exists, or cannot be written.
     """
     require_portable(task, "onnx", "onnx", "tf2onnx")
+    import onnx
+
     model = _answers(task)
     with new_folder(Path(path), replace) as folder:
-        write_onnx(model, folder / "model.onnx")
+        file = folder / "model.onnx"
+        write_onnx(model, file)
+        if answers_whole_texts(task.head):
+            graph = onnx.load(file)
+            add_facts(task, graph)
+            onnx.save(graph, file)
         write_companions(task, folder)
+
+
+def answers_whole_texts(head: Head) -> bool:
+    """Whether a text is one row, whose end alone is cut off."""
+    return head.overlap is None and head.truncation == "head"
+
+
+def add_facts(task: Task, model: ModelProto) -> None:
+    """Tell an ONNX model what `kbert.OnnxModel` asks of it."""
+    from onnx import helper
+
+    facts = {
+        "inputs": task.inputs,
+        "labels": task.head.labels,
+        "label_outputs": task.head.label_outputs,
+        "lowercase": task.tokenizer.lowercase,
+        "max_length": task.max_length,
+    }
+    helper.set_model_props(model, {"kbert": json.dumps(facts)})
 
 
 def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
@@ -63,7 +95,7 @@ def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
     require_portable(task, "litert", "ai_edge_litert")
     from ai_edge_litert.interpreter import Interpreter
 
-    model = _answers(task)
+    model = _answers(task, without=task.head.label_outputs)
     signature = {
         name: keras.InputSpec(
             shape=(1, task.max_length), dtype=tensor.dtype, name=name
@@ -86,12 +118,25 @@ def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
 
 
 def write_onnx(model: keras.Model, path: Path) -> None:
-    """Write a model that was called before."""
+    """Write a model that was called before.
+
+    Raises:
+        ExportError: the head's `serve` holds tensors of the backend.
+    """
     import onnx
 
     with _silent("tf2onnx", "tf2onnx.tfonnx"):
         model.export(str(path), format="onnx", verbose=False)
     graph = onnx.load(path)
+    names = {tensor.name for tensor in model.inputs}
+    extra = [i.name for i in graph.graph.input if i.name not in names]
+    if extra:
+        raise ExportError(
+            f"Expected a head whose constants are numbers or NumPy arrays. "
+            f"Received: one whose `serve` makes tensors, which became the "
+            f"inputs {', '.join(extra)}. Write numpy.array(...) in place of "
+            f"keras.ops.convert_to_tensor(...)."
+        )
     _replace_erfc(graph.graph)
     _replace_sign_bit(graph.graph)
     onnx.checker.check_model(graph)
@@ -121,12 +166,12 @@ def require_portable(task: Task, extra: str, *modules: str) -> None:
     _require(extra, *modules)
 
 
-def _answers(task: Task) -> keras.Model:
+def _answers(task: Task, without: tuple[str, ...] = ()) -> keras.Model:
     """Token ids to answers, with padding: both formats want fixed rows."""
     answers = task.head.serve(task.model.output)
     model = keras.Model(
         task.model.input,
-        {k: v for k, v in answers.items() if k not in task.head.label_outputs},
+        {key: value for key, value in answers.items() if key not in without},
         name="answers",
     )
     # Keras exports a model that was called only.

@@ -154,11 +154,12 @@ class MultiLabelHead(ClassificationHead):
     def serve(self, outputs: keras.KerasTensor) -> dict:
         probabilities = ops.sigmoid(outputs)  # (B, labels)
         limits = self.thresholds or [self.threshold] * len(self.labels)
-        given = probabilities >= ops.convert_to_tensor(limits, "float32")
+        # Of NumPy: exporters take a backend's tensors for inputs.
+        given = probabilities >= np.array(limits, "float32")
         # Those that are given come first, the likeliest of them first.
         order = ops.argsort(-(probabilities + 2.0 * ops.cast(given, "float32")))
         count = ops.sum(ops.cast(given, "int32"), axis=-1)  # (B,)
-        place = ops.arange(len(self.labels), dtype="int32")
+        place = np.arange(len(self.labels), dtype="int32")
         labels = ops.where(
             ops.less(place[None, :], count[:, None]),
             ops.cast(order, "int32"),

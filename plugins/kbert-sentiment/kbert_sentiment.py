@@ -85,7 +85,8 @@ class SentimentHead(ClassificationHead):
 
     def serve(self, outputs: keras.KerasTensor) -> dict:
         answers = super().serve(outputs)
-        values = ops.linspace(-1.0, 1.0, len(self.labels))  # (levels,)
+        # Of NumPy: exporters take a backend's tensors for inputs.
+        values = np.linspace(-1, 1, len(self.labels), dtype="float32")
         score = ops.sum(answers["probabilities"] * values, axis=-1)  # (B,)
         return answers | {"score": score}
 

@@ -1,8 +1,5 @@
-"""The int8 export, run by onnxruntime in `kbert.OnnxModel`."""
+"""The int8 export; tests/test_onnx_model.py has what answers with it."""
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,10 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import kbert
-from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import ExportError
-from kbert.errors import InputError
 from kbert.export.onnx_encoder import LARGEST
 from kbert.export.onnx_encoder import quantize
 
@@ -49,37 +44,6 @@ def test_quantized_values_are_off_by_half_a_step(values, axis):
 def make(**options):
     return kbert.Classifier(
         HF, labels=["z", "a", "m"], max_length=16, seed=0, **options
-    )
-
-
-@pytest.mark.large
-def test_the_command_answers_without_tensorflow(tmp_path):
-    pytest.importorskip("onnxruntime")
-    clf = make()
-    clf.export(tmp_path / "int8", format="int8")
-    code = (
-        "import sys\n"
-        "from kbert.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n"
-        "    assert not end.code\n"
-        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
-    )
-    told = ["predict", str(tmp_path / "int8"), "-i", TEXTS[0], "--json"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *told, "--proba"],
-        capture_output=True,
-        text=True,
-        env=dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2])),
-    )
-    assert not done.returncode, done.stderr
-    answer = json.loads(done.stdout)
-    assert list(answer)[:3] == ["text", "label", "score"]
-    expected = kbert.OnnxModel(tmp_path / "int8").answers([TEXTS[0]])
-    assert answer["label"] == expected["label"][0]
-    assert list(answer["probabilities"]) == clf.labels
-    received = list(answer["probabilities"].values())
-    np.testing.assert_allclose(
-        received, expected["probabilities"][0], atol=1e-5
     )
 
 
@@ -123,57 +87,3 @@ def test_answers_nearly_as_predict(tmp_path, pooling):
     names = np.array(clf.labels)[answers["probabilities"].argmax(axis=1)]
     assert model.predict(TEXTS) == names.tolist()
     assert model.labels == clf.labels
-
-
-@pytest.mark.large
-def test_tokens_are_those_of_kbert(tmp_path):
-    pytest.importorskip("onnxruntime")
-    clf = make(inputs=("title", "body"))
-    path = clf.export(tmp_path / "model", format="int8")
-    model = kbert.OnnxModel(path)
-    pairs = [(a, b) for a in TEXTS for b in TEXTS]
-    table = clf.tokenize([list(column) for column in zip(*pairs, strict=True)])
-    tokens = model._tokenizer.encode_batch(pairs)
-    for row, found in enumerate(tokens):
-        place = slice(table.offsets[row], table.offsets[row + 1])
-        assert found.ids == table.token_ids[place].tolist()
-        assert found.type_ids == table.segment_ids[place].tolist()
-    columns = {"title": [b"bad \xff film"], "body": ["good"]}
-    assert model.predict(columns) == model.predict([("bad  film", "good")])
-    with pytest.raises(ConfigError, match="title, body.*Received: 1"):
-        model.predict(["one text"])
-    with pytest.raises(InputError, match="one string"):
-        model.predict("one text")
-
-
-@pytest.mark.large
-def test_a_fresh_process_needs_no_tensorflow(tmp_path):
-    pytest.importorskip("onnxruntime")
-    clf = make()
-    path = clf.export(tmp_path / "model", format="int8")
-    code = (
-        "import json, sys, kbert\n"
-        "model = kbert.OnnxModel(sys.argv[1])\n"
-        "answers = model.answers(json.loads(sys.argv[2]))\n"
-        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
-        "print(json.dumps(answers['probabilities'].tolist()))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path), json.dumps(TEXTS)],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(
-        json.loads(done.stdout), clf.predict_proba(TEXTS), atol=0.03
-    )
-
-
-@pytest.mark.large
-def test_what_is_no_export_is_refused(tmp_path):
-    pytest.importorskip("onnxruntime")
-    with pytest.raises(CheckpointError, match="format='int8'"):
-        kbert.OnnxModel(tmp_path)
-    make().export(tmp_path / "plain", format="onnx")
-    with pytest.raises(CheckpointError, match="format='int8'"):
-        kbert.OnnxModel(tmp_path / "plain")
