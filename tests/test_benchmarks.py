@@ -15,6 +15,7 @@ pytestmark = pytest.mark.large
     "command",
     [
         "hostile.py --requests 100",
+        "int8.py --train 64 --unseen 16 --rows 32 --rounds 1",
         "kill.py 1",
         "loading.py --size tiny --rounds 1 --forms safetensors torch google",
     ],

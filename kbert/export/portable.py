@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from kbert.task import Task
 
 
+# What tf2onnx writes by default, and what `onnx_encoder` writes in.
+OPSET = 15
+
+
 def export_onnx(task: Task, path: str | Path, replace: bool = False) -> None:
     """Write `path/model.onnx`, for batches and lengths of any size.
 
@@ -126,7 +130,9 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     import onnx
 
     with _silent("tf2onnx", "tf2onnx.tfonnx"):
-        model.export(str(path), format="onnx", verbose=False)
+        model.export(
+            str(path), format="onnx", opset_version=OPSET, verbose=False
+        )
     graph = onnx.load(path)
     names = {tensor.name for tensor in model.inputs}
     extra = [i.name for i in graph.graph.input if i.name not in names]
