@@ -103,7 +103,7 @@ def of_rows(series: str, points: list, rounds: int):
     for at in points:
         length, batch, rows = 32, at, 256
         if series == "length":
-            length, batch, rows = at, 32, 64
+            length, batch, rows = at, 64, 64
         table = table_of(clf, rows, length)
 
         def call(warm=False, table=table, batch=batch):

@@ -3,6 +3,7 @@
     python benchmarks/speed.py                       # some 25 minutes, 2 cores
     python benchmarks/speed.py --write               # and puts it into the page
     python benchmarks/speed.py --only train --rows 960 --rounds 5
+    python benchmarks/speed.py --only train --against "KerasHub, docs"
     python benchmarks/speed.py --preset kbert_tiny_en --rows 16 --rounds 1
 
 One checkpoint (all-MiniLM-L6-v2 unless told otherwise) in float32 on the CPU,
@@ -28,6 +29,7 @@ import tempfile
 from collections.abc import Callable
 from collections.abc import Iterable
 from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import rows
@@ -168,6 +170,13 @@ def _beside(row: Row, ours: Callable[[], float], turn: Turn, rounds: int):
     )
 
 
+def among(row: Row, names: list[str] | None) -> Row:
+    """The row with those of its peers that are named; all for None."""
+    if names is None:
+        return row
+    return replace(row, peers=tuple(p for p in row.peers if p.name in names))
+
+
 def markdown(cells: list[tuple], footer: str) -> str:
     """The table; a row's name stands in its first line."""
     lines = [
@@ -190,6 +199,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=320, help="texts a turn")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=list(rows.GROUPS))
+    parser.add_argument(
+        "--against", nargs="*", metavar="PEER", help="these peers alone"
+    )
     parser.add_argument("--write", action="store_true", help="into the page")
     options = parser.parse_args()
     # Before the load is the benchmark's own.
@@ -202,11 +214,16 @@ def main() -> None:
         try:
             for group in options.only or rows.GROUPS:
                 for row in rows.GROUPS[group](made):
+                    row = among(row, options.against)
+                    if not row.peers:
+                        continue
                     for line in measure(row, options.rounds):
                         cells.append(line)
                         print("  ".join(line), file=sys.stderr, flush=True)
         finally:
             made.close()
+    if not cells:
+        raise SystemExit(f"No row has a peer of {options.against}.")
     text = markdown(cells, f"{header}; medians of {options.rounds} rounds.")
     print(text)
     if options.write:

@@ -52,6 +52,13 @@ def test_where_less_is_better_above_one_is_still_ahead(speed):
     assert line[5] == "3.00"
 
 
+def test_peers_that_are_named_stay(speed):
+    ours, a, b = (turn(speed, name, [1]) for name in ("kbert", "a", "b"))
+    row = speed.Row("predict", "SMS", "texts/s", ours, (a, b))
+    assert speed.among(row, ["b", "c"]).peers == (b,)
+    assert speed.among(row, None) == row
+
+
 def test_a_peer_that_fails_says_why_and_the_others_go_on(speed):
     ours = turn(speed, "kbert", [1] * 7)
     at_once = turn(speed, "a", [None])
