@@ -420,4 +420,8 @@ def tf_dataset(
     )
     if count is not None:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
-    return dataset.prefetch(2)
+    # There is nothing to tune, and the thread that tunes may hold up the end
+    # of an epoch: it sleeps for up to a minute, and is not always woken.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(2).with_options(options)

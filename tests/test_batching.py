@@ -115,6 +115,12 @@ def batches_of(seed=0, shuffle=True, rows=130):
     )
 
 
+def test_nothing_is_tuned_while_training():
+    # Its thread held up the end of one epoch in three, by seconds.
+    pytest.importorskip("tensorflow")
+    assert batches_of().for_fit().options().autotune.enabled is False
+
+
 def rows_of(batches):
     return [y.tolist() for _, y in batches]
 
