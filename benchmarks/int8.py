@@ -108,20 +108,11 @@ def litert(clf: kbert.Classifier, length: int, folder: Path) -> Callable:
     """LiteRT with dynamic-range weights: a text at a time, of one length."""
     from ai_edge_litert.interpreter import Interpreter
 
-    model = portable._answers(clf, without=clf.head.label_outputs)
-    signature = {
-        name: keras.InputSpec(shape=(1, length), dtype=tensor.dtype, name=name)
-        for name, tensor in model.input.items()
-    }
-    path = str(folder / "dynamic.tflite")
-    model.export(
-        path,
-        format="litert",
-        input_signature=[signature],
-        optimizations=[tf.lite.Optimize.DEFAULT],
-        verbose=False,
+    path = folder / "dynamic.tflite"
+    portable.write_litert(
+        clf, path, length, optimizations=[tf.lite.Optimize.DEFAULT]
     )
-    interpreter = Interpreter(path, num_threads=1)
+    interpreter = Interpreter(str(path), num_threads=1)
     run = interpreter.get_signature_runner()
 
     def rows(batch):

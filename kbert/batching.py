@@ -6,7 +6,6 @@ together, so that little is computed on padding.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -261,8 +260,8 @@ def answer_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
     order = np.argsort(-lengths, kind="stable")
     batches = []
     while len(order):
-        longest = max(int(lengths[order[0]]), FULL_LENGTH)
-        halvings = math.ceil(math.log2(longest / FULL_LENGTH))
+        longest = int(lengths[order[0]])
+        halvings = ((longest - 1) // FULL_LENGTH).bit_length()
         rows = max(batch_size >> halvings, 1)
         batches.append(order[:rows])
         order = order[rows:]

@@ -90,7 +90,29 @@ def test_python_and_the_command_answer_without_tensorflow(tmp_path, format):
     np.testing.assert_allclose(
         chances, expected["probabilities"][0], atol=CLOSE[format] + 1e-6
     )
-    assert by_command["label"] == clf.labels[np.argmax(chances)]
+    alone = kbert.OnnxModel(path).answers([TEXTS[0]])
+    assert by_command["label"] == alone["label"][0]
+    np.testing.assert_allclose(chances, alone["probabilities"][0], atol=1e-5)
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
+def test_int8_answers_nearly_as_predict(tmp_path, pooling):
+    pytest.importorskip("onnxruntime")
+    clf = make(pooling=pooling)
+    # Small weights would give all texts nearly the same answer.
+    kernel = clf.model.get_layer("logits").kernel
+    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape) * 2)
+    path = clf.export(tmp_path / "model", format="int8")
+    model = kbert.OnnxModel(path, threads=1)
+    answers = model.answers(TEXTS, batch_size=4)
+    expected = clf.answers(TEXTS)
+    assert sorted(answers) == ["label", "probabilities", "score"]
+    error = np.abs(answers["probabilities"] - expected["probabilities"])
+    assert error.max() < np.ptp(expected["probabilities"], axis=0).max() / 3
+    names = np.array(clf.labels)[answers["probabilities"].argmax(axis=1)]
+    assert model.predict(TEXTS) == names.tolist()
+    assert model.labels == clf.labels
 
 
 @pytest.mark.large

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,8 +85,6 @@ def export_int8(task: Task, path: str | Path, replace: bool = False) -> None:
 
 def _head(task: Task):
     """Features to answers, as an ONNX model in float32."""
-    import onnx
-
     answers = task.head.serve(task.model.output)
     mask = task.model.input["padding_mask"]
     features = task.backbone.output | {"real_tokens": mask}
@@ -110,7 +107,4 @@ def _head(task: Task):
             for name, x in inputs.items()
         }
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "head.onnx")
-        portable.write_onnx(model, path)
-        return onnx.load(path)
+    return portable.to_onnx(model)

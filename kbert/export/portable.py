@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,14 +56,11 @@ def export_onnx(task: Task, path: str | Path, replace: bool = False) -> None:
     require_portable(task, "onnx", "onnx", "tf2onnx")
     import onnx
 
-    model = _answers(task)
     with new_folder(Path(path), replace) as folder:
-        file = folder / "model.onnx"
-        write_onnx(model, file)
+        model = to_onnx(_answers(task))
         if answers_whole_texts(task.head):
-            graph = onnx.load(file)
-            add_facts(task, graph)
-            onnx.save(graph, file)
+            add_facts(task, model)
+        onnx.save(model, folder / "model.onnx")
         write_companions(task, folder)
 
 
@@ -99,20 +97,11 @@ def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
     require_portable(task, "litert", "ai_edge_litert")
     from ai_edge_litert.interpreter import Interpreter
 
-    model = _answers(task, without=task.head.label_outputs)
-    signature = {
-        name: keras.InputSpec(
-            shape=(1, task.max_length), dtype=tensor.dtype, name=name
-        )
-        for name, tensor in model.input.items()
-    }
     with new_folder(Path(path), replace) as folder:
-        file = str(folder / "model.tflite")
-        model.export(
-            file, format="litert", input_signature=[signature], verbose=False
-        )
+        file = folder / "model.tflite"
+        write_litert(task, file, task.max_length)
         try:
-            Interpreter(file).allocate_tensors()
+            Interpreter(str(file)).allocate_tensors()
         except RuntimeError as error:
             raise ExportError(
                 f"Expected a head that LiteRT's own ops compute. Received: "
@@ -121,19 +110,44 @@ def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
         write_companions(task, folder)
 
 
-def write_onnx(model: keras.Model, path: Path) -> None:
-    """Write a model that was called before.
+def write_litert(task: Task, path: Path, length: int, **options) -> None:
+    """Write the answers to one text of `length` tokens.
+
+    Args:
+        task: the model.
+        path: the file.
+        length: tokens, with padding.
+        **options: of TensorFlow's converter, such as `optimizations`.
+    """
+    model = _answers(task, without=task.head.label_outputs)
+    signature = {
+        name: keras.InputSpec(shape=(1, length), dtype=tensor.dtype, name=name)
+        for name, tensor in model.input.items()
+    }
+    model.export(
+        str(path),
+        format="litert",
+        input_signature=[signature],
+        verbose=False,
+        **options,
+    )
+
+
+def to_onnx(model: keras.Model) -> ModelProto:
+    """The ONNX form of a model that was called before.
 
     Raises:
         ExportError: the head's `serve` holds tensors of the backend.
     """
     import onnx
 
-    with _silent("tf2onnx", "tf2onnx.tfonnx"):
-        model.export(
-            str(path), format="onnx", opset_version=OPSET, verbose=False
-        )
-    graph = onnx.load(path)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "model.onnx"))
+        with _silent("tf2onnx", "tf2onnx.tfonnx"):
+            model.export(
+                path, format="onnx", opset_version=OPSET, verbose=False
+            )
+        graph = onnx.load(path)
     names = {tensor.name for tensor in model.inputs}
     extra = [i.name for i in graph.graph.input if i.name not in names]
     if extra:
@@ -146,7 +160,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     _replace_erfc(graph.graph)
     _replace_sign_bit(graph.graph)
     onnx.checker.check_model(graph)
-    onnx.save(graph, path)
+    return graph
 
 
 def require_portable(task: Task, extra: str, *modules: str) -> None:

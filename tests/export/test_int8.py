@@ -16,14 +16,6 @@ from kbert.export.onnx_encoder import LARGEST
 from kbert.export.onnx_encoder import quantize
 
 HF = Path(__file__).parents[1] / "fixtures" / "huggingface"
-TEXTS = [
-    "the film was good",
-    "bad, bad.",
-    "",
-    "x [SEP] y",
-    "Ärger 北京 🎉 " * 9,
-    "The FILM\twas\x00 bad!",
-]
 
 
 @given(
@@ -67,23 +59,3 @@ def test_heads_that_answer_tokens_are_refused(tmp_path):
     with pytest.raises(ExportError, match="the head 'ner'"):
         clf.export(tmp_path / "model", format="int8")
     assert not any(tmp_path.iterdir())
-
-
-@pytest.mark.large
-@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
-def test_answers_nearly_as_predict(tmp_path, pooling):
-    pytest.importorskip("onnxruntime")
-    clf = make(pooling=pooling)
-    # Small weights would give all texts nearly the same answer.
-    kernel = clf.model.get_layer("logits").kernel
-    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape) * 2)
-    path = clf.export(tmp_path / "model", format="int8")
-    model = kbert.OnnxModel(path, threads=1)
-    answers = model.answers(TEXTS, batch_size=4)
-    expected = clf.answers(TEXTS)
-    assert sorted(answers) == ["label", "probabilities", "score"]
-    error = np.abs(answers["probabilities"] - expected["probabilities"])
-    assert error.max() < np.ptp(expected["probabilities"], axis=0).max() / 3
-    names = np.array(clf.labels)[answers["probabilities"].argmax(axis=1)]
-    assert model.predict(TEXTS) == names.tolist()
-    assert model.labels == clf.labels
