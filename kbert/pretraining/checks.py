@@ -11,8 +11,11 @@ from kbert.pretraining.heads import OBJECTIVES
 from kbert.training.optimizer import check_rates
 
 
-def check_objectives(
-    objectives: dict[str, float], mask_rate: float, whole_words: bool
+def check_pretrainer(
+    objectives: dict[str, float],
+    mask_rate: float,
+    whole_words: bool,
+    dropout: float | None,
 ) -> None:
     """Of the arguments of `Pretrainer`."""
     for name, weight in objectives.items():
@@ -37,6 +40,13 @@ def check_objectives(
         raise ConfigError(
             "`whole_words` is about the objective 'mlm'. Received: "
             f"whole_words=True with {', '.join(objectives)}."
+        )
+    if dropout is not None and not (
+        isinstance(dropout, int | float) and 0 <= dropout < 1
+    ):
+        raise ConfigError(
+            "`dropout` must be at least 0 and below 1, or None for the "
+            f"backbone's own. Received: dropout={dropout!r}"
         )
 
 

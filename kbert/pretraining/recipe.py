@@ -15,7 +15,7 @@ from kbert.errors import UnknownNameError
 from kbert.pretrainer import DEFAULT_OBJECTIVES
 from kbert.pretrainer import Pretrainer
 from kbert.pretraining.checks import check_fit
-from kbert.pretraining.checks import check_objectives
+from kbert.pretraining.checks import check_pretrainer
 
 
 def _keywords(function) -> tuple[str, ...]:
@@ -161,7 +161,10 @@ def _check_arguments(path, tables):
     training = _with_defaults(Pretrainer.fit, tables["training"])
     steps, save_every = training["steps"], training["save_every"]
     try:
-        check_objectives(objectives, model["mask_rate"], model["whole_words"])
+        check_pretrainer(
+            objectives,
+            *(model[key] for key in ("mask_rate", "whole_words", "dropout")),
+        )
         check_fit(
             save_every=steps if save_every is None else save_every,
             **{key: training[key] for key in CHECKED},
