@@ -29,6 +29,9 @@ from kbert.pretraining.checks import check_fit
 from kbert.pretraining.checks import check_pretrainer
 from kbert.pretraining.corpus import Corpus
 from kbert.pretraining.feed import repeatable
+from kbert.pretraining.first_weights import CORPUS
+from kbert.pretraining.first_weights import RANDOM as RANDOM_WEIGHTS
+from kbert.pretraining.first_weights import begin_with_corpus
 from kbert.pretraining.heads import pretraining_model
 from kbert.training.optimizer import make_optimizer
 
@@ -54,6 +57,9 @@ class Pretrainer:
         dropout: rate in the backbone while it is pretrained; None for its
             own. 0 learns faster from text that is seen a few times (Geiping &
             Goldstein 2022, section 4.3); what is saved keeps its own rates.
+        first_weights: of a new backbone, `"random"`, or `"corpus"` to begin
+            with what can be told of the corpus without training, see
+            `kbert.pretraining.first_weights`.
         policy: Keras dtype policy, such as `"mixed_bfloat16"`; None for the
             global one.
         seed: int; makes initialization, dropout and data repeatable (it sets
@@ -94,12 +100,20 @@ class Pretrainer:
         mask_rate: float = 0.15,
         whole_words: bool = False,
         dropout: float | None = None,
+        first_weights: str = RANDOM_WEIGHTS,
         policy: str | None = None,
         seed: int = 0,
     ):
         if objectives is None:
             objectives = DEFAULT_OBJECTIVES
-        check_pretrainer(objectives, mask_rate, whole_words, dropout)
+        check_pretrainer(
+            objectives,
+            mask_rate,
+            whole_words,
+            dropout,
+            first_weights,
+            os.fspath(preset),
+        )
         _set_random_seed(seed)
         self.corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
         self.preset = os.fspath(preset)
@@ -108,6 +122,7 @@ class Pretrainer:
         self.mask_rate = mask_rate
         self.whole_words = whole_words
         self.dropout = dropout
+        self.first_weights = first_weights
         self.policy = policy
         self.seed = seed
         checkpoint = self._checkpoint()
@@ -128,6 +143,8 @@ class Pretrainer:
             self.backbone, tuple(objectives), dtype=policy
         )
         assign_heads(self.model, checkpoint.tensors(), self.preset)
+        if first_weights == CORPUS:
+            begin_with_corpus(self.backbone, self.corpus, seed)
 
     def _checkpoint(self) -> Checkpoint:
         """The preset, whose vocabulary must be the corpus's."""
@@ -239,6 +256,7 @@ class Pretrainer:
             "mask_rate": self.mask_rate,
             "whole_words": self.whole_words,
             "dropout": self.dropout,
+            "first_weights": self.first_weights,
             "policy": self.policy or keras.config.dtype_policy().name,
             "seed": self.seed,
             "steps": steps,

@@ -1,5 +1,6 @@
 """`Pretrainer`: what it learns, refuses, saves and goes on with."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.pretraining.batches import Position
 
 OPTIONS = {"steps": 4, "batch_size": 8, "save_every": 2, "verbose": 0}
 
@@ -81,7 +83,6 @@ def test_accumulated_gradients_equal_one_batch(corpus):
     """The same rows in one part and in four change the weights alike."""
     import itertools
 
-    from kbert.pretraining.batches import Position
     from kbert.training.optimizer import make_optimizer
 
     one, four = make(corpus), make(corpus)
@@ -158,6 +159,31 @@ def test_saved_as_a_preset(corpus, tmp_path, dtype):
     assert clf.predict_proba(["a bird calls"]).shape == (1, 2)
 
 
+def test_dropout_while_it_is_pretrained(corpus, tmp_path):
+    none = make(corpus, dropout=0.0)
+    own = make(corpus)
+    batches = none.batches(corpus, 8)
+    _, (x, _, _) = next(batches.after(Position()))
+    for pretrainer, same in ((none, True), (own, False)):
+        answers = pretrainer.model(x, training=False)["mlm"]
+        training = pretrainer.model(x, training=True)["mlm"]
+        assert np.array_equal(answers, training) == same
+    # What is fine-tuned has the rates of its configuration again.
+    none.save(tmp_path / "preset")
+    assert kbert.Classifier(
+        tmp_path / "preset", labels=["a", "b"], max_length=16
+    ).backbone.config["dropout"] == pytest.approx(0.1)
+    # A checkpoint that has none gets some for as long as is asked.
+    config = json.loads((tmp_path / "preset" / "config.json").read_text())
+    rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (tmp_path / "preset" / "config.json").write_text(json.dumps(config | rates))
+    some = make(corpus, tmp_path / "preset", dropout=0.3)
+    assert some.backbone.config["attention_dropout"] == 0.3
+    some.save(tmp_path / "again")
+    again = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert again["hidden_dropout_prob"] == 0
+
+
 def test_a_preset_without_heads_begins_them_at_random(corpus, tmp_path):
     clf = kbert.Classifier(
         "random:tiny",
@@ -188,6 +214,7 @@ def test_a_preset_without_heads_begins_them_at_random(corpus, tmp_path):
             ConfigError,
             "about the objective 'mlm'",
         ),
+        ({"dropout": 1}, ConfigError, "below 1.*dropout=1"),
         ({"sequence_length": 513}, ConfigError, "8 to 512"),
         ({"preset": "random:huge"}, UnknownNameError, "size"),
     ],

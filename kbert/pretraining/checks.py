@@ -5,8 +5,11 @@ They raise `ConfigError`, or `UnknownNameError` for a name.
 
 from __future__ import annotations
 
+from kbert.checkpoints.loading import RANDOM
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
+from kbert.pretraining.first_weights import CORPUS
+from kbert.pretraining.first_weights import FIRST_WEIGHTS
 from kbert.pretraining.heads import OBJECTIVES
 from kbert.training.optimizer import check_rates
 
@@ -16,6 +19,8 @@ def check_pretrainer(
     mask_rate: float,
     whole_words: bool,
     dropout: float | None,
+    first_weights: str,
+    preset: str,
 ) -> None:
     """Of the arguments of `Pretrainer`."""
     for name, weight in objectives.items():
@@ -47,6 +52,13 @@ def check_pretrainer(
         raise ConfigError(
             "`dropout` must be at least 0 and below 1, or None for the "
             f"backbone's own. Received: dropout={dropout!r}"
+        )
+    if first_weights not in FIRST_WEIGHTS:
+        raise UnknownNameError("first weights", first_weights, FIRST_WEIGHTS)
+    if first_weights == CORPUS and not preset.startswith(RANDOM):
+        raise ConfigError(
+            f"`first_weights={CORPUS!r}` is for a new backbone, 'random:SIZE'. "
+            f"Received: the preset {preset!r}, whose weights it would replace."
         )
 
 

@@ -163,7 +163,13 @@ def _check_arguments(path, tables):
     try:
         check_pretrainer(
             objectives,
-            *(model[key] for key in ("mask_rate", "whole_words", "dropout")),
+            *(
+                model[key]
+                for key in (
+                    *("mask_rate", "whole_words", "dropout"),
+                    *("first_weights", "preset"),
+                )
+            ),
         )
         check_fit(
             save_every=steps if save_every is None else save_every,
