@@ -184,6 +184,25 @@ def test_dropout_while_it_is_pretrained(corpus, tmp_path):
     assert again["hidden_dropout_prob"] == 0
 
 
+def test_it_begins_with_the_corpus(corpus):
+    random, informed, again = (
+        make(corpus, "random:1x8", first_weights=first)
+        for first in ("random", "corpus", "corpus")
+    )
+    for a, b in zip(weights(informed), weights(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    changed = {
+        v.path
+        for v, w in zip(
+            random.model.weights, informed.model.weights, strict=True
+        )
+        if (np.array(v) != np.array(w)).any()
+    }
+    assert {path.rsplit("/", 2)[-2] for path in changed} == {
+        *("token_embedding", "position_embedding", "query", "key"),
+    }
+
+
 def test_a_preset_without_heads_begins_them_at_random(corpus, tmp_path):
     clf = kbert.Classifier(
         "random:tiny",
@@ -213,6 +232,12 @@ def test_a_preset_without_heads_begins_them_at_random(corpus, tmp_path):
             {"objectives": {"nsp": 1.0}, "whole_words": True},
             ConfigError,
             "about the objective 'mlm'",
+        ),
+        ({"first_weights": "corpsu"}, UnknownNameError, "mean 'corpus'"),
+        (
+            {"first_weights": "corpus", "preset": "all-minilm-l6-v2"},
+            ConfigError,
+            "for a new backbone.*all-minilm-l6-v2",
         ),
         ({"dropout": 1}, ConfigError, "below 1.*dropout=1"),
         ({"sequence_length": 513}, ConfigError, "8 to 512"),
