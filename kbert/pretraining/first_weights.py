@@ -23,8 +23,8 @@ def begin_with_corpus(backbone: Backbone, corpus: Corpus, seed: int) -> None:
     - Position embeddings that are sinusoids (Vaswani et al. 2017, section
       3.5), so that near positions are alike.
     - Query and key kernels that are equal, so that a token attends to those
-      that are like it (Trockman & Kolter 2023, Mimetic Initialization of
-      Self-Attention Layers, section 3).
+      that are like it (after Trockman & Kolter 2023, Mimetic Initialization
+      of Self-Attention Layers, who do so for images).
 
     From random weights a masked language model spends most of a short run on
     finding these out. All of them are trained on.
