@@ -107,12 +107,12 @@ class Pretrainer:
         if objectives is None:
             objectives = DEFAULT_OBJECTIVES
         check_pretrainer(
-            objectives,
-            mask_rate,
-            whole_words,
-            dropout,
-            first_weights,
-            os.fspath(preset),
+            preset=os.fspath(preset),
+            objectives=objectives,
+            mask_rate=mask_rate,
+            whole_words=whole_words,
+            dropout=dropout,
+            first_weights=first_weights,
         )
         _set_random_seed(seed)
         self.corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)

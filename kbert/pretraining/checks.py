@@ -15,12 +15,13 @@ from kbert.training.optimizer import check_rates
 
 
 def check_pretrainer(
+    *,
+    preset: str,
     objectives: dict[str, float],
     mask_rate: float,
     whole_words: bool,
     dropout: float | None,
     first_weights: str,
-    preset: str,
 ) -> None:
     """Of the arguments of `Pretrainer`."""
     for name, weight in objectives.items():

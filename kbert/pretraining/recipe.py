@@ -147,6 +147,12 @@ def _check_needs(path, tables):
             )
 
 
+# Of [model], what `check_pretrainer` takes as it is.
+CHECKED_MODEL = (
+    *("preset", "mask_rate", "whole_words"),
+    *("dropout", "first_weights"),
+)
+
 # Of [training], what `check_fit` takes as it is.
 CHECKED = (
     *("steps", "batch_size", "accumulate", "optimizer"),
@@ -162,14 +168,7 @@ def _check_arguments(path, tables):
     steps, save_every = training["steps"], training["save_every"]
     try:
         check_pretrainer(
-            objectives,
-            *(
-                model[key]
-                for key in (
-                    *("mask_rate", "whole_words", "dropout"),
-                    *("first_weights", "preset"),
-                )
-            ),
+            objectives=objectives, **{key: model[key] for key in CHECKED_MODEL}
         )
         check_fit(
             save_every=steps if save_every is None else save_every,
