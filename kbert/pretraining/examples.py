@@ -21,6 +21,9 @@ SHORT_RATE = 0.1
 # How often another document is drawn for one that is long enough.
 TRIES = 10
 
+# How many documents before and after one the other is drawn from.
+NEAR = 50
+
 # What the second segment is to the first.
 NEXT, RANDOM, SWAPPED = range(3)
 
@@ -83,6 +86,10 @@ def plan_examples(
     random segments fill the row up, also where the document that they take
     the place of is at its end, so that in short documents the length alone
     tells the answer; here they have as many sentences as what they replace.
+    Google's come from any document; here from one of the 50 before and the
+    50 after. Documents of a source lie together, and across sources style
+    alone tells the answer: a model that learned from that takes any two
+    segments of one source for neighbours.
 
     Example:
 
@@ -166,8 +173,9 @@ class _Maker:
 
     def _elsewhere(self, d: int, sentences: int) -> tuple[int, int]:
         """As many sentences of another document, or all that it has."""
+        low, high = max(d - NEAR, 0), min(d + NEAR, self.count - 1)
         for _ in range(TRIES):
-            other = self.draw.randrange(self.count - 1)
+            other = self.draw.randrange(low, high)
             other += other >= d
             begin, stop = self.documents[other], self.documents[other + 1]
             if stop - begin >= sentences:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from kbert.errors import InputError
 from kbert.pretraining.corpus import Shard
+from kbert.pretraining.examples import NEAR
 from kbert.pretraining.examples import NEXT
 from kbert.pretraining.examples import RANDOM
 from kbert.pretraining.examples import SWAPPED
@@ -62,6 +63,21 @@ def test_relations(relations):
     assert (ends[following, 0] <= plan.starts[following, 1]).all()
     swapped = plan.relations == SWAPPED
     assert (ends[swapped, 1] <= plan.starts[swapped, 0]).all()
+
+
+def test_negatives_come_from_near_documents():
+    # Two sources, one after the other, as those of a folder of files.
+    part = many(400)
+    plan = plan_examples(part, 64, (NEXT, RANDOM), (0,))
+    first, second = documents_of(part, plan.starts).T
+    random = plan.relations == RANDOM
+    steps = (second - first)[random]
+    assert np.abs(steps).max() == NEAR
+    # As often before as after, but for the edges of the shard.
+    inner = (first[random] >= NEAR) & (first[random] < 400 - NEAR)
+    assert (steps[inner] > 0).mean() == pytest.approx(0.5, abs=0.05)
+    crosses = (first[random] < 200) != (second[random] < 200)
+    assert crosses.mean() < 0.1
 
 
 @given(
