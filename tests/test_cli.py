@@ -548,7 +548,7 @@ def test_listings(monkeypatch, tmp_path):
         for row in json.loads(run("presets", "--json").stdout)
     }
     assert found[DEFAULT_PRESET] == "to fetch"
-    assert found["kbert_tiny_en"] == "bundled"
+    assert found["kbert_mini_en"] == found["kbert_tiny_en"] == "bundled"
     preset = get_plugins().presets.get(DEFAULT_PRESET).value
     for name in preset.files:
         path = tmp_path / "presets" / preset.name / name

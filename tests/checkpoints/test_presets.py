@@ -361,7 +361,7 @@ def test_builtin_presets():
     registered = []
     builtin.register_presets(registered.append)
     names = [preset.name for preset in registered]
-    assert names == [DEFAULT_PRESET, "kbert_tiny_en"]
+    assert names == [DEFAULT_PRESET, "kbert_mini_en", "kbert_tiny_en"]
     for preset in registered:
         for mirror in preset.mirrors:
             if isinstance(mirror, HubMirror):
@@ -531,13 +531,14 @@ def test_silent_hub_is_given_up_soon(tmp_path):
 # === The real thing ===
 
 
-def test_our_own_preset_needs_no_download(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["kbert_mini_en", "kbert_tiny_en"])
+def test_our_own_presets_need_no_download(name, monkeypatch, tmp_path):
     monkeypatch.setenv("KBERT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    folder = resolve("kbert_tiny_en")
+    folder = resolve(name)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 25e6
-    preset = dict(get_plugins().presets.items())["kbert_tiny_en"].value
-    clf = kbert.Classifier("kbert_tiny_en", labels=["a", "b"], seed=0)
+    preset = get_plugins().presets.get(name).value
+    clf = kbert.Classifier(name, labels=["a", "b"], seed=0)
     assert clf.backbone.count_params() == preset.parameters
     # It has learned something: words are near to words like them.
     table = clf.backbone.embeddings.token_embedding.embeddings.numpy()
