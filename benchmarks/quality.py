@@ -4,7 +4,7 @@ r"""What kbert is worth on real data, beside a linear SVM.
     python benchmarks/quality.py sms bbc --seeds 1
     python benchmarks/quality.py sst2            # the full training set, long
     python benchmarks/quality.py conll2003 stsb cola --seeds 1 --transformers
-    python benchmarks/quality.py sst2 bbc --preset kbert_tiny_en \
+    python benchmarks/quality.py sst2 bbc --preset kbert_mini_en \
         --epochs 6 --learning-rate 5e-4
 
 Each row trains kbert and a TF-IDF + linear SVM on the same texts and prints
@@ -527,6 +527,8 @@ def main() -> None:
             record = {
                 "row": name,
                 "preset": arguments.preset,
+                "epochs": arguments.epochs,
+                "learning_rate": arguments.learning_rate,
                 "seed": seed,
                 **{k: v for k, v in asdict(run).items() if v},
                 "minutes": round(minutes[-1], 2),
