@@ -63,64 +63,61 @@ def register_presets(register: Callable[[Preset], None]) -> None:
         )
     )
     register(
-        Preset(
-            name="kbert_mini_en",
-            description=(
-                "BERT with 4 layers of width 256, pretrained by kbert on "
-                "Wikipedia; comes with kbert"
-            ),
+        _our_own(
+            "kbert_mini_en",
+            "BERT with 4 layers of width 256",
             parameters=5_404_928,
-            languages=("en",),
-            lowercase=True,
-            mirrors=(BundledMirror("kbert_mini_en"),),
-            files={
-                "config.json": (
-                    "947d22ebac90f0356b28f54ec160b7a0"
-                    "89520fb01493f2c1d0836d9a7af93c1a"
-                ),
-                "model.safetensors": (
-                    "696bf950213b99eeb95038c0cb10fe35"
-                    "05705bd010e2315b2e3554002fe1eea8"
-                ),
-                "tokenizer_config.json": (
-                    "ef835b4440c0b966e30c8661a4c1878f"
-                    "8231c8f82c0160e9dc6cac44a1de82bc"
-                ),
-                "vocab.txt": (
-                    "5a2abd112e0b54809cc1929204fad0cc"
-                    "9d1cab8563d21e14be01e0b93602992e"
-                ),
-            },
+            config=(
+                "947d22ebac90f0356b28f54ec160b7a0"
+                "89520fb01493f2c1d0836d9a7af93c1a"
+            ),
+            weights=(
+                "696bf950213b99eeb95038c0cb10fe35"
+                "05705bd010e2315b2e3554002fe1eea8"
+            ),
         )
     )
     register(
-        Preset(
-            name="kbert_tiny_en",
-            description=(
-                "BERT with 2 layers of width 128, pretrained by kbert on "
-                "Wikipedia; comes with kbert"
-            ),
+        _our_own(
+            "kbert_tiny_en",
+            "BERT with 2 layers of width 128",
             parameters=1_503_104,
-            languages=("en",),
-            lowercase=True,
-            mirrors=(BundledMirror("kbert_tiny_en"),),
-            files={
-                "config.json": (
-                    "4819c98616d242e5eacd81b41b7ceaf3"
-                    "8e97978fe1467447969b723fad4ab99f"
-                ),
-                "model.safetensors": (
-                    "bf85085b73f350a5956fc3b02258cf00"
-                    "319847d4598f964eb48208153b874f73"
-                ),
-                "tokenizer_config.json": (
-                    "ef835b4440c0b966e30c8661a4c1878f"
-                    "8231c8f82c0160e9dc6cac44a1de82bc"
-                ),
-                "vocab.txt": (
-                    "5a2abd112e0b54809cc1929204fad0cc"
-                    "9d1cab8563d21e14be01e0b93602992e"
-                ),
-            },
+            config=(
+                "4819c98616d242e5eacd81b41b7ceaf3"
+                "8e97978fe1467447969b723fad4ab99f"
+            ),
+            weights=(
+                "bf85085b73f350a5956fc3b02258cf00"
+                "319847d4598f964eb48208153b874f73"
+            ),
         )
+    )
+
+
+def _our_own(
+    name: str, architecture: str, *, parameters: int, config: str, weights: str
+) -> Preset:
+    """One of saved_models/presets; they share their vocabulary."""
+    return Preset(
+        name=name,
+        description=(
+            f"{architecture}, pretrained by kbert on Wikipedia; comes with "
+            f"kbert"
+        ),
+        parameters=parameters,
+        languages=("en",),
+        lowercase=True,
+        mirrors=(BundledMirror(name),),
+        files={
+            "config.json": config,
+            "model.safetensors": weights,
+            "tokenizer_config.json": (
+                "ef835b4440c0b966e30c8661a4c1878f"
+                "8231c8f82c0160e9dc6cac44a1de82bc"
+            ),
+            "vocab.txt": (
+                "5a2abd112e0b54809cc1929204fad0cc"
+                "9d1cab8563d21e14be01e0b93602992e"
+            ),
+        },
     )
