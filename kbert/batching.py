@@ -10,6 +10,8 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -34,12 +36,14 @@ class TokenTable:
         segment_ids: uint8 `(N,)`.
         offsets: int64 `(rows + 1,)`; row i is `offsets[i]:offsets[i + 1]`.
         pad_id: what `take` fills up with.
+        inputs: further inputs of the model by name, arrays `(rows, ...)`.
     """
 
     token_ids: np.ndarray
     segment_ids: np.ndarray
     offsets: np.ndarray
     pad_id: int = 0
+    inputs: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def from_rows(
@@ -67,7 +71,15 @@ class TokenTable:
             np.concatenate([table.segment_ids for table in tables]),
             np.concatenate([[0], np.cumsum(lengths, dtype="int64")]),
             tables[0].pad_id,
+            {
+                name: np.concatenate([table.inputs[name] for table in tables])
+                for name in tables[0].inputs
+            },
         )
+
+    def with_inputs(self, **inputs: np.ndarray) -> TokenTable:
+        """The table with further inputs of the model, or others of a name."""
+        return replace(self, inputs=self.inputs | inputs)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -81,7 +93,11 @@ class TokenTable:
         """The table of some rows, int `(B,)`."""
         flat, offsets = token_places(self.offsets, rows)
         return TokenTable(
-            self.token_ids[flat], self.segment_ids[flat], offsets, self.pad_id
+            self.token_ids[flat],
+            self.segment_ids[flat],
+            offsets,
+            self.pad_id,
+            {name: value[rows] for name, value in self.inputs.items()},
         )
 
     def take(
@@ -96,7 +112,7 @@ class TokenTable:
 
         Returns:
             A dict of `(B, T)` arrays: `token_ids` and `segment_ids` int32,
-            `padding_mask` bool.
+            `padding_mask` bool; and of `inputs` the rows' part.
         """
         part = self.select(rows)
         mask = padding_mask(part.lengths, static, least)  # (B, T)
@@ -108,6 +124,7 @@ class TokenTable:
             "token_ids": token_ids,
             "segment_ids": segment_ids,
             "padding_mask": mask,
+            **part.inputs,
         }
 
 

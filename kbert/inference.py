@@ -79,7 +79,8 @@ def outputs_on(
     Args:
         encoder: a model with the backbone's outputs and the input
             `padding_mask`, such as `Backbone.without_padding` gives.
-        model: a head on `backbone`; its layers are shared.
+        model: a head on `backbone`; its layers are shared, and the inputs
+            that it has beside the backbone's.
         backbone: `kbert.Backbone`.
     """
     padded, other = backbone.output, encoder.output
@@ -87,10 +88,11 @@ def outputs_on(
     # Only of some heads: nothing else keeps the pooler in the model.
     if backbone.pooler in model.layers:
         names.append("pooled_output")
+    more = [model.input[k] for k in model.input if k not in backbone.input]
     head = keras.Model(
-        [*(padded[name] for name in names), model.input["padding_mask"]],
+        [*(padded[name] for name in names), model.input["padding_mask"], *more],
         model.output,
     )
     return head(
-        [*(other[name] for name in names), encoder.input["padding_mask"]]
+        [*(other[name] for name in names), encoder.input["padding_mask"], *more]
     )

@@ -334,6 +334,12 @@ def _check_heads(heads: Any) -> None:
                 f"and {name!r}"
             )
         seen[id(head)] = name
+        if getattr(head, "ngrams", False):
+            raise ConfigError(
+                f"A head with `ngrams` is for a model of one task. Received: "
+                f"ngrams=True for {name!r}. Leave it out, or train a "
+                f"Classifier."
+            )
 
 
 def _check_names(names: Iterable) -> None:

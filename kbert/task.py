@@ -30,6 +30,8 @@ from kbert.heads.base import Head
 from kbert.inference import compile_model
 from kbert.inference import features_of
 from kbert.inference import outputs_on
+from kbert.ngrams import NGRAM_LOGITS
+from kbert.ngrams import NgramModel
 from kbert.plugins import Registered
 from kbert.report.progress import counting
 from kbert.saved import SavedFolder
@@ -60,6 +62,8 @@ class Task:
             outputs; None until the head is ready, as when it has to learn
             its labels.
         serving_model: the same weights, to the head's answers.
+        ngrams: `kbert.ngrams.NgramModel` of a head that has `ngrams`, when
+            the head is ready; else None.
     """
 
     def __init__(
@@ -102,15 +106,22 @@ class Task:
         self.training = training or {}
         self.model = None
         self.serving_model = None
+        self.ngrams = None
         if head.ready:
             self.build()
 
     def build(self) -> None:
         """Put the head on the backbone; it must be ready."""
+        inputs = self.backbone.input
+        features = features_of(self.backbone)
+        if self.head.ngrams:
+            classes = len(self.head.labels)
+            self.ngrams = self.ngrams or NgramModel(classes)
+            logits = keras.Input((classes,), name=NGRAM_LOGITS)
+            inputs = inputs | {NGRAM_LOGITS: logits}
+            features |= {NGRAM_LOGITS: logits}
         self.model = keras.Model(
-            self.backbone.input,
-            self.head.build(features_of(self.backbone)),
-            name=self.head.name,
+            inputs, self.head.build(features), name=self.head.name
         )
         self.build_serving()
 
@@ -134,7 +145,7 @@ class Task:
             return self.model
         encoder = self.backbone.laid_out(layout)
         return keras.Model(
-            encoder.input,
+            self.model.input | encoder.input,
             outputs_on(encoder, self.model, self.backbone),
             name=self.model.name,
         )
@@ -153,21 +164,30 @@ class Task:
         """Rows for the model of texts, a list or string tensor a column.
 
         Returns:
-            What `kbert.Tokenizer` gives; for heads that answer tokens, what
+            What `kbert.Tokenizer` gives, and `ngram_logits` of a head that
+            has `ngrams`; for heads that answer tokens, what
             `kbert.windows.make_windows` gives.
         """
         if self.head.overlap is None:
-            return self.tokenizer(
+            tokens = self.tokenizer(
                 *columns,
                 max_length=self.max_length,
                 truncation=self.head.truncation,
             )
+            if self.ngrams is not None:
+                tokens[NGRAM_LOGITS] = self.ngrams(columns)
+            return tokens
         return make_windows(
             self.tokenizer,
             *columns,
             max_length=self.max_length,
             overlap=self.head.overlap,
         )
+
+    def pad(self, tokens: dict) -> dict:
+        """What `tokens` gave as one batch for the model, dense tensors."""
+        more = {k: tokens[k] for k in (NGRAM_LOGITS,) if k in tokens}
+        return self.tokenizer.pad(tokens) | more
 
     def finish(self, outputs: dict, tokens: dict, texts: list) -> dict:
         """Answers of texts, dense tensors, from outputs of their tokens.
@@ -193,10 +213,16 @@ class Task:
         """Token ids of texts, one list a column."""
         return TokenTable.concatenate(
             [
-                token_table(self.tokens(part), self.tokenizer.pad_id)
+                self._table(self.tokens(part))
                 for part in encoded_parts(columns, WINDOW)
             ]
         )
+
+    def _table(self, tokens: dict) -> TokenTable:
+        table = token_table(tokens, self.tokenizer.pad_id)
+        if self.ngrams is None:
+            return table
+        return table.with_inputs(**{NGRAM_LOGITS: tokens[NGRAM_LOGITS].numpy()})
 
     def windows(self, columns: list) -> Windows:
         """Windows of texts, one list a column; for heads that answer tokens."""
@@ -314,11 +340,19 @@ class Task:
     def head_weights(self) -> list[tuple[str, keras.Variable]]:
         """The weights that the head has added, by name."""
         shared = {id(weight) for weight in self.backbone.weights}
-        return [
+        named = [
             (f"head.{weight.path.replace('/', '.')}", weight)
             for weight in self.model.weights
             if id(weight) not in shared and "seed_generator" not in weight.path
         ]
+        if self.ngrams is not None:
+            named += [(f"ngrams.{w.name}", w) for w in self.ngrams.weights]
+        return named
+
+    def weights(self) -> list[keras.Variable]:
+        """All that answers depend on."""
+        more = [] if self.ngrams is None else self.ngrams.weights
+        return [*self.model.weights, *more]
 
     def config(self) -> dict[str, Any]:
         """What kbert.json holds; see `kbert.load`."""

@@ -40,8 +40,11 @@ EPSILON = 1e-7
 def can_explain(task: Task) -> bool:
     """Whether the head answers probabilities of labels, or a score.
 
-    Heads that answer tokens have one a token; those say what to follow.
+    Heads that answer tokens have one a token; those say what to follow. What
+    n-grams add is no token's.
     """
+    if task.head.ngrams:
+        return False
     if task.head.overlap is not None:
         return type(task.head).evidence is not Head.evidence
     answers = task.serving_model.output

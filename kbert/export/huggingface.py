@@ -15,7 +15,7 @@ from kbert.checkpoints import huggingface
 from kbert.checkpoints.safetensors_form import WEIGHTS
 from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.errors import ExportError
-from kbert.export.refusals import refuse_casing
+from kbert.export.refusals import refuse_told
 from kbert.folders import new_folder
 from kbert.heads.forms import TransformersForm
 
@@ -107,7 +107,7 @@ def save_task(task: Task, path: str | Path, replace: bool = False) -> None:
 
 def _form(task: Task) -> TransformersForm:
     task.require_model()
-    refuse_casing(task)
+    refuse_told(task)
     form = task.head.transformers_form()
     received = None
     if form is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kbert.backbone import Backbone
 from kbert.errors import ExportError
-from kbert.export.refusals import refuse_casing
+from kbert.export.refusals import refuse_told
 from kbert.folders import new_folder
 from kbert.heads.forms import TransformersForm
 
@@ -48,7 +48,7 @@ def save_task(
         CheckpointError: the folder exists, or cannot be written.
     """
     _check(task.backbone, approximate_gelu)
-    refuse_casing(task)
+    refuse_told(task)
     backbone = _backbone(task.backbone)
     tokenizer = _tokenizer(task.tokenizer.vocabulary, task.tokenizer.lowercase)
     saved = [backbone, tokenizer]

@@ -101,7 +101,7 @@ def export(
     weights = {
         id(weight): weight
         for task in multi.tasks.values()
-        for weight in task.model.weights
+        for weight in task.weights()
     }
     config = multi[first].config() | multi.config() | {"default": first}
     write_version(

@@ -24,7 +24,7 @@ import numpy as np
 
 from kbert.checkpoints.huggingface import write_tokenizer
 from kbert.errors import ExportError
-from kbert.export.refusals import refuse_casing
+from kbert.export.refusals import refuse_told
 from kbert.folders import new_folder
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def require_portable(task: Task, extra: str, *modules: str) -> None:
             "Expected Keras on TensorFlow. Received: the backend "
             f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
         )
-    refuse_casing(task)
+    refuse_told(task)
     _require(extra, *modules)
 
 

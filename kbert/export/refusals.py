@@ -10,14 +10,18 @@ if TYPE_CHECKING:
     from kbert.task import Task
 
 
-def refuse_casing(task: Task) -> None:
-    """Raise `ExportError` if the model is told how words are written.
+def refuse_told(task: Task) -> None:
+    """Raise `ExportError` if the model is told more of a text than its tokens.
 
     For forms whose users tokenize by themselves.
     """
-    if task.tokenizer.casing:
-        raise ExportError(
-            "Expected a model that takes what any tokenizer gives. Received: "
-            "casing=True, which only kbert's tells it. Export a SavedModel, "
-            "or train without it."
-        )
+    for option, told in (
+        ("casing", task.tokenizer.casing),
+        ("ngrams", task.head.ngrams),
+    ):
+        if told:
+            raise ExportError(
+                f"Expected a model that takes what any tokenizer gives. "
+                f"Received: {option}=True, which only kbert's tells it. "
+                f"Export a SavedModel, or train without it."
+            )

@@ -103,7 +103,7 @@ def export(
     requests = {name: warmup for name in signatures if name != EXPLAIN}
     write_version(
         target,
-        task.model.weights,
+        task.weights(),
         signatures,
         requests,
         task.config(),
@@ -216,7 +216,7 @@ def make_answer(task: Task) -> Callable[..., dict[str, Any]]:
     def serve(**texts) -> dict[str, Any]:
         columns = [texts[name] for name in task.inputs]
         tokens = task.tokens(columns)
-        batch = task.tokenizer.pad(tokens)
+        batch = task.pad(tokens)
         outputs = task.serving_model(batch, training=False)
         if task.head.overlap is not None:
             lengths = tokens["token_ids"].row_lengths()

@@ -58,6 +58,8 @@ class Head:
             `max_length` tokens. A number for heads that answer tokens: a
             long text is read in windows that share so many tokens, `serve`
             answers tokens and `finish` texts.
+        ngrams: whether `build` takes `ngram_logits` too, of a linear model of
+            the text's characters, see `kbert.ngrams.NgramModel`.
         file_format: the format, of `kbert.files.FORMATS`, that the head's
             training files have; None for any table.
 
@@ -85,6 +87,7 @@ class Head:
     exclusive: bool = True
     least_labels: int = 2
     overlap: int | None = None
+    ngrams: bool = False
     file_format: str | None = None
 
     def __init__(self, labels: list | None = None):
@@ -189,7 +192,8 @@ class Head:
 
         Args:
             features: `sequence_output` float `(B, T, H)`, `pooled_output`
-                float `(B, H)`, `padding_mask` bool `(B, T)`.
+                float `(B, H)`, `padding_mask` bool `(B, T)`; and with
+                `ngrams` `ngram_logits` float `(B, labels)`.
 
         Returns:
             The outputs that `loss` and `serve` take, such as logits.

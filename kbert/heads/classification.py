@@ -35,6 +35,11 @@ class ClassificationHead(Head):
         dropout: rate on that vector, 0 to 1.
         normalize: whether that vector is scaled to length 1; training from
             few examples sets it.
+        ngrams: whether a linear model of the text's characters stands beside
+            the backbone and `fit` trains both, see `kbert.ngrams.NgramModel`.
+            For few labels, and where the way that a text is written tells
+            them apart. Such a model is exported as a SavedModel only, without
+            the signature `explain`.
         adaptive_softmax: for many thousands of labels, most of them rare:
             less work and memory in training, see
             `kbert.heads.adaptive_softmax.AdaptiveSoftmax`.
@@ -67,6 +72,7 @@ class ClassificationHead(Head):
         pooling: str = "mean",
         dropout: float = 0.1,
         normalize: bool = False,
+        ngrams: bool = False,
         adaptive_softmax: bool = False,
         cutoffs: list[int] | None = None,
         label_counts: list[int] | None = None,
@@ -80,13 +86,25 @@ class ClassificationHead(Head):
         self.pooling = pooling
         self.dropout = dropout
         self.normalize = normalize
+        self.ngrams = ngrams
         self.adaptive_softmax = adaptive_softmax
         self.cutoffs = cutoffs
         self.label_counts = label_counts
         self._softmax: AdaptiveSoftmax | None = None
         if adaptive_softmax:
             self.monitor = ("val_loss", "min")
+        if ngrams:
+            self._check_softmax("ngrams")
         self._check_adaptive()
+
+    def _check_softmax(self, option: str) -> None:
+        own = type(self).build is not ClassificationHead.build
+        if own or not self.exclusive:
+            raise ConfigError(
+                f"`{option}` is for heads that end in a softmax over the "
+                f"labels. Received: the head {self.name!r}, which ends in "
+                f"something else."
+            )
 
     def _check_adaptive(self) -> None:
         if not self.adaptive_softmax:
@@ -97,11 +115,11 @@ class ClassificationHead(Head):
                         f"adaptive_softmax={self.adaptive_softmax!r}"
                     )
             return
-        if type(self).build is not ClassificationHead.build:
+        self._check_softmax("adaptive_softmax")
+        if self.ngrams:
             raise ConfigError(
-                f"`adaptive_softmax` is for heads that end in a softmax over "
-                f"the labels. Received: the head {self.name!r}, which has a "
-                f"layer of its own."
+                "`adaptive_softmax` is for many labels and `ngrams` for few. "
+                "Received: both. Leave one out."
             )
         if self.cutoffs is not None:
             known = None if self.labels is None else len(self.labels)
@@ -137,6 +155,7 @@ class ClassificationHead(Head):
             "pooling": self.pooling,
             "dropout": self.dropout,
             "normalize": self.normalize,
+            "ngrams": self.ngrams,
             "adaptive_softmax": self.adaptive_softmax,
             "cutoffs": self.cutoffs,
             "label_counts": self.label_counts,
@@ -164,12 +183,13 @@ class ClassificationHead(Head):
                 name="adaptive_softmax",
             )
             return self._softmax(self.pool(features))  # (B, H)
-        return keras.layers.Dense(
+        logits = keras.layers.Dense(
             len(self.labels),
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             dtype="float32",  # The loss is taken in float32 at any precision.
             name="logits",
         )(self.pool(features))  # (B, labels)
+        return logits + features["ngram_logits"] if self.ngrams else logits
 
     def loss(self) -> keras.losses.Loss:
         if self.adaptive_softmax:

@@ -164,6 +164,12 @@ def fit(
 def _check(task: Task, examples: Examples) -> None:
     targets = examples.targets
     layer = {layer.name: layer for layer in task.model.layers}.get(LOGITS)
+    if task.head.ngrams:
+        raise ConfigError(
+            "method='few_shot' has a backbone learn from pairs of texts, and "
+            "cannot have `ngrams` beside it. Received: ngrams=True. Leave one "
+            "of the two out."
+        )
     if (
         not isinstance(layer, keras.layers.Dense)
         or layer.units != len(task.head.labels)

@@ -8,6 +8,7 @@ import os
 import reprlib
 import time
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -22,6 +23,7 @@ from kbert.data import from_dataset
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.layout import choose_layout
+from kbert.ngrams import NGRAM_LOGITS
 from kbert.packing import PackedBatches
 from kbert.task import Task
 from kbert.training.loop import check_settings
@@ -86,6 +88,10 @@ class Examples:
             None if weight is None else weight[windows.row],
         )
 
+    def with_inputs(self, **inputs: np.ndarray) -> Examples:
+        """The same with further inputs of the model, `(rows, ...)`."""
+        return replace(self, table=self.table.with_inputs(**inputs))
+
     def batch(self, rows: np.ndarray) -> tuple:
         """Some rows as one batch, `(inputs, targets)`."""
         return (
@@ -104,6 +110,7 @@ class Examples:
             self.table.token_ids,
             self.table.segment_ids,
             self.table.offsets,
+            *self.table.inputs.values(),
             *targets,
             self.sample_weight,
         ):
@@ -169,6 +176,9 @@ def fit(
         seed,
     )
     examples = Examples.of(task, rows)
+    if task.ngrams is not None:
+        logits = task.ngrams.fit(rows.columns, rows.targets, rows.sample_weight)
+        examples = examples.with_inputs(**{NGRAM_LOGITS: logits})
     validation = None if held_out is None else Examples.of(task, held_out)
 
     run = state = None

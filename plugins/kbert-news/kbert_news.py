@@ -26,7 +26,7 @@ class NewsHead(ClassificationHead):
         labels: see `kbert.Head`.
         top_k: how many topics to answer with, a positive integer; all of
             them if there are fewer labels.
-        **options: `pooling` and `dropout`, see
+        **options: `pooling`, `dropout` and `ngrams`, see
             `kbert.heads.classification.ClassificationHead`.
 
     Answers (`serve`): `label`, `score` and `probabilities` as the head

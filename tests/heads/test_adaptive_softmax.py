@@ -244,7 +244,7 @@ def test_a_head_with_a_layer_of_its_own_refuses():
         def build(self, features):
             return features["pooled_output"]
 
-    with pytest.raises(ConfigError, match="'own', which has a layer"):
+    with pytest.raises(ConfigError, match="'own', which ends in"):
         Own(adaptive_softmax=True)
 
 

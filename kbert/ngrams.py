@@ -1,0 +1,221 @@
+"""A linear model of a text's characters, beside the backbone.
+
+How a text is written (capitals, digits, odd spellings, prices) tells classes
+apart that wordpieces blur. The linear model is fitted first; its logits are
+added to the head's, so that the backbone learns what characters do not tell.
+
+References:
+    Cheng et al. 2016, Wide & Deep Learning for Recommender Systems,
+    https://arxiv.org/abs/1606.07792 (a linear model beside a deep one)
+    Kanaris et al. 2007, Words versus character n-grams for anti-spam
+    filtering, https://doi.org/10.1142/S0218213007003692
+    Wolpert 1992, Stacked Generalization,
+    https://doi.org/10.1016/S0893-6080(05)80023-1 (out-of-fold answers)
+    Platt 1999, Probabilistic Outputs for Support Vector Machines (margins to
+    log-odds)
+
+Departures: Cheng et al. train both parts at once; here the linear one is a
+support vector machine, solved before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kbert.data import encoded_parts
+
+# How many characters an n-gram has.
+WIDTHS = (1, 2, 3, 4)
+
+# N-grams share so many weights of a class, by their hash.
+BUCKETS = 2**16
+
+# Characters of a text that are read, of at most 4 bytes each.
+MOST_CHARACTERS = 4096
+
+# Parts of the rows that take turns in being answered and not learned from.
+FOLDS = 10
+
+# Texts that are read at once.
+WINDOW = 8192
+
+# The model input that takes the logits.
+NGRAM_LOGITS = "ngram_logits"
+
+
+class NgramModel:
+    """Logits of the classes from the character n-grams of a text.
+
+    A text is the set of its n-grams of 1 to 4 characters, each as it is
+    written; a set of n has features of 1 / sqrt(n).
+
+    Args:
+        classes: how many there are, two or more.
+
+    Attributes:
+        weights: `kernel` float32 `(BUCKETS, classes)` and `bias` float32
+            `(classes,)`, Keras variables that no optimizer changes; zeros
+            until `fit`.
+
+    Example:
+
+    >>> ngrams = NgramModel(2)
+    >>> unseen = ngrams.fit([texts], targets)  # (rows, 2), to train on
+    >>> ngrams([tf.constant(["WIN a prize"])])  # (1, 2)
+    """
+
+    def __init__(self, classes: int):
+        self.classes = classes
+        self._kernel, self._bias = self.weights = [
+            keras.Variable(
+                "zeros",
+                shape=shape,
+                dtype="float32",
+                trainable=False,
+                name=name,
+            )
+            for name, shape in (
+                ("kernel", (BUCKETS, classes)),
+                ("bias", (classes,)),
+            )
+        ]
+
+    def __call__(self, columns: list) -> tf.Tensor:
+        """Logits of texts.
+
+        Args:
+            columns: strings `(B,)`, a list or tensor a column.
+
+        Returns:
+            float32 `(B, classes)`.
+        """
+        texts = _join(columns)
+        row, bucket, count = _distinct(texts)
+        # Off TensorFlow, what is computed with them there, as NumPy arrays.
+        kernel, bias = (
+            weight.value
+            if keras.backend.backend() == "tensorflow"
+            else keras.ops.convert_to_numpy(weight.value)
+            for weight in self.weights
+        )
+        summed = tf.math.unsorted_segment_sum(
+            tf.gather(kernel, bucket), row, tf.shape(texts)[0]
+        )  # (B, classes)
+        return summed / tf.sqrt(count)[:, None] + bias
+
+    def fit(
+        self,
+        columns: list,
+        targets: np.ndarray,
+        sample_weight: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Learn from labelled texts, in place of what was learned before.
+
+        Args:
+            columns: texts, a list a column.
+            targets: int `(rows,)`, the class of each.
+            sample_weight: float `(rows,)`, or None.
+
+        Returns:
+            Logits float32 `(rows, classes)` of the same texts, each from a
+            model that did not learn from it: what the backbone is to train
+            with, for so the logits of new texts look. With fewer than two
+            texts of a class nothing is learned, and they are 0.
+        """
+        # Imported here: scikit-learn costs a second, which answering need
+        # not pay.
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import StratifiedKFold
+        from sklearn.model_selection import cross_val_predict
+        from sklearn.svm import LinearSVC
+
+        least = np.bincount(targets, minlength=self.classes).min()
+        if least < 2:
+            for weight in self.weights:
+                weight.assign(np.zeros(weight.shape, "float32"))
+            return np.zeros((len(targets), self.classes), "float32")
+        features = _features(columns)
+        weights = {}
+        if sample_weight is not None:
+            weights["sample_weight"] = sample_weight
+        machine = LinearSVC(random_state=0)
+        folds = StratifiedKFold(min(FOLDS, least), shuffle=True, random_state=0)
+        margins = cross_val_predict(
+            machine,
+            features,
+            targets,
+            cv=folds,
+            method="decision_function",
+            params=weights,
+        ).reshape(len(targets), -1)  # (rows, 1) for two classes
+        machine.fit(features, targets, **weights)
+        # Few numbers from many rows: they hardly need a penalty.
+        odds = LogisticRegression(C=100.0, max_iter=1000)
+        odds.fit(margins, targets, **weights)
+        # Linear in what is linear: one kernel and one bias.
+        scale, shift = odds.coef_, odds.intercept_
+        kernel = machine.coef_.T @ scale.T
+        bias = machine.intercept_ @ scale.T + shift
+        logits = margins @ scale.T + shift
+        for weight, value in zip(self.weights, (kernel, bias), strict=True):
+            weight.assign(_by_class(value))
+        return _by_class(logits)
+
+
+def _by_class(values: np.ndarray) -> np.ndarray:
+    """Of log-odds of the second of two classes, logits of both."""
+    if values.shape[-1] == 1:
+        values = np.concatenate([-values / 2, values / 2], axis=-1)
+    return values.astype("float32")
+
+
+def _join(columns: list) -> tf.Tensor:
+    """A text a row, `(B,)`, cut to what is read of it."""
+    most = 4 * MOST_CHARACTERS
+    texts = [tf.strings.substr(column, 0, most) for column in columns]
+    return tf.strings.join(texts, separator="\n")
+
+
+@tf.function(
+    input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False
+)
+def _distinct(texts):
+    """The n-grams of texts, each once a text.
+
+    Args:
+        texts: strings `(B,)`.
+
+    Returns:
+        `row` and `bucket` int64 `(N,)`, of which text and which hash each
+        is, and `count` float32 `(B,)`, how many a text has, 1 or more.
+    """
+    characters = tf.strings.unicode_split(texts, "UTF-8", errors="ignore")
+    characters = characters[:, :MOST_CHARACTERS]
+    grams = tf.strings.ngrams(characters, WIDTHS, separator="")  # (B, None)
+    bucket = tf.strings.to_hash_bucket_fast(grams.values, BUCKETS)
+    both, _ = tf.unique(grams.value_rowids() * BUCKETS + bucket)
+    row, bucket = both // BUCKETS, both % BUCKETS
+    count = tf.math.unsorted_segment_sum(
+        tf.ones_like(row, tf.float32), row, tf.shape(texts)[0]
+    )
+    return row, bucket, tf.maximum(count, 1.0)
+
+
+def _features(columns: list) -> Any:
+    """The features of texts, a list a column: a sparse `(rows, BUCKETS)`."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse import vstack
+
+    parts = []
+    for part in encoded_parts(columns, WINDOW):
+        row, bucket, count = (v.numpy() for v in _distinct(_join(part)))
+        parts.append(
+            csr_matrix(
+                (1 / np.sqrt(count[row]), (row, bucket)), (len(count), BUCKETS)
+            )
+        )
+    return vstack(parts, format="csr")
