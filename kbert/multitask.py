@@ -334,10 +334,10 @@ def _check_heads(heads: Any) -> None:
                 f"and {name!r}"
             )
         seen[id(head)] = name
-        if getattr(head, "ngrams", False):
+        if getattr(head, "ngrams", 0):
             raise ConfigError(
                 f"A head with `ngrams` is for a model of one task. Received: "
-                f"ngrams=True for {name!r}. Leave it out, or train a "
+                f"ngrams={head.ngrams} for {name!r}. Leave it out, or train a "
                 f"Classifier."
             )
 

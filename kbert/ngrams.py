@@ -20,7 +20,8 @@ support vector machine, solved before.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -28,11 +29,11 @@ import tensorflow as tf
 
 from kbert.data import encoded_parts
 
-# How many characters an n-gram has.
-WIDTHS = (1, 2, 3, 4)
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 # N-grams share so many weights of a class, by their hash.
-BUCKETS = 2**16
+BUCKETS = 2**18
 
 # Characters of a text that are read, of at most 4 bytes each.
 MOST_CHARACTERS = 4096
@@ -50,27 +51,34 @@ NGRAM_LOGITS = "ngram_logits"
 class NgramModel:
     """Logits of the classes from the character n-grams of a text.
 
-    A text is the set of its n-grams of 1 to 4 characters, each as it is
-    written; a set of n has features of 1 / sqrt(n).
+    An n-gram of a text, as it is written, weighs (1 + log of its count)
+    times its inverse document frequency; a text's weights are scaled to
+    length 1, as scikit-learn's `TfidfTransformer(sublinear_tf=True)` does.
 
     Args:
         classes: how many there are, two or more.
+        longest: characters of the longest n-grams, from 1.
 
     Attributes:
-        weights: `kernel` float32 `(BUCKETS, classes)` and `bias` float32
-            `(classes,)`, Keras variables that no optimizer changes; zeros
-            until `fit`.
+        weights: `kernel` float32 `(BUCKETS, classes)`, `bias` float32
+            `(classes,)` and `idf` float32 `(BUCKETS,)`, Keras variables that
+            no optimizer changes; zeros until `fit`.
 
     Example:
 
-    >>> ngrams = NgramModel(2)
+    >>> ngrams = NgramModel(2, 4)
     >>> unseen = ngrams.fit([texts], targets)  # (rows, 2), to train on
     >>> ngrams([tf.constant(["WIN a prize"])])  # (1, 2)
     """
 
-    def __init__(self, classes: int):
+    def __init__(self, classes: int, longest: int):
         self.classes = classes
-        self._kernel, self._bias = self.weights = [
+        self._counted = tf.function(
+            partial(_counted, widths=tuple(range(1, longest + 1))),
+            input_signature=[tf.TensorSpec((None,), tf.string)],
+            autograph=False,
+        )
+        self.weights = [
             keras.Variable(
                 "zeros",
                 shape=shape,
@@ -81,6 +89,7 @@ class NgramModel:
             for name, shape in (
                 ("kernel", (BUCKETS, classes)),
                 ("bias", (classes,)),
+                ("idf", (BUCKETS,)),
             )
         ]
 
@@ -94,18 +103,39 @@ class NgramModel:
             float32 `(B, classes)`.
         """
         texts = _join(columns)
-        row, bucket, count = _distinct(texts)
+        row, bucket, count = self._counted(texts)
         # Off TensorFlow, what is computed with them there, as NumPy arrays.
-        kernel, bias = (
+        kernel, bias, idf = (
             weight.value
             if keras.backend.backend() == "tensorflow"
             else keras.ops.convert_to_numpy(weight.value)
             for weight in self.weights
         )
-        summed = tf.math.unsorted_segment_sum(
-            tf.gather(kernel, bucket), row, tf.shape(texts)[0]
-        )  # (B, classes)
-        return summed / tf.sqrt(count)[:, None] + bias
+        value = (1.0 + tf.math.log(count)) * tf.gather(idf, bucket)  # (N,)
+
+        def of_texts(values):
+            return tf.math.unsorted_segment_sum(values, row, tf.shape(texts)[0])
+
+        summed = of_texts(value[:, None] * tf.gather(kernel, bucket))
+        length = tf.sqrt(of_texts(value**2))  # (B,)
+        return tf.math.divide_no_nan(summed, length[:, None]) + bias
+
+    def counts(self, columns: list) -> csr_matrix:
+        """How often texts, a list a column, have n-grams of each hash.
+
+        Returns:
+            Sparse float32 `(rows, BUCKETS)`.
+        """
+        from scipy.sparse import csr_matrix
+        from scipy.sparse import vstack
+
+        parts = []
+        for part in encoded_parts(columns, WINDOW):
+            texts = _join(part)
+            row, bucket, count = (v.numpy() for v in self._counted(texts))
+            shape = (len(texts), BUCKETS)
+            parts.append(csr_matrix((count, (row, bucket)), shape))
+        return vstack(parts, format="csr")
 
     def fit(
         self,
@@ -128,6 +158,7 @@ class NgramModel:
         """
         # Imported here: scikit-learn costs a second, which answering need
         # not pay.
+        from sklearn.feature_extraction.text import TfidfTransformer
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import StratifiedKFold
         from sklearn.model_selection import cross_val_predict
@@ -138,7 +169,8 @@ class NgramModel:
             for weight in self.weights:
                 weight.assign(np.zeros(weight.shape, "float32"))
             return np.zeros((len(targets), self.classes), "float32")
-        features = _features(columns)
+        tf_idf = TfidfTransformer(sublinear_tf=True)
+        features = tf_idf.fit_transform(self.counts(columns))
         weights = {}
         if sample_weight is not None:
             weights["sample_weight"] = sample_weight
@@ -161,8 +193,9 @@ class NgramModel:
         kernel = machine.coef_.T @ scale.T
         bias = machine.intercept_ @ scale.T + shift
         logits = margins @ scale.T + shift
-        for weight, value in zip(self.weights, (kernel, bias), strict=True):
-            weight.assign(_by_class(value))
+        values = (_by_class(kernel), _by_class(bias), tf_idf.idf_)
+        for weight, value in zip(self.weights, values, strict=True):
+            weight.assign(value.astype("float32"))
         return _by_class(logits)
 
 
@@ -180,42 +213,22 @@ def _join(columns: list) -> tf.Tensor:
     return tf.strings.join(texts, separator="\n")
 
 
-@tf.function(
-    input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False
-)
-def _distinct(texts):
+def _counted(texts: tf.Tensor, widths: tuple[int, ...]) -> tuple:
     """The n-grams of texts, each once a text.
 
     Args:
         texts: strings `(B,)`.
+        widths: how many characters they have.
 
     Returns:
         `row` and `bucket` int64 `(N,)`, of which text and which hash each
-        is, and `count` float32 `(B,)`, how many a text has, 1 or more.
+        is, and `count` float32 `(N,)`, how often it is in the text.
     """
     characters = tf.strings.unicode_split(texts, "UTF-8", errors="ignore")
     characters = characters[:, :MOST_CHARACTERS]
-    grams = tf.strings.ngrams(characters, WIDTHS, separator="")  # (B, None)
+    grams = tf.strings.ngrams(characters, widths, separator="")  # (B, None)
     bucket = tf.strings.to_hash_bucket_fast(grams.values, BUCKETS)
-    both, _ = tf.unique(grams.value_rowids() * BUCKETS + bucket)
-    row, bucket = both // BUCKETS, both % BUCKETS
-    count = tf.math.unsorted_segment_sum(
-        tf.ones_like(row, tf.float32), row, tf.shape(texts)[0]
+    both, _, count = tf.unique_with_counts(
+        grams.value_rowids() * BUCKETS + bucket
     )
-    return row, bucket, tf.maximum(count, 1.0)
-
-
-def _features(columns: list) -> Any:
-    """The features of texts, a list a column: a sparse `(rows, BUCKETS)`."""
-    from scipy.sparse import csr_matrix
-    from scipy.sparse import vstack
-
-    parts = []
-    for part in encoded_parts(columns, WINDOW):
-        row, bucket, count = (v.numpy() for v in _distinct(_join(part)))
-        parts.append(
-            csr_matrix(
-                (1 / np.sqrt(count[row]), (row, bucket)), (len(count), BUCKETS)
-            )
-        )
-    return vstack(parts, format="csr")
+    return both // BUCKETS, both % BUCKETS, tf.cast(count, tf.float32)

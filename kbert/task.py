@@ -116,7 +116,7 @@ class Task:
         features = features_of(self.backbone)
         if self.head.ngrams:
             classes = len(self.head.labels)
-            self.ngrams = self.ngrams or NgramModel(classes)
+            self.ngrams = self.ngrams or NgramModel(classes, self.head.ngrams)
             logits = keras.Input((classes,), name=NGRAM_LOGITS)
             inputs = inputs | {NGRAM_LOGITS: logits}
             features |= {NGRAM_LOGITS: logits}

@@ -1,6 +1,7 @@
 """The linear model of characters, and heads that it stands beside."""
 
 import json
+from collections import Counter
 
 import keras
 import numpy as np
@@ -9,9 +10,9 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfTransformer
 
 import kbert
-from kbert import ngrams
 from kbert.errors import ConfigError
 from kbert.errors import ExportError
 from kbert.ngrams import BUCKETS
@@ -26,7 +27,7 @@ def set_weights(model, seed=0):
 
 
 def small(head="classification", **options):
-    options = {"ngrams": True, "max_length": 16, "seed": 0} | options
+    options = {"ngrams": 4, "max_length": 16, "seed": 0} | options
     return kbert.Classifier("random:1x64", head=head, **options)
 
 
@@ -43,38 +44,36 @@ def written():
 # === Features ===
 
 
-def grams(text: str) -> set[str]:
-    return {
+def grams(text: str, longest: int) -> Counter:
+    return Counter(
         text[i : i + width]
-        for width in ngrams.WIDTHS
+        for width in range(1, longest + 1)
         for i in range(len(text) - width + 1)
-    }
-
-
-def buckets(text: str) -> set[int]:
-    hashed = tf.strings.to_hash_bucket_fast(sorted(grams(text)), BUCKETS)
-    return set(hashed.numpy().tolist())
+    )
 
 
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=4))
 @settings(max_examples=30, deadline=None)
-def test_a_text_is_the_set_of_its_ngrams(texts):
-    features = ngrams._features([texts])
-    assert features.shape == (len(texts), BUCKETS)
-    for row, text in zip(features, texts, strict=True):
-        wanted = buckets(text) if text else set()
-        assert set(row.indices.tolist()) == wanted
-        if wanted:
-            np.testing.assert_allclose(row.data, len(wanted) ** -0.5)
+def test_counts_the_ngrams_of_a_text(texts):
+    counts = NgramModel(2, 3).counts([texts])
+    assert counts.shape == (len(texts), BUCKETS)
+    for row, text in zip(counts, texts, strict=True):
+        expected = Counter()
+        for gram, count in grams(text, 3).items():
+            bucket = tf.strings.to_hash_bucket_fast(gram, BUCKETS)
+            expected[int(bucket)] += count
+        assert dict(zip(row.indices, row.data, strict=True)) == expected
 
 
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=4))
 @settings(max_examples=30, deadline=None)
-def test_logits_are_linear_in_them(texts):
-    model = NgramModel(3)
+def test_logits_are_linear_in_tf_idf(texts):
+    model = NgramModel(3, 4)
     set_weights(model)
-    kernel, bias = (np.array(weight) for weight in model.weights)
-    expected = ngrams._features([texts]) @ kernel + bias
+    kernel, bias, idf = (np.array(weight) for weight in model.weights)
+    tf_idf = TfidfTransformer(sublinear_tf=True)
+    tf_idf.idf_ = idf
+    expected = tf_idf.transform(model.counts([texts])) @ kernel + bias
     received = model([tf.constant(texts)])
     np.testing.assert_allclose(received, expected, atol=1e-4)
     # Invalid UTF-8 is as if it were not there.
@@ -83,14 +82,14 @@ def test_logits_are_linear_in_them(texts):
 
 
 def test_columns_stand_apart():
-    model = NgramModel(2)
+    model = NgramModel(2, 4)
     set_weights(model)
     both = model([["ab"], ["cd"]])
     np.testing.assert_array_equal(both, model([["ab\ncd"]]))
 
 
 def test_of_long_texts_the_beginning_is_read():
-    model = NgramModel(2)
+    model = NgramModel(2, 4)
     set_weights(model)
     whole = "é" * (MOST_CHARACTERS - 1) + "z"
     np.testing.assert_array_equal(
@@ -106,7 +105,7 @@ def test_of_long_texts_the_beginning_is_read():
 def test_learns_the_classes_in_order(classes):
     texts = [f"{'xyz'[i % classes]}{i % 7}" for i in range(60)]
     targets = np.arange(60) % classes
-    model = NgramModel(classes)
+    model = NgramModel(classes, 4)
     unseen = model.fit([texts], targets)
     assert unseen.shape == (60, classes) and unseen.dtype == np.float32
     for logits in (unseen, model([texts])):
@@ -118,7 +117,7 @@ def test_what_it_returns_was_not_learned_from(classes):
     draw = np.random.default_rng(0)
     texts = ["".join(draw.choice(list("abcdefgh"), 12)) for _ in range(120)]
     targets = draw.integers(classes, size=120)
-    model = NgramModel(classes)
+    model = NgramModel(classes, 4)
     unseen = model.fit([texts], targets)
     by_heart, by_chance = (
         np.mean(np.argmax(logits, axis=1) == targets)
@@ -131,7 +130,7 @@ def test_what_it_returns_was_not_learned_from(classes):
 def test_weights_of_rows_count():
     texts = ["same"] * 40
     targets = np.arange(40) % 2
-    model = NgramModel(2)
+    model = NgramModel(2, 4)
     even = model.fit([texts], targets)
     weight = np.where(targets == 1, 9.0, 1.0).astype("float32")
     shifted = model.fit([texts], targets, weight)
@@ -141,7 +140,7 @@ def test_weights_of_rows_count():
 
 
 def test_one_text_of_a_class_is_too_few():
-    model = NgramModel(2)
+    model = NgramModel(2, 4)
     set_weights(model)
     unseen = model.fit([["a", "b", "c"]], np.array([0, 0, 1]))
     assert not unseen.any()
@@ -151,7 +150,7 @@ def test_one_text_of_a_class_is_too_few():
 def test_is_the_same_again(written):
     texts, labels = written
     targets = np.array([label == "loud" for label in labels], "int32")
-    first, second = NgramModel(2), NgramModel(2)
+    first, second = NgramModel(2, 4), NgramModel(2, 4)
     np.testing.assert_array_equal(
         first.fit([texts], targets), second.fit([texts], targets)
     )
@@ -248,7 +247,7 @@ def test_export(written, tmp_path):
         answers["probabilities"], clf.predict_proba(x), atol=1e-5
     )
     card = json.loads((version / "assets.extra/kbert.json").read_text())
-    assert card["head"]["config"]["ngrams"] is True
+    assert card["head"]["config"]["ngrams"] == 4
 
 
 # === Where it cannot stand ===
@@ -257,9 +256,9 @@ def test_export(written, tmp_path):
 @pytest.mark.parametrize("format", ["onnx", "litert", "int8"])
 def test_forms_that_take_tokens_are_refused(tmp_path, format):
     clf = small(labels=["a", "z"])
-    with pytest.raises(ExportError, match="Received: ngrams=True"):
+    with pytest.raises(ExportError, match="Received: ngrams=4"):
         clf.export(tmp_path / "out", format=format)
-    with pytest.raises(ExportError, match="Received: ngrams=True"):
+    with pytest.raises(ExportError, match="Received: ngrams=4"):
         clf.save_pretrained(tmp_path / "out")
 
 
@@ -269,19 +268,25 @@ def test_heads_of_another_end_are_refused(head):
         small(head)
 
 
+@pytest.mark.parametrize("longest", [True, -1, 9, 2.0, "4"])
+def test_wrong_lengths_are_refused(longest):
+    with pytest.raises(ConfigError, match="integer from 0 to 8"):
+        small(ngrams=longest)
+
+
 def test_adaptive_softmax_is_refused():
     with pytest.raises(ConfigError, match="Leave one out"):
         small(adaptive_softmax=True)
 
 
 def test_few_shot_is_refused(written):
-    with pytest.raises(ConfigError, match="Received: ngrams=True"):
+    with pytest.raises(ConfigError, match="Received: ngrams=4"):
         small().fit(*written, method="few_shot")
 
 
 def test_several_tasks_are_refused():
     from kbert.heads.classification import ClassificationHead
 
-    heads = {"a": ClassificationHead(ngrams=True), "b": "classification"}
-    with pytest.raises(ConfigError, match="ngrams=True for 'a'"):
+    heads = {"a": ClassificationHead(ngrams=3), "b": "classification"}
+    with pytest.raises(ConfigError, match="ngrams=3 for 'a'"):
         kbert.MultiTask("random:1x64", heads=heads)

@@ -22,6 +22,6 @@ def refuse_told(task: Task) -> None:
         if told:
             raise ExportError(
                 f"Expected a model that takes what any tokenizer gives. "
-                f"Received: {option}=True, which only kbert's tells it. "
+                f"Received: {option}={told!r}, which only kbert's tells it. "
                 f"Export a SavedModel, or train without it."
             )

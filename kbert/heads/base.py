@@ -58,8 +58,8 @@ class Head:
             `max_length` tokens. A number for heads that answer tokens: a
             long text is read in windows that share so many tokens, `serve`
             answers tokens and `finish` texts.
-        ngrams: whether `build` takes `ngram_logits` too, of a linear model of
-            the text's characters, see `kbert.ngrams.NgramModel`.
+        ngrams: characters of the longest n-grams of a linear model, see
+            `kbert.ngrams.NgramModel`, whose logits `build` takes; 0 for none.
         file_format: the format, of `kbert.files.FORMATS`, that the head's
             training files have; None for any table.
 
@@ -87,7 +87,7 @@ class Head:
     exclusive: bool = True
     least_labels: int = 2
     overlap: int | None = None
-    ngrams: bool = False
+    ngrams: int = 0
     file_format: str | None = None
 
     def __init__(self, labels: list | None = None):

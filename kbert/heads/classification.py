@@ -21,6 +21,9 @@ from kbert.heads.forms import TransformersForm
 # With more labels, reports leave out the table of all by all.
 MOST_CONFUSED = 500
 
+# Longer n-grams are hardly seen twice.
+LONGEST_NGRAMS = 8
+
 
 class ClassificationHead(Head):
     """Softmax over the labels, on one vector of the text.
@@ -35,11 +38,11 @@ class ClassificationHead(Head):
         dropout: rate on that vector, 0 to 1.
         normalize: whether that vector is scaled to length 1; training from
             few examples sets it.
-        ngrams: whether a linear model of the text's characters stands beside
-            the backbone and `fit` trains both, see `kbert.ngrams.NgramModel`.
-            For few labels, and where the way that a text is written tells
-            them apart. Such a model is exported as a SavedModel only, without
-            the signature `explain`.
+        ngrams: characters of the longest n-grams, 1 to 8, of a linear model
+            beside the backbone, see `kbert.ngrams.NgramModel`; `fit` trains
+            both. 0 for none; 4 suits alphabets, 2 Chinese. For few labels:
+            each takes 1 MB. Such a model is exported as a SavedModel only,
+            without the signature `explain`.
         adaptive_softmax: for many thousands of labels, most of them rare:
             less work and memory in training, see
             `kbert.heads.adaptive_softmax.AdaptiveSoftmax`.
@@ -72,7 +75,7 @@ class ClassificationHead(Head):
         pooling: str = "mean",
         dropout: float = 0.1,
         normalize: bool = False,
-        ngrams: bool = False,
+        ngrams: int = 0,
         adaptive_softmax: bool = False,
         cutoffs: list[int] | None = None,
         label_counts: list[int] | None = None,
@@ -93,6 +96,12 @@ class ClassificationHead(Head):
         self._softmax: AdaptiveSoftmax | None = None
         if adaptive_softmax:
             self.monitor = ("val_loss", "min")
+        if type(ngrams) is not int or not 0 <= ngrams <= LONGEST_NGRAMS:
+            raise ConfigError(
+                f"`ngrams` must be an integer from 0 to {LONGEST_NGRAMS}, "
+                f"characters of the longest n-grams. Received: "
+                f"ngrams={ngrams!r}"
+            )
         if ngrams:
             self._check_softmax("ngrams")
         self._check_adaptive()

@@ -167,8 +167,8 @@ def _check(task: Task, examples: Examples) -> None:
     if task.head.ngrams:
         raise ConfigError(
             "method='few_shot' has a backbone learn from pairs of texts, and "
-            "cannot have `ngrams` beside it. Received: ngrams=True. Leave one "
-            "of the two out."
+            f"cannot have n-grams beside it. Received: ngrams="
+            f"{task.head.ngrams}. Leave one of the two out."
         )
     if (
         not isinstance(layer, keras.layers.Dense)
