@@ -41,8 +41,8 @@ MOST_CHARACTERS = 4096
 # Parts of the rows that take turns in being answered and not learned from.
 FOLDS = 10
 
-# Texts that are read at once.
-WINDOW = 8192
+# Texts that are read at once: a long one has n-grams by the thousand.
+WINDOW = 256
 
 # The model input that takes the logits.
 NGRAM_LOGITS = "ngram_logits"

@@ -31,6 +31,7 @@ from kbert.inference import compile_model
 from kbert.inference import features_of
 from kbert.inference import outputs_on
 from kbert.ngrams import NGRAM_LOGITS
+from kbert.ngrams import WINDOW as NGRAM_WINDOW
 from kbert.ngrams import NgramModel
 from kbert.plugins import Registered
 from kbert.report.progress import counting
@@ -211,10 +212,11 @@ class Task:
 
     def tokenize(self, columns: list) -> TokenTable:
         """Token ids of texts, one list a column."""
+        window = WINDOW if self.ngrams is None else NGRAM_WINDOW
         return TokenTable.concatenate(
             [
                 self._table(self.tokens(part))
-                for part in encoded_parts(columns, WINDOW)
+                for part in encoded_parts(columns, window)
             ]
         )
 
