@@ -8,8 +8,8 @@ Milliseconds of the exported function, raw strings in, with and without
 
 from __future__ import annotations
 
-import statistics
-import time
+from collections.abc import Callable
+from functools import partial
 
 from kbert.quiet import import_tensorflow
 
@@ -19,13 +19,20 @@ import numpy as np
 import real_data
 import tensorflow as tf
 from machine import machine
+from turns import interleaved
 
 import kbert
 from kbert.export.saved_model import make_answer
 from kbert.export.saved_model import trace
 
 LONGEST = (0, 4)
-ROUNDS = {1: 60, 64: 6}  # By the size of a batch.
+ROUNDS = 5
+BATCHES = {1: 60, 64: 4}  # How many, by their size.
+
+
+def answer(serve: Callable, batches: list) -> None:
+    for batch in batches:
+        serve(text=batch)
 
 
 def main() -> None:
@@ -43,20 +50,22 @@ def main() -> None:
         serve[longest] = trace(make_answer(clf), "text")
     print(machine("tensorflow"))
     for name, rows in texts.items():
-        for size, rounds in ROUNDS.items():
-            times = {longest: [] for longest in LONGEST}
-            for i in range(rounds):
-                batch = tf.constant(rows[i * size : (i + 1) * size])
-                for longest in LONGEST:
-                    started = time.perf_counter()
-                    serve[longest](text=batch)
-                    times[longest].append(time.perf_counter() - started)
-            without, beside = (
-                1000 * statistics.median(times[n]) for n in LONGEST
+        for size in BATCHES:
+            batches = [
+                tf.constant(rows[i * size : (i + 1) * size])
+                for i in range(BATCHES[size])
+            ]
+            without, beside = interleaved(
+                ROUNDS,
+                *(
+                    partial(answer, serve[longest], batches)
+                    for longest in LONGEST
+                ),
             )
             print(
-                f"{name}, batch {size}: {without:.1f} ms without, "
-                f"{beside:.1f} with, {beside / without - 1:+.0%}"
+                f"{name}, batch {size}: {1000 * without / len(batches):.1f} ms "
+                f"without, {1000 * beside / len(batches):.1f} with, "
+                f"{beside / without - 1:+.0%}"
             )
 
 

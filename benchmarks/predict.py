@@ -15,10 +15,7 @@ tokenizer and the model in Torch, padded to the longest row.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from kbert.quiet import import_tensorflow
@@ -32,6 +29,7 @@ import transformers
 from machine import machine
 from rich.console import Console
 from rich.table import Table
+from turns import interleaved
 
 import kbert
 from kbert.checkpoints.presets import DEFAULT_PRESET
@@ -80,19 +78,6 @@ class Torch:
                     return_tensors="pt",
                 )
                 self.model(**tokens).logits.softmax(-1).numpy()
-
-
-def interleaved(rounds: int, *runs: Callable) -> list[float]:
-    """Median seconds of each, one after the other in every round."""
-    seconds = [[] for _ in runs]
-    for run in runs:
-        run()  # Traces, and fills caches.
-    for _ in range(rounds):
-        for run, times in zip(runs, seconds, strict=True):
-            started = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - started)
-    return [statistics.median(times) for times in seconds]
 
 
 def main() -> None:
