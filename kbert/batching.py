@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -76,10 +75,6 @@ class TokenTable:
                 for name in tables[0].inputs
             },
         )
-
-    def with_inputs(self, **inputs: np.ndarray) -> TokenTable:
-        """The table with further inputs of the model, or others of a name."""
-        return replace(self, inputs=self.inputs | inputs)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

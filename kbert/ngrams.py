@@ -120,6 +120,11 @@ class NgramModel:
         length = tf.sqrt(of_texts(value**2))  # (B,)
         return tf.math.divide_no_nan(summed, length[:, None]) + bias
 
+    def logits(self, columns: list) -> np.ndarray:
+        """The same for many texts, a list a column, in bounded memory."""
+        parts = encoded_parts(columns, WINDOW)
+        return np.concatenate([self(part).numpy() for part in parts])
+
     def counts(self, columns: list) -> csr_matrix:
         """How often texts, a list a column, have n-grams of each hash.
 
@@ -195,7 +200,7 @@ class NgramModel:
         logits = margins @ scale.T + shift
         values = (_by_class(kernel), _by_class(bias), tf_idf.idf_)
         for weight, value in zip(self.weights, values, strict=True):
-            weight.assign(value.astype("float32"))
+            weight.assign(value)
         return _by_class(logits)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ from kbert.inference import compile_model
 from kbert.inference import features_of
 from kbert.inference import outputs_on
 from kbert.ngrams import NGRAM_LOGITS
-from kbert.ngrams import WINDOW as NGRAM_WINDOW
 from kbert.ngrams import NgramModel
 from kbert.plugins import Registered
 from kbert.report.progress import counting
@@ -165,30 +165,21 @@ class Task:
         """Rows for the model of texts, a list or string tensor a column.
 
         Returns:
-            What `kbert.Tokenizer` gives, and `ngram_logits` of a head that
-            has `ngrams`; for heads that answer tokens, what
+            What `kbert.Tokenizer` gives; for heads that answer tokens, what
             `kbert.windows.make_windows` gives.
         """
         if self.head.overlap is None:
-            tokens = self.tokenizer(
+            return self.tokenizer(
                 *columns,
                 max_length=self.max_length,
                 truncation=self.head.truncation,
             )
-            if self.ngrams is not None:
-                tokens[NGRAM_LOGITS] = self.ngrams(columns)
-            return tokens
         return make_windows(
             self.tokenizer,
             *columns,
             max_length=self.max_length,
             overlap=self.head.overlap,
         )
-
-    def pad(self, tokens: dict) -> dict:
-        """What `tokens` gave as one batch for the model, dense tensors."""
-        more = {k: tokens[k] for k in (NGRAM_LOGITS,) if k in tokens}
-        return self.tokenizer.pad(tokens) | more
 
     def finish(self, outputs: dict, tokens: dict, texts: list) -> dict:
         """Answers of texts, dense tensors, from outputs of their tokens.
@@ -210,21 +201,25 @@ class Task:
             for key, value in answers.items()
         }
 
-    def tokenize(self, columns: list) -> TokenTable:
-        """Token ids of texts, one list a column."""
-        window = WINDOW if self.ngrams is None else NGRAM_WINDOW
-        return TokenTable.concatenate(
+    def tokenize(
+        self, columns: list, ngram_logits: np.ndarray | None = None
+    ) -> TokenTable:
+        """Token ids of texts, one list a column.
+
+        Of a head that has `ngrams` with their logits, float32 `(rows, labels)`:
+        those given, or else what `ngrams` says.
+        """
+        table = TokenTable.concatenate(
             [
-                self._table(self.tokens(part))
-                for part in encoded_parts(columns, window)
+                token_table(self.tokens(part), self.tokenizer.pad_id)
+                for part in encoded_parts(columns, WINDOW)
             ]
         )
-
-    def _table(self, tokens: dict) -> TokenTable:
-        table = token_table(tokens, self.tokenizer.pad_id)
         if self.ngrams is None:
             return table
-        return table.with_inputs(**{NGRAM_LOGITS: tokens[NGRAM_LOGITS].numpy()})
+        if ngram_logits is None:
+            ngram_logits = self.ngrams.logits(columns)
+        return replace(table, inputs={NGRAM_LOGITS: ngram_logits})
 
     def windows(self, columns: list) -> Windows:
         """Windows of texts, one list a column; for heads that answer tokens."""

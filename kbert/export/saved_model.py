@@ -28,6 +28,7 @@ from kbert.export.warmup import CLASSIFY
 from kbert.export.warmup import Requests
 from kbert.export.warmup import write_warmup
 from kbert.folders import new_folder
+from kbert.ngrams import NGRAM_LOGITS
 from kbert.norm import constant_norms
 
 if TYPE_CHECKING:
@@ -216,7 +217,9 @@ def make_answer(task: Task) -> Callable[..., dict[str, Any]]:
     def serve(**texts) -> dict[str, Any]:
         columns = [texts[name] for name in task.inputs]
         tokens = task.tokens(columns)
-        batch = task.pad(tokens)
+        batch = task.tokenizer.pad(tokens)
+        if task.ngrams is not None:
+            batch[NGRAM_LOGITS] = task.ngrams(columns)
         outputs = task.serving_model(batch, training=False)
         if task.head.overlap is not None:
             lengths = tokens["token_ids"].row_lengths()

@@ -8,7 +8,6 @@ import os
 import reprlib
 import time
 from dataclasses import dataclass
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -23,7 +22,6 @@ from kbert.data import from_dataset
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.layout import choose_layout
-from kbert.ngrams import NGRAM_LOGITS
 from kbert.packing import PackedBatches
 from kbert.task import Task
 from kbert.training.loop import check_settings
@@ -75,10 +73,12 @@ class Examples:
     sample_weight: np.ndarray | None = None
 
     @classmethod
-    def of(cls, task: Task, rows: Rows) -> Examples:
-        """The examples of some rows."""
+    def of(
+        cls, task: Task, rows: Rows, ngram_logits: np.ndarray | None = None
+    ) -> Examples:
+        """The examples of some rows; see `Task.tokenize`."""
         if task.head.overlap is None:
-            table = task.tokenize(rows.columns)
+            table = task.tokenize(rows.columns, ngram_logits)
             return cls(table, rows.targets, rows.sample_weight)
         windows = task.windows(rows.columns)
         weight = rows.sample_weight
@@ -87,10 +87,6 @@ class Examples:
             task.head.align(rows.targets, windows),
             None if weight is None else weight[windows.row],
         )
-
-    def with_inputs(self, **inputs: np.ndarray) -> Examples:
-        """The same with further inputs of the model, `(rows, ...)`."""
-        return replace(self, table=self.table.with_inputs(**inputs))
 
     def batch(self, rows: np.ndarray) -> tuple:
         """Some rows as one batch, `(inputs, targets)`."""
@@ -175,10 +171,10 @@ def fit(
         sample_weight,
         seed,
     )
-    examples = Examples.of(task, rows)
+    unseen = None
     if task.ngrams is not None:
-        logits = task.ngrams.fit(rows.columns, rows.targets, rows.sample_weight)
-        examples = examples.with_inputs(**{NGRAM_LOGITS: logits})
+        unseen = task.ngrams.fit(rows.columns, rows.targets, rows.sample_weight)
+    examples = Examples.of(task, rows, unseen)
     validation = None if held_out is None else Examples.of(task, held_out)
 
     run = state = None
