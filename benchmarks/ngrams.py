@@ -3,7 +3,7 @@
     python benchmarks/ngrams.py
 
 Milliseconds of the exported function, raw strings in, with and without
-`ngrams=4`: medians, the two in turn.
+`ngrams=4`: medians of a batch, the two in turn.
 """
 
 from __future__ import annotations
@@ -57,10 +57,7 @@ def main() -> None:
             ]
             without, beside = interleaved(
                 ROUNDS,
-                *(
-                    partial(answer, serve[longest], batches)
-                    for longest in LONGEST
-                ),
+                *(partial(answer, serve[n], batches) for n in LONGEST),
             )
             print(
                 f"{name}, batch {size}: {1000 * without / len(batches):.1f} ms "
