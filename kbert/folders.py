@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,9 @@ RENAME_EXCHANGE = 2
 
 
 @contextmanager
-def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
+def new_folder(
+    target: Path, replace: bool = False, whole: bool = False
+) -> Iterator[Path]:
     """A temporary folder beside `target` that becomes `target` at the end.
 
     Everything in it is flushed to the disk before it is renamed. If the
@@ -29,10 +32,12 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
         target: the folder to make.
         replace: whether an existing `target` gives way; it is removed only
             after the new one stands in its place.
+        whole: whether it gives way with whatever it holds, as a folder that
+            the caller knows for its own; else see `check_replaceable`.
 
     Raises:
         CheckpointError: the folder cannot be written (no room, no right), or
-            exists and `replace` is false.
+            exists and may not be replaced.
 
     Example:
 
@@ -49,12 +54,46 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
         raise _cannot_write(target, error) from error
     try:
         yield temporary
+        if replace and not whole:
+            check_replaceable(target, [p.name for p in temporary.iterdir()])
         flush_tree(temporary)
         _move(temporary, target, replace)
     except OSError as error:
         raise _cannot_write(target, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_replaceable(target: Path, names: Iterable[str]) -> None:
+    """Check that nothing is lost if a folder of these names replaces another.
+
+    Args:
+        target: what is replaced; it need not exist.
+        names: of the files and folders in the new folder.
+
+    Raises:
+        CheckpointError: `target` is a file, or holds something of another
+            name.
+    """
+    if not target.exists():
+        return
+    found = ""
+    if not target.is_dir():
+        found = "is a file"
+    elif others := {p.name for p in target.iterdir()} - set(names):
+        found = f"holds {_listed(others)} too"
+    if found:
+        raise CheckpointError(
+            f"Expected a new folder, or one that holds nothing but "
+            f"{_listed(names)}, to replace. Received: {target}, which "
+            f"{found}. Nothing there has changed; choose another place."
+        )
+
+
+def _listed(names: Iterable[str], most: int = 5) -> str:
+    names = sorted(names)
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    return ", ".join(names[:most] + more)
 
 
 @contextmanager

@@ -38,6 +38,14 @@ from kbert.training.optimizer import make_optimizer
 # As in BERT (Devlin et al. 2018, section 3.1).
 DEFAULT_OBJECTIVES = {"mlm": 1.0, "nsp": 1.0}
 
+# What `Pretrainer.save` writes.
+SAVED_FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+
 
 class Pretrainer:
     """A BERT that learns from raw text, or learns on from a preset.
@@ -375,14 +383,16 @@ class Pretrainer:
         """Save as a preset: a folder in the form of `BertForPreTraining`.
 
         The folder holds config.json, model.safetensors (backbone and heads),
-        vocab.txt and tokenizer_config.json; an earlier one gives way, whole.
+        vocab.txt and tokenizer_config.json, and takes the place of one that
+        holds these and nothing else.
 
         Args:
             path: the folder.
             dtype: of the weights in the file, `"float32"` or `"float16"`.
 
         Raises:
-            CheckpointError: the folder cannot be written.
+            CheckpointError: the folder cannot be written, or holds something
+                else.
 
         Example:
 

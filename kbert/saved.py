@@ -124,7 +124,7 @@ def save_model(
         for name, value in huggingface.backbone_tensors(backbone).items()
     }
     tensors |= {name: variable.numpy() for name, variable in head_weights}
-    with new_folder(path, replace=True) as folder:
+    with new_folder(path, replace=True, whole=True) as folder:
         write_tensors(tensors, folder / WEIGHTS)
         huggingface.write_config(backbone, folder)
         huggingface.write_tokenizer(

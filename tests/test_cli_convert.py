@@ -68,6 +68,14 @@ def test_saved_model(tmp_path, saved):
         "--overwrite",
     )
     assert again.exit_code == 0
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    again = run(
+        *("convert", saved, tmp_path / "out", "--to", "huggingface"),
+        "--overwrite",
+    )
+    assert again.exit_code == 1
+    assert "notes.txt" in again.stderr
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 
 def test_what_cannot_be_converted(tmp_path, saved):

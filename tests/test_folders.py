@@ -6,6 +6,7 @@ import pytest
 
 from kbert import folders
 from kbert.errors import CheckpointError
+from kbert.folders import check_replaceable
 from kbert.folders import new_file
 from kbert.folders import new_folder
 
@@ -51,6 +52,43 @@ def test_refuses_to_replace_unasked(tmp_path):
         with new_folder(target) as folder:
             write(folder, "new")
     assert list(target.iterdir()) == []
+
+
+def test_replaces_nothing_of_another_name(tmp_path):
+    target = tmp_path / "b"
+    target.mkdir()
+    write(target, "old")
+    for name in ("thesis.txt", "photos"):
+        (target / name).mkdir()
+    with pytest.raises(
+        CheckpointError, match="nothing but file, .* photos, thesis.txt too"
+    ):
+        with new_folder(target, replace=True) as folder:
+            write(folder, "new")
+    assert (target / "file").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+    with new_folder(target, replace=True, whole=True) as folder:
+        write(folder, "new")
+    assert [p.name for p in target.iterdir()] == ["file"]
+
+
+def test_replaces_no_file(tmp_path):
+    target = tmp_path / "thesis.txt"
+    target.write_text("old")
+    with pytest.raises(CheckpointError, match="is a file"):
+        with new_folder(target, replace=True) as folder:
+            write(folder, "new")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_names_many_files_in_part(tmp_path):
+    for name in "abcdefgh":
+        (tmp_path / name).touch()
+    with pytest.raises(CheckpointError, match="b, c, d, e, f, 2 more too"):
+        check_replaceable(tmp_path, ["a"])
+    check_replaceable(tmp_path, "abcdefghi")
+    check_replaceable(tmp_path / "new", [])
 
 
 @pytest.fixture

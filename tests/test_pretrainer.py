@@ -14,6 +14,7 @@ from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.pretrainer import SAVED_FILES
 from kbert.pretraining.batches import Position
 
 OPTIONS = {"steps": 4, "batch_size": 8, "save_every": 2, "verbose": 0}
@@ -140,11 +141,27 @@ def test_a_run_goes_on_bit_for_bit(corpus, tmp_path):
         )
 
 
+def test_saving_takes_nothing_else_away(corpus, tmp_path):
+    pretrainer = make(corpus)
+    for _ in range(2):
+        pretrainer.save(tmp_path / "preset")
+    card = tmp_path / "preset" / "README.md"
+    card.write_text("a card")
+    before = (tmp_path / "preset" / "model.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match="README.md too"):
+        make(corpus, seed=5).save(tmp_path / "preset")
+    assert card.read_text() == "a card"
+    weights = tmp_path / "preset" / "model.safetensors"
+    assert weights.read_bytes() == before
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_saved_as_a_preset(corpus, tmp_path, dtype):
     pretrainer = make(corpus)
     pretrainer.fit(tmp_path / "run", **OPTIONS)
     pretrainer.save(tmp_path / "preset", dtype=dtype)
+    saved = sorted(p.name for p in (tmp_path / "preset").iterdir())
+    assert saved == sorted(SAVED_FILES)
     tolerance = {"float32": 0, "float16": 1e-3}[dtype]
     # To pretrain further, heads included.
     again = make(corpus, preset=tmp_path / "preset")

@@ -39,7 +39,11 @@ def convert(
         ),
     ],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace DST if it exists.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace DST if it exists and holds no other files.",
+        ),
     ] = False,
     approximate_gelu: Annotated[
         bool,

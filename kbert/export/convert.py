@@ -36,7 +36,8 @@ def convert(
         target: the folder to write; for `"savedmodel"` the one that holds
             the versions.
         to: one of `FORMS`.
-        replace: whether an existing folder gives way.
+        replace: whether an existing folder gives way, if it holds no more
+            than the new one.
         **options: of the form, such as `approximate_gelu`.
 
     Returns:

@@ -41,7 +41,8 @@ def save_backbone(
         backbone: `kbert.Backbone`.
         path: the folder to make.
         tokenizer: written beside it, if given.
-        replace: whether an existing folder gives way.
+        replace: whether an existing folder gives way, if it holds no more
+            than the new one.
 
     Raises:
         CheckpointError: the folder exists, or cannot be written.
@@ -65,7 +66,8 @@ def save_task(task: Task, path: str | Path, replace: bool = False) -> None:
     Args:
         task: a task that has a model.
         path: the folder to make.
-        replace: whether an existing folder gives way.
+        replace: whether an existing folder gives way, if it holds no more
+            than the new one.
 
     Raises:
         ExportError: transformers has no class that computes the head.

@@ -38,7 +38,8 @@ def save_task(
     Args:
         task: a task; it need not have a model.
         path: the folder to make.
-        replace: whether an existing folder gives way.
+        replace: whether an existing folder gives way, if it holds no more
+            than the new one.
         approximate_gelu: write a backbone whose GELU is the erf form, though
             keras_hub will compute the tanh form; its features differ by
             about 0.001.

@@ -98,7 +98,8 @@ def build_corpus(
         partial(_tokenize, tokenizer, starts),
         _batches(documents),
     )
-    with new_folder(path, replace=replace) as folder, closing(tokenized):
+    target = new_folder(path, replace=replace, whole=True)
+    with target as folder, closing(tokenized):
         writer = _Writer(folder, tokenizer.vocabulary_size, shard_tokens)
         with closing(writer):
             for batch in tokenized:

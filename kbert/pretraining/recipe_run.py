@@ -12,6 +12,8 @@ import keras
 from rich.console import Console
 
 from kbert.errors import ConfigError
+from kbert.folders import check_replaceable
+from kbert.pretrainer import SAVED_FILES
 from kbert.pretrainer import Pretrainer
 from kbert.pretraining.corpus import Corpus
 from kbert.pretraining.recipe import Recipe
@@ -39,8 +41,14 @@ def run_recipe(
     Returns:
         What is known of the run, as JSON can hold it: sizes, seconds, and
         with validation text the figures of `Pretrainer.evaluate`.
+
+    Raises:
+        CheckpointError: where the preset is to go is something else.
     """
     run_dir, data = Path(run_dir), Path(data)
+    if "path" in recipe.output:
+        # Now, and not after hours.
+        check_replaceable(Path(recipe.output["path"]), SAVED_FILES)
     train = _corpus(recipe, "train", run_dir, data, console)
     validation = None
     if "validation" in recipe.text:

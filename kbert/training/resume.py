@@ -123,7 +123,8 @@ class RunFolder:
             CheckpointError: it cannot be written, as on a full disk. Those
                 that were there stay.
         """
-        with new_folder(self._folder(state.step), replace=True) as folder:
+        target = self._folder(state.step)
+        with new_folder(target, replace=True, whole=True) as folder:
             write_tensors(state.tensors, folder / TENSORS)
             facts = {
                 "step": state.step,

@@ -181,6 +181,23 @@ def test_from_text_to_a_preset(recipe, corpus_path, tmp_path):
     assert "steps was 4 and is now 6" in refused.stderr
 
 
+def test_a_preset_takes_no_other_folder(recipe, corpus_path, tmp_path):
+    notes = tmp_path / "out" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    result = CliRunner().invoke(
+        app,
+        [
+            *("pretrain", str(recipe), "--run-dir", str(tmp_path / "run")),
+            *("--data", str(corpus_path.parent)),
+        ],
+    )
+    assert result.exit_code == 1
+    assert "holds notes.txt too" in result.stderr
+    assert notes.read_text() == "mine"
+    assert not (tmp_path / "run").exists()  # Refused before any work.
+
+
 def test_text_that_is_not_there(recipe, tmp_path):
     result = CliRunner().invoke(
         app,
