@@ -43,12 +43,13 @@ NEUTRAL = 0.5
 
 
 class RealText(NamedTuple):
-    """A data set: its name, the head that suits it, texts and labels."""
+    """A data set: its name, the head and options that suit it, its rows."""
 
     name: str
     head: str
     texts: list[str]
     labels: list[str]
+    options: dict[str, int]
 
 
 def real_text(say: Callable[[str], None]) -> RealText:
@@ -99,7 +100,8 @@ def _archive() -> RealText:
 
 def _sms(path: Path, name: str) -> RealText:
     x, labels = read_table(path, ("text",), "label", ["label", "text"])
-    return RealText(name, "spam", x["text"], labels)
+    # Capitals, prices and numbers tell spam, and wordpieces blur them.
+    return RealText(name, "spam", x["text"], labels, {"ngrams": 4})
 
 
 def _registry() -> RealText:
@@ -135,7 +137,7 @@ def _registry() -> RealText:
             if value > 0
             else "negative"
         )
-    return RealText("rated tweets", "sentiment", texts, labels)
+    return RealText("rated tweets", "sentiment", texts, labels, {})
 
 
 def _member(content: bytes, ending: str) -> bytes:

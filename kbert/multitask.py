@@ -105,6 +105,7 @@ class MultiTask:
         self.seed = seed
         checkpoint = open_checkpoint(preset, vocabulary, lowercase, casing)
         made = {name: _head(head, checkpoint) for name, head in heads.items()}
+        _check_made(made)
         backbone, tokenizer = checkpoint.build(), checkpoint.tokenizer
         self._start(
             {
@@ -334,7 +335,11 @@ def _check_heads(heads: Any) -> None:
                 f"and {name!r}"
             )
         seen[id(head)] = name
-        if getattr(head, "ngrams", 0):
+
+
+def _check_made(heads: Mapping[str, Head]) -> None:
+    for name, head in heads.items():
+        if head.ngrams:
             raise ConfigError(
                 f"A head with `ngrams` is for a model of one task. Received: "
                 f"ngrams={head.ngrams} for {name!r}. Leave it out, or train a "

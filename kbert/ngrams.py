@@ -37,6 +37,7 @@ BUCKETS = 2**18
 
 # Characters of a text that are read, of at most 4 bytes each.
 MOST_CHARACTERS = 4096
+MOST_BYTES = 4 * MOST_CHARACTERS
 
 # Parts of the rows that take turns in being answered and not learned from.
 FOLDS = 10
@@ -60,6 +61,7 @@ class NgramModel:
         longest: characters of the longest n-grams, from 1.
 
     Attributes:
+        widths: characters of its n-grams, 1 to `longest`.
         weights: `kernel` float32 `(BUCKETS, classes)`, `bias` float32
             `(classes,)` and `idf` float32 `(BUCKETS,)`, Keras variables that
             no optimizer changes; zeros until `fit`.
@@ -73,8 +75,9 @@ class NgramModel:
 
     def __init__(self, classes: int, longest: int):
         self.classes = classes
+        self.widths = tuple(range(1, longest + 1))
         self._counted = tf.function(
-            partial(_counted, widths=tuple(range(1, longest + 1))),
+            partial(_counted, widths=self.widths),
             input_signature=[tf.TensorSpec((None,), tf.string)],
             autograph=False,
         )
@@ -102,7 +105,7 @@ class NgramModel:
         Returns:
             float32 `(B, classes)`.
         """
-        texts = _join(columns)
+        texts = join(columns)
         row, bucket, count = self._counted(texts)
         # Off TensorFlow, what is computed with them there, as NumPy arrays.
         kernel, bias, idf = (
@@ -136,7 +139,7 @@ class NgramModel:
 
         parts = []
         for part in encoded_parts(columns, WINDOW):
-            texts = _join(part)
+            texts = join(part)
             row, bucket, count = (v.numpy() for v in self._counted(texts))
             shape = (len(texts), BUCKETS)
             parts.append(csr_matrix((count, (row, bucket)), shape))
@@ -211,10 +214,9 @@ def _by_class(values: np.ndarray) -> np.ndarray:
     return values.astype("float32")
 
 
-def _join(columns: list) -> tf.Tensor:
-    """A text a row, `(B,)`, cut to what is read of it."""
-    most = 4 * MOST_CHARACTERS
-    texts = [tf.strings.substr(column, 0, most) for column in columns]
+def join(columns: list) -> tf.Tensor:
+    """A text a row, string `(B,)`, of columns cut to what is read of them."""
+    texts = [tf.strings.substr(column, 0, MOST_BYTES) for column in columns]
     return tf.strings.join(texts, separator="\n")
 
 

@@ -15,6 +15,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 import kbert
 from kbert.errors import ConfigError
 from kbert.errors import ExportError
+from kbert.heads.classification import ClassificationHead
 from kbert.ngrams import BUCKETS
 from kbert.ngrams import MOST_CHARACTERS
 from kbert.ngrams import NgramModel
@@ -240,11 +241,14 @@ def test_export(written, tmp_path):
     clf.fit(x, y, epochs=1, verbose=0)
     version = clf.export(tmp_path / "served", check_ops="2.12.1")
     signatures = tf.saved_model.load(str(version)).signatures
-    # What n-grams add is no token's.
-    assert set(signatures) == {"serving_default", "classify"}
+    assert set(signatures) == {"serving_default", "classify", "explain"}
     answers = signatures["serving_default"](text=tf.constant(x))
     np.testing.assert_allclose(
         answers["probabilities"], clf.predict_proba(x), atol=1e-5
+    )
+    why = signatures["explain"](text=tf.constant(x))
+    np.testing.assert_allclose(
+        why["value"], clf.predict_proba(x).max(1), atol=1e-5
     )
     card = json.loads((version / "assets.extra/kbert.json").read_text())
     assert card["head"]["config"]["ngrams"] == 4
@@ -284,9 +288,13 @@ def test_few_shot_is_refused(written):
         small().fit(*written, method="few_shot")
 
 
-def test_several_tasks_are_refused():
-    from kbert.heads.classification import ClassificationHead
-
+def test_several_tasks_are_refused(monkeypatch):
     heads = {"a": ClassificationHead(ngrams=3), "b": "classification"}
     with pytest.raises(ConfigError, match="ngrams=3 for 'a'"):
         kbert.MultiTask("random:1x64", heads=heads)
+    # A plugin's head may have them of its own accord.
+    monkeypatch.setattr(
+        kbert.multitask, "make_head", lambda *_: ClassificationHead(ngrams=2)
+    )
+    with pytest.raises(ConfigError, match="ngrams=2 for 'b'"):
+        kbert.MultiTask("random:1x64", heads={"b": "classification"})

@@ -11,7 +11,9 @@ Networks (integrated gradients), https://arxiv.org/abs/1703.01365
 
 Departures: of a probability the log-odds are followed, and their parts scaled
 to the change of the probability. A trained model's probability leaps from 0 to
-1 within a small part of the way, which evenly spaced points miss.
+1 within a small part of the way, which evenly spaced points miss. The logits
+of n-grams go the same way, and what they add is laid to the words by
+`kbert.export.explain_ngrams`.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from typing import Any
 import keras
 
 from kbert.casing import TEXTS
+from kbert.export.explain_ngrams import token_shares
 from kbert.heads.base import Head
 from kbert.inference import outputs_on
+from kbert.ngrams import NGRAM_LOGITS
 
 if TYPE_CHECKING:
     from kbert.task import Task
@@ -40,11 +44,8 @@ EPSILON = 1e-7
 def can_explain(task: Task) -> bool:
     """Whether the head answers probabilities of labels, or a score.
 
-    Heads that answer tokens have one a token; those say what to follow. What
-    n-grams add is no token's.
+    Heads that answer tokens have one a token; those say what to follow.
     """
-    if task.head.ngrams:
-        return False
     if task.head.overlap is not None:
         return type(task.head).evidence is not Head.evidence
     answers = task.serving_model.output
@@ -100,15 +101,19 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         decide, evidence = head.decide, head.evidence
         probable = True
     follow = _log_odds if probable else tf.identity
-    model = keras.Model(encoder.input, outputs, name="explained")
+    more = {}
+    if task.ngrams is not None:
+        more[NGRAM_LOGITS] = task.model.input[NGRAM_LOGITS]
+    model = keras.Model(encoder.input | more, outputs, name="explained")
 
-    def compute(x, mask):
-        inputs = {"embeddings": x, "padding_mask": mask}
-        return model(inputs, training=False)
+    def compute(values, mask):
+        inputs = dict(zip(["embeddings", *more], values, strict=True))
+        return model(inputs | {"padding_mask": mask}, training=False)
 
     def explain(**texts) -> dict[str, Any]:
+        columns = [texts[name] for name in task.inputs]
         tokens = task.tokenizer(
-            *(texts[name] for name in task.inputs),
+            *columns,
             max_length=task.max_length,
             truncation=task.head.truncation,
             offsets=True,
@@ -122,12 +127,20 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         segments = batch["segment_ids"]
         which = segments % TEXTS
         # Both texts in one call: each is a graph of its own otherwise.
-        both = embed(
-            tf.concat([ids, blank_ids], 0),
-            tf.tile(segments, [2, 1]),
-            training=False,
-        )
-        x, blank = tf.split(both, 2)  # (B, T, H) each
+        both = [
+            embed(
+                tf.concat([ids, blank_ids], 0),
+                tf.tile(segments, [2, 1]),
+                training=False,
+            )
+        ]
+        if more:
+            written = task.ngrams(columns)  # (B, C)
+            _, bias, _ = task.ngrams.weights
+            nothing = tf.zeros_like(written) + bias.value
+            both.append(tf.concat([written, nothing], 0))
+        # (B, T, H) each, and with n-grams (B, C).
+        text, blank = zip(*(tf.split(x, 2) for x in both), strict=True)
         computed = compute(both, tf.tile(mask, [2, 1]))
         as_it_is, as_blank = (
             tf.nest.map_structure(lambda a, i=i: tf.split(a, 2)[i], computed)
@@ -139,26 +152,37 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
             places = {"word": word, "first": begins, "input": which}
         decision = decide(as_it_is, places)
 
-        def step(i, total):
-            part = (tf.cast(i, x.dtype) + 0.5) / steps
-            point = blank + part * (x - blank)
+        def step(i, *totals):
+            part = (tf.cast(i, tf.float32) + 0.5) / steps
+            point = [
+                a + tf.cast(part, a.dtype) * (b - a)
+                for a, b in zip(blank, text, strict=True)
+            ]
             with tf.GradientTape() as tape:
                 tape.watch(point)
                 reached = compute(point, mask)
                 value = follow(evidence(reached, places, decision))
-            gradient = tape.gradient(value, point)
             # In half precision a sum of many would lose the small ones.
-            return i + 1, total + tf.cast(gradient, tf.float32)
+            return i + 1, *(
+                total + tf.cast(gradient, tf.float32)
+                for total, gradient in zip(
+                    totals, tape.gradient(value, point), strict=True
+                )
+            )
 
-        _, total = tf.while_loop(
-            lambda i, _: i < steps,
+        _, total, *of_logits = tf.while_loop(
+            lambda i, *_: i < steps,
             step,
-            [tf.constant(0), tf.zeros_like(x, tf.float32)],
+            [tf.constant(0), *(tf.zeros_like(x, tf.float32) for x in text)],
             parallel_iterations=1,
         )
         pushed = tf.reduce_sum(
-            tf.cast(x - blank, tf.float32) * total / steps, axis=-1
+            tf.cast(text[0] - blank[0], tf.float32) * total / steps, axis=-1
         )  # (B, T)
+        for gradient in of_logits:
+            pushed += token_shares(
+                task.ngrams, columns, gradient / steps, starts, ends, which
+            )
         value, blank_value = (
             evidence(computed, places, decision)
             for computed in (as_it_is, as_blank)
