@@ -199,36 +199,6 @@ def test_backbone_trains_with_unseen_logits(written, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("set_aside", [True, False])
-def test_validation_rows_are_answered_unseen(written, monkeypatch, set_aside):
-    x, y = written
-    clf = small(labels=["calm", "loud"])
-    received = []
-
-    def loud(columns, targets, sample_weight):
-        received.append([*zip(*columns, targets, sample_weight, strict=True)])
-        return np.full((len(targets), 2), [-50, 50], "float32")
-
-    monkeypatch.setattr(clf.ngrams, "fit", loud)
-    weights = {"calm": 1.0, "loud": 2.0}
-    options = {"epochs": 1, "verbose": 0, "class_weight": weights}
-    rows = [
-        (t, int(v == "loud"), weights[v]) for t, v in zip(x, y, strict=True)
-    ]
-    if set_aside:
-        clf.fit(x, y, validation_split=0.25, **options)
-        assert sorted(received[0]) == sorted(rows)
-        # All are called loud, as `fit` says of them.
-        report = clf.training["validation"]
-        assert report["accuracy"] == pytest.approx(1 / 3)
-    else:
-        clf.fit(x[:24], y[:24], validation_data=(x[24:], y[24:]), **options)
-        # Rows that one holds out oneself are never learned from.
-        assert received[0] == rows[:24]
-        report = clf.training["validation"]
-        assert report["accuracy"] == clf.evaluate(x[24:], y[24:])["accuracy"]
-
-
 def test_is_saved_loaded_and_trained_on(written, tmp_path):
     x, y = written
     clf = small()

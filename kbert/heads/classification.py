@@ -40,10 +40,8 @@ class ClassificationHead(Head):
             few examples sets it.
         ngrams: characters of the longest n-grams, 1 to 8, of a linear model
             beside the backbone, see `kbert.ngrams.NgramModel`; `fit` trains
-            both, the linear one on rows of `validation_split`, too, which
-            are answered without that meanwhile. 0 for none; 4 suits
-            alphabets, 2 Chinese. For few labels: each takes 1 MB. Such a
-            model is exported as a SavedModel only.
+            both. 0 for none; 4 suits alphabets, 2 Chinese. For few labels:
+            each takes 1 MB. Such a model is exported as a SavedModel only.
         adaptive_softmax: for many thousands of labels, most of them rare:
             less work and memory in training, see
             `kbert.heads.adaptive_softmax.AdaptiveSoftmax`.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import itertools
 import os
 import reprlib
 import time
@@ -172,14 +171,11 @@ def fit(
         sample_weight,
         seed,
     )
-    unseen = unseen_held_out = None
+    unseen = None
     if task.ngrams is not None:
-        set_aside = held_out if validation_data is None else None
-        unseen, unseen_held_out = _fit_ngrams(task, rows, set_aside)
+        unseen = task.ngrams.fit(rows.columns, rows.targets, rows.sample_weight)
     examples = Examples.of(task, rows, unseen)
-    validation = None
-    if held_out is not None:
-        validation = Examples.of(task, held_out, unseen_held_out)
+    validation = None if held_out is None else Examples.of(task, held_out)
 
     run = state = None
     if run_dir is not None:
@@ -279,9 +275,7 @@ def fit(
         history = save.history(model)
     facts = {"epochs": len(history.epoch)}
     if held_out is not None:
-        # Windows are put together again where texts are answered.
-        table = validation.table if task.head.overlap is None else None
-        facts |= calibrate(task, held_out, table)
+        facts |= calibrate(task, held_out)
     task.note_training(len(rows), time.perf_counter() - started, **facts)
     return history
 
@@ -342,54 +336,16 @@ def read_held_out(task: Task, data: Any) -> Rows:
     return Rows(columns, task.head.encode(labels))
 
 
-def _fit_ngrams(
-    task: Task, rows: Rows, set_aside: Rows | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fit `task.ngrams`; its logits of the rows, and of those set aside.
-
-    Each is from a model that did not learn from that row, so that rows that
-    are set aside may be learned from, too.
-    """
-    parts = [rows] if set_aside is None else [rows, set_aside]
-    weights = None
-    if rows.sample_weight is not None:
-        weights = np.concatenate([part.sample_weight for part in parts])
-    logits = task.ngrams.fit(
-        [
-            [*itertools.chain(*column)]
-            for column in zip(*(part.columns for part in parts), strict=True)
-        ],
-        np.concatenate([part.targets for part in parts]),
-        weights,
-    )
-    count = len(rows)
-    return logits[:count], None if set_aside is None else logits[count:]
-
-
-def calibrate(
-    task: Task, held_out: Rows, table: TokenTable | None = None
-) -> dict[str, Any]:
-    """Have the head learn from validation data; what is to be noted of it.
-
-    Args:
-        task: a trained one.
-        held_out: the rows.
-        table: what the model takes of them; None to make it.
-    """
-
-    def answer() -> dict[str, np.ndarray]:
-        if table is not None:
-            return task.answer_table(table)
-        return task.answer_columns(held_out.columns)
-
-    answers = answer()
+def calibrate(task: Task, held_out: Rows) -> dict[str, Any]:
+    """Have the head learn from validation data; what is to be noted of it."""
+    answers = task.answer_columns(held_out.columns)
     # A copy, since a head may change what it holds in place.
     before = copy.deepcopy(task.head.get_config())
     task.head.calibrate(answers, held_out.targets)
     # Most heads learn nothing more; then the answers stand.
     if task.head.get_config() != before:
         task.build_serving()
-        answers = answer()
+        answers = task.answer_columns(held_out.columns)
     return {
         "validation_rows": len(held_out),
         "validation": task.head.report(answers, held_out.targets),
