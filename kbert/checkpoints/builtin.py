@@ -66,14 +66,18 @@ def register_presets(register: Callable[[Preset], None]) -> None:
         _our_own(
             "kbert_mini_en",
             "BERT with 4 layers of width 256",
-            parameters=5_404_928,
+            parameters=11_036_928,
             config=(
-                "947d22ebac90f0356b28f54ec160b7a0"
-                "89520fb01493f2c1d0836d9a7af93c1a"
+                "3455a3b47325767899f76220678d4851"
+                "46d3a8c785667d344e233370ebe042bf"
             ),
             weights=(
-                "696bf950213b99eeb95038c0cb10fe35"
-                "05705bd010e2315b2e3554002fe1eea8"
+                "b2352684ec835c123777df4e65c2c63e"
+                "b39bd1816cecef1cc28766cb87fb9d65"
+            ),
+            vocabulary=(
+                "afc6a79ca484d62ef5ffac9e406769da"
+                "85d9f374866e5958cbd49e5be2d330aa"
             ),
         )
     )
@@ -90,14 +94,24 @@ def register_presets(register: Callable[[Preset], None]) -> None:
                 "bf85085b73f350a5956fc3b02258cf00"
                 "319847d4598f964eb48208153b874f73"
             ),
+            vocabulary=(
+                "5a2abd112e0b54809cc1929204fad0cc"
+                "9d1cab8563d21e14be01e0b93602992e"
+            ),
         )
     )
 
 
 def _our_own(
-    name: str, architecture: str, *, parameters: int, config: str, weights: str
+    name: str,
+    architecture: str,
+    *,
+    parameters: int,
+    config: str,
+    weights: str,
+    vocabulary: str,
 ) -> Preset:
-    """One of saved_models/presets; they share their vocabulary."""
+    """One of saved_models/presets."""
     return Preset(
         name=name,
         description=(
@@ -115,9 +129,6 @@ def _our_own(
                 "ef835b4440c0b966e30c8661a4c1878f"
                 "8231c8f82c0160e9dc6cac44a1de82bc"
             ),
-            "vocab.txt": (
-                "5a2abd112e0b54809cc1929204fad0cc"
-                "9d1cab8563d21e14be01e0b93602992e"
-            ),
+            "vocab.txt": vocabulary,
         },
     )
