@@ -69,7 +69,7 @@ def main() -> None:
         random_state=0,
     )
 
-    clf = kbert.Classifier(head=data.head, seed=0, **data.options)
+    clf = kbert.Classifier(head=data.head, seed=0)
     clf.fit(x, y, validation_split=0.1, epochs=2, learning_rate=1e-4)
 
     console.rule(f"{len(x_test):,} texts it has not seen")

@@ -43,13 +43,12 @@ NEUTRAL = 0.5
 
 
 class RealText(NamedTuple):
-    """A data set: its name, the head and options that suit it, its rows."""
+    """A data set: its name, the head that suits it, texts and labels."""
 
     name: str
     head: str
     texts: list[str]
     labels: list[str]
-    options: dict[str, int]
 
 
 def real_text(say: Callable[[str], None]) -> RealText:
@@ -100,8 +99,7 @@ def _archive() -> RealText:
 
 def _sms(path: Path, name: str) -> RealText:
     x, labels = read_table(path, ("text",), "label", ["label", "text"])
-    # Capitals, prices and numbers tell spam, and wordpieces blur them.
-    return RealText(name, "spam", x["text"], labels, {"ngrams": 4})
+    return RealText(name, "spam", x["text"], labels)
 
 
 def _registry() -> RealText:
@@ -137,7 +135,7 @@ def _registry() -> RealText:
             if value > 0
             else "negative"
         )
-    return RealText("rated tweets", "sentiment", texts, labels, {})
+    return RealText("rated tweets", "sentiment", texts, labels)
 
 
 def _member(content: bytes, ending: str) -> bytes:
