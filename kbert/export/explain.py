@@ -106,8 +106,7 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         more[NGRAM_LOGITS] = task.model.input[NGRAM_LOGITS]
     model = keras.Model(encoder.input | more, outputs, name="explained")
 
-    def compute(values, mask):
-        inputs = dict(zip(["embeddings", *more], values, strict=True))
+    def compute(inputs, mask):
         return model(inputs | {"padding_mask": mask}, training=False)
 
     def explain(**texts) -> dict[str, Any]:
@@ -127,61 +126,58 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         segments = batch["segment_ids"]
         which = segments % TEXTS
         # Both texts in one call: each is a graph of its own otherwise.
-        both = [
-            embed(
+        both = {
+            "embeddings": embed(
                 tf.concat([ids, blank_ids], 0),
                 tf.tile(segments, [2, 1]),
                 training=False,
-            )
-        ]
+            )  # (2B, T, H)
+        }
         if more:
             written = task.ngrams(columns)  # (B, C)
             _, bias, _ = task.ngrams.weights
             nothing = tf.zeros_like(written) + bias.value
-            both.append(tf.concat([written, nothing], 0))
-        # (B, T, H) each, and with n-grams (B, C).
-        text, blank = zip(*(tf.split(x, 2) for x in both), strict=True)
+            both[NGRAM_LOGITS] = tf.concat([written, nothing], 0)
         computed = compute(both, tf.tile(mask, [2, 1]))
-        as_it_is, as_blank = (
-            tf.nest.map_structure(lambda a, i=i: tf.split(a, 2)[i], computed)
-            for i in range(2)
-        )
+        (text, blank), (as_it_is, as_blank) = map(_halves, (both, computed))
         places = None
         if head.overlap is not None:
             begins = word & task.tokenizer.begins_word(ids)
             places = {"word": word, "first": begins, "input": which}
         decision = decide(as_it_is, places)
 
-        def step(i, *totals):
+        def step(i, totals):
             part = (tf.cast(i, tf.float32) + 0.5) / steps
-            point = [
-                a + tf.cast(part, a.dtype) * (b - a)
-                for a, b in zip(blank, text, strict=True)
-            ]
+            point = {
+                name: a + tf.cast(part, a.dtype) * (text[name] - a)
+                for name, a in blank.items()
+            }
             with tf.GradientTape() as tape:
                 tape.watch(point)
                 reached = compute(point, mask)
                 value = follow(evidence(reached, places, decision))
+            gradients = tape.gradient(value, point)
             # In half precision a sum of many would lose the small ones.
-            return i + 1, *(
-                total + tf.cast(gradient, tf.float32)
-                for total, gradient in zip(
-                    totals, tape.gradient(value, point), strict=True
-                )
-            )
+            return i + 1, {
+                name: total + tf.cast(gradients[name], tf.float32)
+                for name, total in totals.items()
+            }
 
-        _, total, *of_logits = tf.while_loop(
-            lambda i, *_: i < steps,
+        zeros = {k: tf.zeros_like(x, tf.float32) for k, x in text.items()}
+        _, totals = tf.while_loop(
+            lambda i, _: i < steps,
             step,
-            [tf.constant(0), *(tf.zeros_like(x, tf.float32) for x in text)],
+            [tf.constant(0), zeros],
             parallel_iterations=1,
         )
+        change = tf.cast(text["embeddings"] - blank["embeddings"], tf.float32)
         pushed = tf.reduce_sum(
-            tf.cast(text[0] - blank[0], tf.float32) * total / steps, axis=-1
+            change * totals["embeddings"] / steps, axis=-1
         )  # (B, T)
-        for gradient in of_logits:
+        if more:
+            weights = totals[NGRAM_LOGITS] / steps  # (B, C)
             pushed += token_shares(
-                task.ngrams, columns, gradient / steps, starts, ends, which
+                task.ngrams, columns, weights, starts, ends, which
             )
         value, blank_value = (
             evidence(computed, places, decision)
@@ -201,6 +197,16 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
         }
 
     return explain
+
+
+def _halves(tensors):
+    """Tensors `(2B, ...)`, or a structure of them, as two of `(B, ...)`."""
+    import tensorflow as tf
+
+    return [
+        tf.nest.map_structure(lambda a, i=i: tf.split(a, 2)[i], tensors)
+        for i in range(2)
+    ]
 
 
 def _label(answers, places):
