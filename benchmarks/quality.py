@@ -218,7 +218,7 @@ def sst2(seed: int, start: Start, rows: int | None = None) -> Run:
     clf = kbert.Classifier(seed=seed, **start.model)
     if rows is None:
         # It holds the phrases of its sentences, too, and is soon overfit.
-        clf.fit(x, y, r_drop=1.0, **start.fit(1, 1e-4))
+        clf.fit(x, y, r_drop=1.0, **start.fit(2, 1e-4))
     else:
         clf.fit(x, y, **start.fit(3, 1e-4))
     return Run(

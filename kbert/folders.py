@@ -90,6 +90,25 @@ def check_replaceable(target: Path, names: Iterable[str]) -> None:
         )
 
 
+def check_saved(target: Path, file: str) -> None:
+    """Check that a saved model may be written to `target`.
+
+    Args:
+        target: missing, an empty folder, or the folder of a saved model,
+            which gives way.
+        file: what the folder of a saved model holds.
+
+    Raises:
+        CheckpointError: it is something else.
+    """
+    if target.exists() and not (target / file).is_file():
+        if not target.is_dir() or any(target.iterdir()):
+            raise CheckpointError(
+                f"Expected a new folder, or one that kbert saved before. "
+                f"Received: {target}, which holds something else."
+            )
+
+
 def _listed(names: Iterable[str], most: int = 5) -> str:
     names = sorted(names)
     more = [f"{len(names) - most} more"] if len(names) > most else []

@@ -27,6 +27,7 @@ from kbert.checkpoints.tensors import check_tensors
 from kbert.errors import CheckpointError
 from kbert.errors import PluginError
 from kbert.errors import UnknownNameError
+from kbert.folders import check_saved
 from kbert.folders import new_folder
 from kbert.plugins import Registered
 from kbert.plugins import get_plugins
@@ -40,16 +41,6 @@ if TYPE_CHECKING:
     from kbert.backbone import Backbone
 
 VOCABULARY = "vocab.txt"
-
-
-def check_target(path: Path) -> None:
-    """Raise `CheckpointError` where saving would replace something else."""
-    if path.exists() and not (path / CONFIG).is_file():
-        if not path.is_dir() or any(path.iterdir()):
-            raise CheckpointError(
-                f"Expected a new folder, or one that kbert saved before. "
-                f"Received: {path}, which holds something else."
-            )
 
 
 def find_head(head: dict, path: Path) -> Registered:
@@ -118,7 +109,7 @@ def save_model(
             that kbert did not save.
     """
     path = Path(path)
-    check_target(path)
+    check_saved(path, CONFIG)
     tensors = {
         f"bert.{name}": value
         for name, value in huggingface.backbone_tensors(backbone).items()

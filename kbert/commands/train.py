@@ -18,6 +18,7 @@ from rich.console import Console
 from kbert.commands import common
 from kbert.errors import CheckpointError
 from kbert.files import read_table
+from kbert.folders import check_saved
 
 if TYPE_CHECKING:
     from kbert.heads.base import Head
@@ -329,12 +330,8 @@ def _class_weight(value: str | None) -> str | dict | None:
 
 def _check_output(path: Path) -> None:
     """Refuse before training what `save` would refuse after it."""
-    if path.exists() and not (path / "kbert.json").is_file():
-        if not path.is_dir() or any(path.iterdir()):
-            raise CheckpointError(
-                f"Expected a new folder, or one that kbert saved before. "
-                f"Received: --output {path}, which holds something else."
-            )
+    # By its name: where it is defined imports Keras, which must wait.
+    check_saved(path, "kbert.json")
     try:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
         # Rights, quotas and read-only mounts: trying is the only test.
