@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
 from kbert.backbone import Backbone
 from kbert.batching import static_shapes
@@ -256,6 +257,9 @@ class Pretrainer:
             ),
             jit_compile,
         )
+        # Variables made while a graph is traced would have it traced twice.
+        self.model.optimizer.build(self.model.trainable_variables)
+        self._build_losses()
         settings = {
             "corpus": self.corpus.digest,
             "preset": self.preset,
@@ -320,6 +324,19 @@ class Pretrainer:
             },
             jit_compile=jit_compile,
         )
+
+    def _build_losses(self) -> None:
+        """Have Keras make the variables that add up the losses."""
+        logits = {
+            name: ops.zeros([size or 1 for size in output.shape], output.dtype)
+            for name, output in self.model.output.items()
+        }
+        targets = {
+            name: ops.zeros(value.shape[:-1], "int32")
+            for name, value in logits.items()
+        }
+        self.model.compute_loss(y=targets, y_pred=logits)
+        self.model.reset_metrics()
 
     def batches(
         self, corpus: Corpus, batch_size: int, static: bool = False

@@ -1,7 +1,9 @@
 """Shared by all tests: where data is, and what must not leak in."""
 
 import importlib.util
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +12,73 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Imports what takes long, and runs each program in a fork.
+SERVER = """
+import importlib, json, os, sys, traceback
+
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+for line in sys.stdin:
+    program, arguments, out, err = json.loads(line)
+    child = os.fork()
+    if not child:
+        end = 1
+        try:
+            for stream, path in ((0, os.devnull), (1, out), (2, err)):
+                flags = os.O_WRONLY if stream else os.O_RDONLY
+                os.dup2(os.open(path, flags), stream)
+            sys.argv = ["-c", *arguments]
+            exec(program, {"__name__": "__main__"})
+            end = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Interpreter:
+    """Runs programs, each in a process that has imported these modules only.
+
+    Args:
+        modules: names of modules.
+        folder: a `pathlib.Path` for what the programs print.
+        **environment: more environment variables.
+
+    Example:
+
+    >>> run = Interpreter(["tensorflow"], tmp_path)
+    >>> run("import sys; print(sys.argv[1])", "aaa")
+    'aaa\\n'
+    """
+
+    def __init__(self, modules, folder, **environment):
+        self.out, self.err = folder / "out", folder / "err"
+        kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, *modules],
+            env=kept | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, program, *arguments):
+        """What a program prints; an `AssertionError` has its errors."""
+        self.out.write_bytes(b"")
+        self.err.write_bytes(b"")
+        request = program, arguments, str(self.out), str(self.err)
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        end = self.process.stdout.readline()
+        assert end == "0\n", self.err.read_text()
+        return self.out.read_text()
+
+    def close(self):
+        self.process.communicate()
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +155,28 @@ def check_layout():
         )
 
     return check
+
+
+@pytest.fixture(scope="session")
+def plain_tensorflow(tmp_path_factory):
+    """Runs programs where TensorFlow and tensorflow_text are imported only."""
+    run = Interpreter(
+        ["tensorflow", "tensorflow_text"], tmp_path_factory.mktemp("plain")
+    )
+    yield run
+    run.close()
+
+
+@pytest.fixture(scope="session")
+def on_jax(tmp_path_factory):
+    """Runs programs where kbert has JAX as its backend."""
+    run = Interpreter(
+        ["kbert.classifier"],
+        tmp_path_factory.mktemp("jax"),
+        KERAS_BACKEND="jax",
+    )
+    yield run
+    run.close()
 
 
 @pytest.fixture(scope="session")

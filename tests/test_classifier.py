@@ -2,10 +2,7 @@
 
 import contextlib
 import json
-import os
 import resource
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -232,7 +229,7 @@ def test_pooling(toy, pooling):
     assert unused == (pooling == "pooler")
 
 
-def test_learns_on_jax():
+def test_learns_on_jax(on_jax):
     code = (
         "import keras, kbert\n"
         "assert keras.backend.backend() == 'jax'\n"
@@ -244,13 +241,7 @@ def test_learns_on_jax():
         "        verbose=0)\n"
         "assert clf.predict(x) == y\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    on_jax(code)
 
 
 # === Save and load ===

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -30,7 +28,6 @@ ASKED = ["aaa bb 3", "zz QQ", "", "北京 🎉 QQ", "zz " * 60]
 ASK = """
 import json, sys
 import tensorflow as tf
-import tensorflow_text
 
 path, texts = json.loads(sys.argv[1])
 loaded = tf.saved_model.load(path)
@@ -127,7 +124,7 @@ def test_one_task_trains_as_a_classifier_does():
 
 
 @pytest.mark.large
-def test_trains_and_exports_on_jax(tmp_path):
+def test_trains_and_exports_on_jax(tmp_path, on_jax, ask):
     code = (
         "import sys, json, keras, kbert\n"
         "assert keras.backend.backend() == 'jax'\n"
@@ -142,19 +139,8 @@ def test_trains_and_exports_on_jax(tmp_path):
         " multi['tags'].predict(asked)]]))\n"
     )
     path = tmp_path / "several"
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            code,
-            json.dumps([HEADS, DATA, ASKED, str(path)]),
-        ],
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    letters, texts = json.loads(done.stdout.splitlines()[-1])
+    printed = on_jax(code, json.dumps([HEADS, DATA, ASKED, str(path)]))
+    letters, texts = json.loads(printed.splitlines()[-1])
     assert letters[0] == "a" and texts[1] == ["QQ"]
     served = ask(path / "1")
     signatures = served["signatures"]
@@ -167,15 +153,14 @@ def test_trains_and_exports_on_jax(tmp_path):
 # === Saved and served ===
 
 
-def ask(path):
-    done = subprocess.run(
-        [sys.executable, "-c", ASK, json.dumps([str(path), ASKED])],
-        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture
+def ask(plain_tensorflow):
+    """What a SavedModel of several tasks answers in such a process."""
+
+    def asked(path):
+        return json.loads(plain_tensorflow(ASK, json.dumps([str(path), ASKED])))
+
+    return asked
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +171,7 @@ def saved(trained, tmp_path_factory):
 
 
 def test_every_signature_answers_as_predict_in_a_fresh_process(
-    trained, tmp_path
+    trained, tmp_path, ask
 ):
     multi, _ = trained
     options = {"default": "tags", "check_ops": "2.12.1"}

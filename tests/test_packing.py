@@ -1,9 +1,5 @@
 """Several texts in one row: the same answers, and no text sees another."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -139,7 +135,7 @@ def test_a_classifier_learns_and_then_answers_as_ever(toy, without_dropout):
     assert set(clf.model.input) == set(clf.backbone.input)
 
 
-def test_is_chosen_on_jax_and_learns(toy):
+def test_is_chosen_on_jax_and_learns(toy, on_jax):
     code = (
         "import keras, kbert\n"
         "from kbert.layout import choose_layout\n"
@@ -151,11 +147,7 @@ def test_is_chosen_on_jax_and_learns(toy):
         "losses = history.history['loss']\n"
         "assert losses[-1] < losses[0], losses\n"
     )
-    subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-        check=True,
-    )
+    on_jax(code)
 
 
 def test_a_head_that_answers_tokens_learns():

@@ -1,10 +1,7 @@
 """The SavedModel: answers as `predict`, in a process without kbert."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -20,7 +17,6 @@ TEXTS = ["aaa bb", "zz yyy zz", "", "Ünïcode 中文 😀", "word " * 500]
 ASK = """
 import json, sys
 import tensorflow as tf
-import tensorflow_text
 
 path, texts = json.loads(sys.argv[1])
 loaded = tf.saved_model.load(path)
@@ -54,15 +50,14 @@ print(json.dumps({
 """
 
 
-def ask(path, texts):
-    done = subprocess.run(
-        [sys.executable, "-c", ASK, json.dumps([str(path), texts])],
-        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture
+def ask(plain_tensorflow):
+    """What a SavedModel answers in such a process."""
+
+    def asked(path, texts):
+        return json.loads(plain_tensorflow(ASK, json.dumps([str(path), texts])))
+
+    return asked
 
 
 def trained(pairs=False):
@@ -91,7 +86,7 @@ def versions(exported, tmp_path):
     return tmp_path / "m"
 
 
-def test_fresh_process_answers_as_predict(clf, exported):
+def test_fresh_process_answers_as_predict(clf, exported, ask):
     assert exported.name == "1"
     answer = ask(exported, {"text": TEXTS})
     probabilities = clf.predict_proba(TEXTS)
@@ -106,7 +101,7 @@ def test_fresh_process_answers_as_predict(clf, exported):
     assert answer["classes"] == [clf.labels] * len(TEXTS)
 
 
-def test_pairs_have_two_inputs(tmp_path):
+def test_pairs_have_two_inputs(tmp_path, ask):
     clf = trained(pairs=True)
     path = clf.export(tmp_path / "model")
     texts = {"text": TEXTS, "text_pair": TEXTS[::-1]}
@@ -191,7 +186,7 @@ def test_configuration_travels_along(exported):
     assert (extra / "tf_serving_warmup_requests").stat().st_size > 0
 
 
-def test_export_from_jax(clf, tmp_path):
+def test_export_from_jax(clf, tmp_path, on_jax, ask):
     clf.save(tmp_path / "saved")
     code = (
         "import sys, json, keras, kbert\n"
@@ -200,14 +195,8 @@ def test_export_from_jax(clf, tmp_path):
         "print(clf.export(sys.argv[2], check_ops='2.12.1'))\n"
         "print(json.dumps(clf.predict_proba(['aaa', 'zz']).tolist()))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "saved", tmp_path / "m"],
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    _, probabilities = done.stdout.splitlines()
+    printed = on_jax(code, str(tmp_path / "saved"), str(tmp_path / "m"))
+    _, probabilities = printed.splitlines()
     answer = ask(tmp_path / "m" / "1", {"text": ["aaa", "zz"]})
     np.testing.assert_allclose(
         answer["probabilities"], json.loads(probabilities), atol=1e-5

@@ -1,8 +1,6 @@
 """The head `ner`: tags to pieces, entities back, and what it refuses."""
 
 import json
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -186,7 +184,6 @@ def test_no_entities_and_no_text(trained):
 ASK = """
 import json, sys
 import tensorflow as tf
-import tensorflow_text
 
 path, texts = json.loads(sys.argv[1])
 serve = tf.saved_model.load(path).signatures["serving_default"]
@@ -200,7 +197,9 @@ print(json.dumps({
 """
 
 
-def test_saved_model_equals_predict_in_a_fresh_process(trained, tmp_path):
+def test_saved_model_equals_predict_in_a_fresh_process(
+    trained, tmp_path, plain_tensorflow
+):
     clf, *_ = trained
     texts = [
         b"Ann saw Bob .",
@@ -211,11 +210,7 @@ def test_saved_model_equals_predict_in_a_fresh_process(trained, tmp_path):
     ]
     path = clf.export(tmp_path / "ner", check_ops="2.12.1")
     arguments = json.dumps([str(path), [list(text) for text in texts]])
-    done = subprocess.run(
-        [sys.executable, "-c", ASK, arguments], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    served = json.loads(done.stdout.splitlines()[-1])
+    served = json.loads(plain_tensorflow(ASK, arguments))
     for i, (text, row) in enumerate(
         zip(texts, clf.predict(texts), strict=True)
     ):
