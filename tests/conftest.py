@@ -174,6 +174,8 @@ def on_jax(tmp_path_factory):
         ["kbert.classifier"],
         tmp_path_factory.mktemp("jax"),
         KERAS_BACKEND="jax",
+        # Programs run for a moment; making them fast would take longer.
+        XLA_FLAGS="--xla_backend_optimization_level=0",
     )
     yield run
     run.close()

@@ -41,7 +41,7 @@ WORDS = {
 
 def small(head="classification", **options):
     options = {"casing": True, "max_length": 16, "seed": 0} | options
-    return kbert.Classifier("random:tiny", head=head, **options)
+    return kbert.Classifier("random:1x64", head=head, **options)
 
 
 def tokenizer(**options):

@@ -51,7 +51,7 @@ print(json.dumps(answers))
 
 
 def tiny(heads=HEADS, **options):
-    return kbert.MultiTask("random:tiny", heads, **({"seed": 0} | options))
+    return kbert.MultiTask("random:1x64", heads, **({"seed": 0} | options))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_history_has_each_task_by_its_name(trained):
 def test_one_task_trains_as_a_classifier_does():
     weight = np.linspace(0.5, 2, 24)
     options = {"epochs": 2, "batch_size": 24, "verbose": 0}
-    clf = kbert.Classifier("random:tiny", seed=3)
+    clf = kbert.Classifier("random:1x64", seed=3)
     clf.fit(LETTERS, LABELS, sample_weight=weight, **options)
     multi = tiny({"letter": "classification"}, seed=3)
     multi.fit({"letter": (LETTERS, LABELS, weight)}, **options)
@@ -129,7 +129,7 @@ def test_trains_and_exports_on_jax(tmp_path, on_jax, ask):
         "import sys, json, keras, kbert\n"
         "assert keras.backend.backend() == 'jax'\n"
         "heads, data, asked, path = json.loads(sys.argv[1])\n"
-        "multi = kbert.MultiTask('random:tiny', heads, seed=0, max_length=32)\n"
+        "multi = kbert.MultiTask('random:1x64', heads, seed=0, max_length=32)\n"
         "data = {name: tuple(xy) for name, xy in data.items()}\n"
         "multi.fit(data, epochs=8, batch_size=8, learning_rate=2e-3,"
         " sampling='equal', verbose=0)\n"
@@ -234,7 +234,7 @@ def test_the_folder_is_a_preset(trained, saved):
 def test_load_of_the_wrong_class(saved, tmp_path):
     with pytest.raises(CheckpointError, match="of letter, tags. Use kbert"):
         kbert.Classifier.load(saved)
-    clf = kbert.Classifier("random:tiny", labels=["a", "b"])
+    clf = kbert.Classifier("random:1x64", labels=["a", "b"])
     clf.save(tmp_path / "one")
     with pytest.raises(CheckpointError, match="of one task. Use kbert.load"):
         kbert.MultiTask.load(tmp_path / "one")

@@ -151,7 +151,7 @@ def test_head_counts_labels_and_keeps_their_order():
     given.adapt(["c", "c", "a"])
     assert given.ready and given.label_counts == [1, 0, 2]
     clf = kbert.Classifier(
-        "random:tiny",
+        "random:1x64",
         labels=list("abcd"),
         adaptive_softmax=True,
         cutoffs=[2],
