@@ -80,6 +80,19 @@ def test_ways_to_train(corpus, tmp_path, options):
     )
 
 
+def test_the_step_is_traced_once(corpus, tmp_path, monkeypatch):
+    model = (pretrainer := make(corpus)).model
+    step, traced = model.train_step, []
+
+    def counted(data):
+        traced.append(data)
+        return step(data)
+
+    monkeypatch.setattr(model, "train_step", counted)
+    pretrainer.fit(tmp_path, **OPTIONS)
+    assert len(traced) == 1
+
+
 def test_accumulated_gradients_equal_one_batch(corpus):
     """The same rows in one part and in four change the weights alike."""
     import itertools
