@@ -47,21 +47,20 @@ class Interpreter:
     Args:
         modules: names of modules.
         folder: a `pathlib.Path` for what the programs print.
-        **environment: more environment variables.
+        environment: all its environment variables.
 
     Example:
 
-    >>> run = Interpreter(["tensorflow"], tmp_path)
+    >>> run = Interpreter(["tensorflow"], tmp_path, os.environ)
     >>> run("import sys; print(sys.argv[1])", "aaa")
     'aaa\\n'
     """
 
-    def __init__(self, modules, folder, **environment):
+    def __init__(self, modules, folder, environment):
         self.out, self.err = folder / "out", folder / "err"
-        kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVER, *modules],
-            env=kept | environment,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -161,7 +160,9 @@ def check_layout():
 def plain_tensorflow(tmp_path_factory):
     """Runs programs where TensorFlow and tensorflow_text are imported only."""
     run = Interpreter(
-        ["tensorflow", "tensorflow_text"], tmp_path_factory.mktemp("plain")
+        ["tensorflow", "tensorflow_text"],
+        tmp_path_factory.mktemp("plain"),
+        {k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
     )
     yield run
     run.close()
@@ -173,9 +174,12 @@ def on_jax(tmp_path_factory):
     run = Interpreter(
         ["kbert.classifier"],
         tmp_path_factory.mktemp("jax"),
-        KERAS_BACKEND="jax",
-        # Programs run for a moment; making them fast would take longer.
-        XLA_FLAGS="--xla_backend_optimization_level=0",
+        os.environ
+        | {
+            "KERAS_BACKEND": "jax",
+            # Programs run for a moment; making them fast would take longer.
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        },
     )
     yield run
     run.close()
