@@ -200,7 +200,8 @@ class Pretrainer:
             steps: updates of the weights in all.
             batch_size: rows behind one update.
             accumulate: parts that a batch is computed in, to save memory.
-            optimizer: `"adamw"` or `"lamb"` (You et al. 2020).
+            optimizer: `"adamw"`, `"lamb"` (You et al. 2020) or `"muon"`
+                (Liu et al. 2025), see `kbert.training.optimizer`.
             learning_rate: the highest rate.
             warmup: part of the steps that the rate rises in; it then falls
                 linearly to 0.

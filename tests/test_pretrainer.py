@@ -64,6 +64,7 @@ def test_it_learns(corpus, tmp_path):
     "options",
     [
         {"optimizer": "lamb"},
+        {"optimizer": "muon"},
         {"accumulate": 4},
         {"jit_compile": True},
         {"steps": 3},

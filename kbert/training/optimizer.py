@@ -1,4 +1,4 @@
-"""AdamW with BERT's groups, and the warm-up and linear decay schedule."""
+"""AdamW and Muon with BERT's groups; the warm-up and linear decay schedule."""
 
 import re
 
@@ -8,10 +8,13 @@ from keras import ops
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 
-OPTIMIZERS = ("adamw", "lamb")
+OPTIMIZERS = ("adamw", "lamb", "muon")
 
 # Not decayed: biases, and the scale and shift of layer normalizations.
 NO_DECAY = ("bias", "gamma", "beta")
+
+# A pattern of the paths of what lies in no layer of the encoder.
+NO_ENCODER_LAYER = r"^(?!(.*/)?layer_\d+/)"
 
 
 @keras.saving.register_keras_serializable("kbert")
@@ -82,33 +85,98 @@ class AdamW(keras.optimizers.AdamW):
         if self._use_weight_decay(variable):
             self.assign(variable, variable * (1.0 - rate * self.weight_decay))
         if keras.backend.backend() == "tensorflow":
-            self._fused_step(gradient, variable, rate)
+            index = self._get_variable_index(variable)
+            moments = self._momentums[index], self._velocities[index]
+            betas = self.beta_1, self.beta_2
+            _fused_adam(self, gradient, variable, rate, moments, betas)
         else:
             super().update_step(gradient, variable, rate)
 
-    def _fused_step(self, gradient, variable, rate):
-        """One pass over memory in place of Keras's six."""
-        import tensorflow as tf
-
-        index = self._get_variable_index(variable)
-        step = ops.cast(self.iterations + 1, variable.dtype)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=self.beta_1**step,
-            beta2_power=self.beta_2**step,
-            lr=rate,
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            # The gradient of an embedding comes as slices.
-            grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
-            use_locking=True,
-        )
-
     def get_config(self):
         return super().get_config() | {"layer_decay": self.layer_decay}
+
+
+@keras.saving.register_keras_serializable("kbert")
+class Muon(keras.optimizers.Muon):
+    """Muon for the kernels of the encoder layers, AdamW for the rest.
+
+    Muon's step is the momentum with all its singular values brought to about
+    1, scaled so that learning rates are of AdamW's size. Biases and layer
+    normalizations are not decayed.
+
+    References: Jordan et al. 2024, Muon: An optimizer for hidden layers in
+    neural networks; Liu et al. 2025, Muon is Scalable for LLM Training,
+    section 2.2 (the scale, and the decay), arXiv:2502.16982.
+
+    Args:
+        learning_rate: float or `keras.optimizers.schedules` schedule.
+        weight_decay: decay per unit of learning rate.
+        adam_lr_ratio: factor from the learning rate to AdamW's.
+        **kwargs: further arguments of `keras.optimizers.Muon`.
+
+    Departures from Keras's: the singular values are found in bfloat16, as in
+    Jordan's code, and on TensorFlow AdamW's update is one fused operation.
+
+    Example:
+
+    >>> optimizer = kbert.training.optimizer.Muon(2e-3)
+    >>> pretrainer.compile(optimizer)
+    """
+
+    def __init__(
+        self,
+        learning_rate=2e-3,
+        weight_decay=0.01,
+        adam_lr_ratio=0.5,
+        epsilon=1e-6,
+        global_clipnorm=1.0,
+        exclude_layers=(NO_ENCODER_LAYER,),
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate,
+            weight_decay=weight_decay,
+            adam_lr_ratio=adam_lr_ratio,
+            epsilon=epsilon,
+            global_clipnorm=global_clipnorm,
+            exclude_layers=list(exclude_layers),
+            **({"adam_weight_decay": weight_decay} | kwargs),
+        )
+        self.exclude_from_weight_decay(var_names=NO_DECAY)
+
+    def zeropower_via_newtonschulz5(self, x, steps):
+        y = super().zeropower_via_newtonschulz5(ops.cast(x, "bfloat16"), steps)
+        return ops.cast(y, x.dtype)
+
+    def _adamw_update_step(self, gradient, variable, learning_rate, m, v):
+        if keras.backend.backend() == "tensorflow":
+            rate = ops.cast(learning_rate, variable.dtype)
+            betas = self.adam_beta_1, self.adam_beta_2
+            _fused_adam(self, gradient, variable, rate, (m, v), betas)
+        else:
+            super()._adamw_update_step(gradient, variable, learning_rate, m, v)
+
+
+def _fused_adam(optimizer, gradient, variable, rate, moments, betas):
+    """One pass over memory in place of Keras's six."""
+    import tensorflow as tf
+
+    step = ops.cast(optimizer.iterations + 1, variable.dtype)
+    (momentum, velocity), (beta_1, beta_2) = moments, betas
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=momentum.value.handle,
+        v=velocity.value.handle,
+        beta1_power=beta_1**step,
+        beta2_power=beta_2**step,
+        lr=rate,
+        beta1=beta_1,
+        beta2=beta_2,
+        epsilon=optimizer.epsilon,
+        # The gradient of an embedding comes as slices.
+        grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+        use_locking=True,
+    )
 
 
 def _depth(path: str) -> int | None:
@@ -201,8 +269,9 @@ def make_optimizer(
     """An optimizer with warm-up, linear decay and BERT's no-decay groups.
 
     Args:
-        name: `"adamw"`, or `"lamb"` for large batches (You et al. 2020,
-            Large Batch Optimization for Deep Learning).
+        name: `"adamw"`, `"lamb"` for large batches (You et al. 2020,
+            Large Batch Optimization for Deep Learning), or `"muon"`, which
+            pretrains in fewer steps.
         learning_rate: the highest rate.
         steps: batches until the rate is 0.
         warmup: part of them that the rate rises in.
@@ -228,6 +297,8 @@ def make_optimizer(
     }
     if name == "adamw":
         return AdamW(schedule, layer_decay=layer_decay, **shared)
+    if name == "muon":
+        return Muon(schedule, **shared)
     optimizer = keras.optimizers.Lamb(
         schedule, epsilon=1e-6, global_clipnorm=1.0, **shared
     )
