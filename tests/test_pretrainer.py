@@ -127,8 +127,10 @@ def test_accumulated_gradients_equal_one_batch(corpus):
 
 
 def test_a_run_goes_on_bit_for_bit(corpus, tmp_path):
+    # The kills of tests/training/test_resume.py are of AdamW.
+    options = OPTIONS | {"optimizer": "muon"}
     whole = make(corpus, seed=5)
-    expected = whole.fit(tmp_path / "whole", **OPTIONS).history
+    expected = whole.fit(tmp_path / "whole", **options).history
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -137,21 +139,21 @@ def test_a_run_goes_on_bit_for_bit(corpus, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         make(corpus, seed=5).fit(
-            tmp_path / "run", **OPTIONS, callbacks=[Stop()]
+            tmp_path / "run", **options, callbacks=[Stop()]
         )
     again = make(corpus, seed=5)
-    history = again.fit(tmp_path / "run", **OPTIONS).history
+    history = again.fit(tmp_path / "run", **options).history
     assert history["loss"] == expected["loss"]
     for a, b in zip(weights(whole), weights(again), strict=True):
         np.testing.assert_array_equal(a, b)
     # A run that is over is only loaded.
     over = make(corpus, seed=5)
-    assert over.fit(tmp_path / "run", **OPTIONS).history == history
+    assert over.fit(tmp_path / "run", **options).history == history
     for a, b in zip(weights(whole), weights(over), strict=True):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ConfigError, match="learning_rate was 0.0001 and is"):
         make(corpus, seed=5).fit(
-            tmp_path / "run", **OPTIONS, learning_rate=1e-3
+            tmp_path / "run", **options, learning_rate=1e-3
         )
 
 
@@ -329,7 +331,12 @@ import sys
 import kbert
 pretrainer = kbert.Pretrainer({corpus!r}, "random:1x16", sequence_length=24)
 history = pretrainer.fit(
-    {run!r}, steps=2, batch_size=8, save_every=1, verbose=0
+    {run!r},
+    steps=2,
+    batch_size=8,
+    save_every=1,
+    optimizer="muon",
+    verbose=0,
 )
 pretrainer.evaluate({corpus!r}, steps=1, batch_size=8)
 pretrainer.save({out!r})
