@@ -13,8 +13,9 @@ OPTIMIZERS = ("adamw", "lamb", "muon")
 # Not decayed: biases, and the scale and shift of layer normalizations.
 NO_DECAY = ("bias", "gamma", "beta")
 
-# A pattern of the paths of what lies in no layer of the encoder.
-NO_ENCODER_LAYER = r"^(?!(.*/)?layer_\d+/)"
+# Patterns of the paths of what lies in a layer of the encoder, and in none.
+ENCODER_LAYER = r"(^|/)layer_(\d+)/"
+NO_ENCODER_LAYER = rf"^(?!.*{ENCODER_LAYER})"
 
 
 @keras.saving.register_keras_serializable("kbert")
@@ -183,7 +184,7 @@ def _depth(path: str) -> int | None:
     """0 for embeddings, i + 1 for layer i, None for what is above them."""
     if re.search(r"(^|/)embeddings/", path):
         return 0
-    found = re.search(r"(^|/)layer_(\d+)/", path)
+    found = re.search(ENCODER_LAYER, path)
     return int(found[2]) + 1 if found else None
 
 
