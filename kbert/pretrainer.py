@@ -231,6 +231,7 @@ class Pretrainer:
         """
         # Imported here: a model that is only evaluated needs none of it.
         from kbert.pretraining.run import run
+        from kbert.training.loop import build_losses
 
         save_every = save_every or min(steps, max(100, math.ceil(steps / 100)))
         check_fit(
@@ -260,7 +261,14 @@ class Pretrainer:
         )
         # Variables made while a graph is traced would have it traced twice.
         self.model.optimizer.build(self.model.trainable_variables)
-        self._build_losses()
+        logits = {
+            name: keras.KerasTensor([size or 1 for size in x.shape], x.dtype)
+            for name, x in self.model.output.items()
+        }
+        targets = {
+            name: ops.zeros(x.shape[:-1], "int32") for name, x in logits.items()
+        }
+        build_losses(self.model, targets, logits)
         settings = {
             "corpus": self.corpus.digest,
             "preset": self.preset,
@@ -325,19 +333,6 @@ class Pretrainer:
             },
             jit_compile=jit_compile,
         )
-
-    def _build_losses(self) -> None:
-        """Have Keras make the variables that add up the losses."""
-        logits = {
-            name: ops.zeros([size or 1 for size in output.shape], output.dtype)
-            for name, output in self.model.output.items()
-        }
-        targets = {
-            name: ops.zeros(value.shape[:-1], "int32")
-            for name, value in logits.items()
-        }
-        self.model.compute_loss(y=targets, y_pred=logits)
-        self.model.reset_metrics()
 
     def batches(
         self, corpus: Corpus, batch_size: int, static: bool = False

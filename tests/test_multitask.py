@@ -123,6 +123,21 @@ def test_one_task_trains_as_a_classifier_does():
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.parametrize("layout", ["padded", "flat"])
+def test_the_step_is_traced_once(monkeypatch, layout):
+    import keras
+
+    step, traced = keras.Model.train_step, []
+
+    def counted(self, data):
+        traced.append(data)
+        return step(self, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    tiny().fit(DATA, epochs=2, batch_size=4, layout=layout, verbose=0)
+    assert len(traced) == 1
+
+
 @pytest.mark.large
 def test_trains_and_exports_on_jax(tmp_path, on_jax, ask):
     code = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
 
 from kbert.batching import Batches
 from kbert.batching import static_shapes
@@ -78,6 +79,23 @@ def compile_for(
     )
     # Variables made while a graph is traced would have it traced twice.
     model.optimizer.build(model.trainable_variables)
+
+
+def build_losses(model: keras.Model, targets: Any, outputs: Any) -> None:
+    """Have Keras make the variables that add up the losses of a dict.
+
+    Variables made while a graph is traced would have it traced twice.
+
+    Args:
+        model: a compiled model.
+        targets: targets of any values, as the model's losses take them.
+        outputs: what has `shape` and `dtype` of the outputs to these targets.
+    """
+    zeros = keras.tree.map_structure(
+        lambda output: ops.zeros(output.shape, output.dtype), outputs
+    )
+    model.compute_loss(y=targets, y_pred=zeros)
+    model.reset_metrics()
 
 
 def run(

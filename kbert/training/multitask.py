@@ -19,6 +19,7 @@ from kbert.layout import choose_layout
 from kbert.training.fit import Examples
 from kbert.training.fit import calibrate
 from kbert.training.fit import read_rows
+from kbert.training.loop import build_losses
 from kbert.training.loop import check_settings
 from kbert.training.loop import compile_for
 from kbert.training.loop import run
@@ -108,6 +109,8 @@ def fit(
             name: task.head.metrics() for name, task in multi.tasks.items()
         },
     )
+    inputs, targets, _ = batches[0]
+    build_losses(model, targets, model.compute_output_spec(inputs))
     tokens = sum(
         len(part.table.token_ids) * batches.steps[name] / sizes[name]
         for name, part in examples.items()
