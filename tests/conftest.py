@@ -158,13 +158,20 @@ def check_layout():
 
 @pytest.fixture(scope="session")
 def plain_tensorflow(tmp_path_factory):
-    """Runs programs where TensorFlow and tensorflow_text are imported only."""
+    """Runs programs where TensorFlow and tensorflow_text are imported only.
+
+    A program gets its arguments as JSON, and what it prints is read as JSON.
+    """
     run = Interpreter(
         ["tensorflow", "tensorflow_text"],
         tmp_path_factory.mktemp("plain"),
         {k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
     )
-    yield run
+
+    def asked(program, *arguments):
+        return json.loads(run(program, json.dumps(arguments, default=str)))
+
+    yield asked
     run.close()
 
 

@@ -165,7 +165,7 @@ def test_save_and_load(embedder, tmp_path):
 def test_fresh_process_answers_as_encode(tmp_path, plain_tensorflow):
     embedder = tiny(normalize=True)
     path = embedder.export(tmp_path / "model")
-    served = json.loads(plain_tensorflow(ASK, json.dumps([str(path), TEXTS])))
+    served = plain_tensorflow(ASK, path, TEXTS)
     np.testing.assert_allclose(served, embedder.encode(TEXTS), atol=1e-5)
     # Weights once: the variables are not much more than the model's.
     data = path / "variables" / "variables.data-00000-of-00001"

@@ -1,6 +1,5 @@
 """The head `ner`: tags to pieces, entities back, and what it refuses."""
 
-import json
 import warnings
 
 import numpy as np
@@ -209,8 +208,7 @@ def test_saved_model_equals_predict_in_a_fresh_process(
         b"Ann saw Bob . " * 9,
     ]
     path = clf.export(tmp_path / "ner", check_ops="2.12.1")
-    arguments = json.dumps([str(path), [list(text) for text in texts]])
-    served = json.loads(plain_tensorflow(ASK, arguments))
+    served = plain_tensorflow(ASK, path, [list(text) for text in texts])
     for i, (text, row) in enumerate(
         zip(texts, clf.predict(texts), strict=True)
     ):

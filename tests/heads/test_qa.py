@@ -1,7 +1,5 @@
 """The head `qa`: spans of contexts, no answer, and what it refuses."""
 
-import json
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -125,7 +123,7 @@ def test_saved_model_equals_predict_in_a_fresh_process(
     clf, x, _ = trained
     rows = [*x[:4], ("who", "long " * 40 + x[1][1])]
     path = clf.export(tmp_path / "qa", check_ops="2.12.1")
-    served = json.loads(plain_tensorflow(ASK, json.dumps([str(path), rows])))
+    served = plain_tensorflow(ASK, path, rows)
     for i, row in enumerate(clf.stream(rows)):
         for key, value in row.items():
             if np.asarray(value).dtype.kind == "f":
