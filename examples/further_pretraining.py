@@ -1,6 +1,6 @@
 """Does it pay to pretrain further on the texts of the task?
 
-    python examples/further_pretraining.py      # 40 minutes on two cores
+    python examples/further_pretraining.py      # 35 minutes on two cores
 
 Sun et al. 2019 (How to Fine-Tune BERT for Text Classification, section 5.4)
 find that it does. Here kbert_mini_en, which knows Wikipedia, is pretrained
