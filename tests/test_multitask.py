@@ -3,6 +3,7 @@
 import json
 import os
 
+import keras
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -125,8 +126,6 @@ def test_one_task_trains_as_a_classifier_does():
 
 @pytest.mark.parametrize("layout", ["padded", "flat"])
 def test_the_step_is_traced_once(monkeypatch, layout):
-    import keras
-
     step, traced = keras.Model.train_step, []
 
     def counted(self, data):
@@ -171,11 +170,7 @@ def test_trains_and_exports_on_jax(tmp_path, on_jax, ask):
 @pytest.fixture
 def ask(plain_tensorflow):
     """What a SavedModel of several tasks answers in such a process."""
-
-    def asked(path):
-        return plain_tensorflow(ASK, path, ASKED)
-
-    return asked
+    return lambda path: plain_tensorflow(ASK, path, ASKED)
 
 
 @pytest.fixture(scope="module")

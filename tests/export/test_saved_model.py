@@ -1,5 +1,6 @@
 """The SavedModel: answers as `predict`, in a process without kbert."""
 
+import functools
 import json
 import shutil
 
@@ -53,11 +54,7 @@ print(json.dumps({
 @pytest.fixture
 def ask(plain_tensorflow):
     """What a SavedModel answers in such a process."""
-
-    def asked(path, texts):
-        return plain_tensorflow(ASK, path, texts)
-
-    return asked
+    return functools.partial(plain_tensorflow, ASK)
 
 
 def trained(pairs=False):
