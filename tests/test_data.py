@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from kbert.data import as_labels
@@ -151,7 +150,6 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(ANYTHING)
 def test_anything_is_taken_or_refused_by_name(x):
     for read in (lambda: as_texts(x, ONE), lambda: as_labels(x, 1)):
@@ -161,7 +159,6 @@ def test_anything_is_taken_or_refused_by_name(x):
             pass
 
 
-@settings(deadline=None)
 @given(st.text(st.characters()))
 def test_encoding_never_fails(text):
     assert encode_texts([text])[0].decode() == "".join(
@@ -169,7 +166,6 @@ def test_encoding_never_fails(text):
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers()), st.integers(1, 9))
 def test_windows_keep_every_row(rows, size):
     parts = list(windows(rows, size))

@@ -8,7 +8,6 @@ import threading
 
 import pytest
 from hypothesis import given
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from kbert import files
@@ -124,7 +123,6 @@ CELL = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r"))
 ROWS = st.lists(st.tuples(CELL, CELL.filter(bool)), min_size=1)
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_tsv_round_trip(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "round.tsv"
@@ -133,7 +131,6 @@ def test_tsv_round_trip(tmp_path_factory, rows):
     assert table(path) == ([t for t, _ in rows], [y for _, y in rows])
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -151,7 +148,6 @@ def test_csv_round_trip(tmp_path_factory, rows):
     assert table(path) == ([t for t, _ in rows], [y for _, y in rows])
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.text(), min_size=1),
     st.booleans(),
@@ -165,7 +161,6 @@ def test_json_round_trip(tmp_path_factory, texts, ascii):
     assert table(path)[0] == texts
 
 
-@settings(deadline=None)
 @given(
     st.binary() | st.text().map(str.encode),
     st.sampled_from(files.FORMATS),
@@ -182,7 +177,6 @@ def test_any_bytes_are_read_or_refused_by_name(
         pass
 
 
-@settings(deadline=None)
 @given(st.binary(), st.integers(1, 5))
 def test_lines_do_not_depend_on_chunks(tmp_path_factory, content, chunk):
     if content.startswith(tuple(files.NOT_UTF8)):

@@ -54,7 +54,7 @@ def grams(text: str, longest: int) -> Counter:
 
 
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_counts_the_ngrams_of_a_text(texts):
     counts = NgramModel(2, 3).counts([texts])
     assert counts.shape == (len(texts), BUCKETS)
@@ -67,7 +67,7 @@ def test_counts_the_ngrams_of_a_text(texts):
 
 
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_logits_are_linear_in_tf_idf(texts):
     model = NgramModel(3, 4)
     set_weights(model)

@@ -71,7 +71,7 @@ def backbone():
     return kbert.Backbone.from_size((2, 64), 50, num_heads=4)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6))
 def test_features_are_those_of_padded_texts(
     backbone, batch, check_layout, lengths

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from hypothesis import given
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from kbert import squad
@@ -41,7 +40,6 @@ def test_report_parts():
     assert "no_answer" not in squad.report(["x"], [["x"]])
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(-3, 3), st.booleans(), st.sampled_from("xy")),

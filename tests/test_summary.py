@@ -67,7 +67,7 @@ def test_a_repeated_sentence_is_picked_once():
     ]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1))
 def test_centrality_is_pagerank(count, seed):
     table = np.random.default_rng(seed).uniform(-1, 1, (count, count))

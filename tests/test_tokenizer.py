@@ -135,7 +135,7 @@ def test_final_sigma_follows_the_code_point_not_the_word():
 
 
 @given(TEXTS, st.booleans())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_ids_equal_rust(texts, lowercase):
     ids = SMALL[lowercase].tokenize(texts).to_list()
     assert ids == rust_ids(RUST[lowercase], texts)
@@ -154,7 +154,7 @@ def test_ids_equal_rust(texts, lowercase):
     TEXTS,
     st.booleans(),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_any_vocabulary(pieces, inner, texts, lowercase):
     pieces = [
         "##" * within + piece
@@ -168,7 +168,7 @@ def test_any_vocabulary(pieces, inner, texts, lowercase):
 
 @given(st.lists(st.binary(max_size=12), max_size=50), st.booleans())
 @example([b"0\xe2\xb9\x92"], False)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_any_bytes(texts, lowercase):
     tokenizer = SMALL[lowercase]
     decoded = [text.decode("utf-8", "ignore") for text in texts]
@@ -321,13 +321,13 @@ def test_offsets_slice_the_input():
 
 
 @given(TEXTS, st.booleans())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_offsets_of_any_text(texts, lowercase):
     check_offsets(lowercase, [text.encode() for text in texts])
 
 
 @given(st.lists(st.binary(max_size=12), max_size=30), st.booleans())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_offsets_of_any_bytes(texts, lowercase):
     check_offsets(lowercase, texts)
 

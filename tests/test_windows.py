@@ -28,7 +28,7 @@ def tokenizer():
     st.integers(3, 12),
     st.integers(0, 9),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_token_has_one_owner(tokenizer, texts, max_length, overlap):
     tokens = make_windows(
         tokenizer, texts, max_length=max_length, overlap=overlap
@@ -110,7 +110,7 @@ def test_no_room(tokenizer, pair, least):
         st.binary(max_size=12) | st.text(max_size=8), min_size=1, max_size=4
     )
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_characters_are_those_that_python_counts(texts):
     raw = [
         t.encode("utf-8", "ignore") if isinstance(t, str) else t for t in texts

@@ -78,7 +78,7 @@ WORDS = st.lists(st.text("abA1 é中😀", max_size=6), max_size=4).map(" ".join
 
 
 @given(st.lists(WORDS, min_size=1, max_size=2), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_is_what_the_sums_give(ngrams, columns, data):
     tokens = []
     for column, text in enumerate(columns):

@@ -63,7 +63,7 @@ def features(rows):
     return np.random.default_rng(1).normal(size=(rows, DIM)).astype("float32")
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.data())
 def test_answers_and_loss_are_those_of_the_definition(data):
     labels = data.draw(st.integers(2, 12))

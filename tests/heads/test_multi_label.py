@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
@@ -82,7 +81,6 @@ def test_class_weight_is_refused():
         clf.fit(["x", "y"], [["a"], ["b"]], class_weight="balanced")
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -54,7 +54,7 @@ def perfect(clf, texts, spans):
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_spans_come_back_through_windows(trained, data):
     clf, *_ = trained
     pieces = data.draw(

@@ -36,7 +36,7 @@ def test_entities(tags, expected):
     assert entities(tags.split()) == expected
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(TAGS)
 def test_entities_are_those_of_seqeval(tags):
     scoring = pytest.importorskip("seqeval.metrics.sequence_labeling")
@@ -44,7 +44,7 @@ def test_entities_are_those_of_seqeval(tags):
     assert entities(tags) == found
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(TAGS, TAGS), min_size=1, max_size=5))
 def test_figures_are_those_of_seqeval(rows):
     metrics = pytest.importorskip("seqeval.metrics")
@@ -83,7 +83,7 @@ def test_figures_by_hand():
     assert report["macro_f1"] == pytest.approx(0.25)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(TAGS)
 def test_written_tags_keep_to_bio(tags):
     found = entities(tags)

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -82,11 +81,7 @@ def test_changed_bytes(form, name, tmp_path, warm, watched):
     folder = Path(shutil.copytree(FIXTURES / form, tmp_path / "model"))
     content = (folder / name).read_bytes()
 
-    @settings(
-        max_examples=40,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    @settings(max_examples=40)
     @given(change=changes())
     def run(change):
         (folder / name).write_bytes(change(content))
@@ -116,7 +111,7 @@ def test_any_json(name, tmp_path, warm, watched):
         max_leaves=10,
     )
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(value=values)
     def run(value):
         (folder / name).write_text(json.dumps(value))
@@ -131,7 +126,7 @@ def test_changed_hdf5(tmp_path, warm):
     path = tmp_path / "model.weights.h5"
     content = (FIXTURES / "kerashub" / path.name).read_bytes()
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(change=changes())
     def run(change):
         path.write_bytes(change(content))

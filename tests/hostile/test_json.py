@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -108,11 +107,7 @@ def folder(copy):
 def test_any_value(form, name, folder, watched):
     path, document = folder(form, name)
 
-    @settings(
-        max_examples=30,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    @settings(max_examples=30)
     @given(changed=changes(document))
     def run(changed):
         (path / name).write_text(json.dumps(changed))
@@ -127,11 +122,7 @@ def test_any_value_of_a_saved_model(saved, watched):
     path = saved / "kbert.json"
     document = json.loads(path.read_text())
 
-    @settings(
-        max_examples=20,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    @settings(max_examples=20)
     @given(changed=changes(document))
     def run(changed):
         path.write_text(json.dumps(changed))

@@ -22,7 +22,7 @@ def read_all(parts, texts=("text",), keep=()):
     return pa.concat_tables([read_part(p, texts, keep) for p in parts])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(lines, min_size=1, max_size=12), st.integers(1, 5), st.booleans()
 )

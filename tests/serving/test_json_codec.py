@@ -146,7 +146,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     values=anything,
     key=st.sampled_from(["instances", "inputs"]),
@@ -165,7 +165,7 @@ def test_any_json_is_a_tensor_or_refused(values, key, dtypes):
     assert {name: x.dtype.name for name, x in inputs.items()} == dtypes
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_object_or_refused(body):
     try:
