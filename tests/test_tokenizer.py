@@ -226,6 +226,13 @@ def test_typed_special_tokens_stay_text(lowercase):
     assert SMALL[lowercase].mask_id not in ids
 
 
+def test_a_token_of_the_prefix_alone_begins_a_word():
+    tokenizer = Tokenizer([*SPECIAL, "##", "##a", "#", "###"])
+    ids = tf.range(len(SPECIAL), 9)
+    begins = tokenizer.begins_word(ids).numpy().tolist()
+    assert begins == [True, False, True, False]
+
+
 def test_newer_marks_are_accents():
     assert words(SMALL[True], "a\u1ac1 a\u0301") == ["a", "a"]
 

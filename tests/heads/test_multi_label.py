@@ -115,6 +115,19 @@ def test_thresholds_are_stored_and_obeyed():
     assert MultiLabelHead(**head.get_config()).thresholds == head.thresholds
 
 
+@pytest.mark.parametrize("limit", [0.5, 0.25])
+def test_a_score_at_its_threshold_is_given(limit):
+    """As `best_threshold` and `report` count it."""
+    head = MultiLabelHead(["a", "b"], thresholds=[limit, limit])
+    at = np.float32(np.log(limit / (1 - limit)))
+    answers = head.serve(np.array([[at, at - 1e-3]], "float32"))
+    answers = {k: np.asarray(v) for k, v in answers.items()}
+    assert answers["probabilities"][0, 0] == limit
+    assert answers["labels"].tolist() == [[0, -1]]
+    report = head.report(answers, np.array([[1, 0]], "float32"))
+    assert report["subset_accuracy"] == 1.0
+
+
 def test_labels_come_likeliest_first():
     head = MultiLabelHead(["a", "b", "c"], thresholds=[0.1, 0.9, 0.1])
     logits = np.array([[0.0, 1.0, 2.0]], "float32")

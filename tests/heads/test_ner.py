@@ -117,6 +117,26 @@ def test_decoding_follows_seqeval(trained):
         ]
 
 
+def test_an_entity_scores_the_mean_of_its_words(trained):
+    clf, *_ = trained
+    texts = ["ann bob ann saw bob"]
+    tokens = clf.tokens([texts])
+    word = (tokens["first"].values & tokens["own"].values).numpy()
+    tag, score = np.zeros(len(word), "int32"), np.zeros(len(word), "float32")
+    # An entity of three words, and one of one; other pieces do not count.
+    tag[word] = [1, 2, 2, 0, 3]
+    score[word] = [0.25, 0.5, 0.9, 1.0, 0.75]
+    score[~word] = 7.0
+    outputs = {
+        "tag": tokens["own"].with_values(tf.constant(tag)),
+        "score": tokens["own"].with_values(tf.constant(score)),
+    }
+    answers = clf.finish(outputs, tokens, [tf.constant(texts)])
+    (row,) = clf.head.rows({k: v.numpy() for k, v in answers.items()})
+    found = [(e["text"], round(e["score"], 6)) for e in row["entities"]]
+    assert found == [("ann bob ann", 0.55), ("bob", 0.75)]
+
+
 def test_first_pieces_are_tagged_and_others_ignored():
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = kbert.Tokenizer([*vocabulary, "al", "-", "a", "##in", "x"])
