@@ -278,9 +278,10 @@ class Classifier(Task):
 
         Returns:
             The head's report, as JSON can hold it; for `classification`
-            `accuracy`, `macro_f1`, `per_class` (precision, recall, F1 and
-            support of each label) and `confusion_matrix` (rows are the true
-            labels, columns the predicted ones).
+            `accuracy`, `macro_f1`, `absent` (labels in neither the data nor
+            the answers, which the mean leaves out), `per_class` (precision,
+            recall, F1 and support of each label) and `confusion_matrix`
+            (rows are the true labels, columns the predicted ones).
         """
         from kbert.training.fit import read_examples
 

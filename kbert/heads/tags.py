@@ -15,8 +15,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.heads.figures import of_counts
+from kbert.heads.figures import ratio
 
 # IOB2 is what most people call BIO. BILOU names E and S differently.
 SCHEMES = ("BIO", "BIOES", "IOB1")
@@ -144,29 +148,19 @@ def score(predicted: list[set], true: list[set], kinds: Sequence[str]) -> dict:
         kinds: the types.
 
     Returns:
-        `precision`, `recall`, `f1` of all entities together (micro),
-        `macro_f1`, and `per_class` with the same and `support` by type. A
-        figure without a denominator is 0, as in seqeval.
+        `precision`, `recall`, `f1` of all entities together (micro), and
+        what `kbert.heads.figures.of_counts` gives by type.
     """
     counts = {kind: [0, 0, 0] for kind in kinds}
     for ours, truth in zip(predicted, true, strict=True):
         for place, row in ((0, ours & truth), (1, ours), (2, truth)):
             for *_, kind in row:
                 counts[kind][place] += 1
-    per_class = {
-        kind: _figures(*numbers) | {"support": numbers[2]}
-        for kind, numbers in counts.items()
-    }
-    columns = zip(*counts.values(), strict=True)
-    total = _figures(*map(sum, columns))
-    total["f1"] = total.pop("f1-score")
-    f1 = [row["f1-score"] for row in per_class.values()]
-    return total | {"macro_f1": sum(f1) / len(f1), "per_class": per_class}
-
-
-def _figures(right: int, predicted: int, true: int) -> dict[str, float]:
+    columns = np.array(list(counts.values())).T  # (3, types)
+    right, given, there = columns.sum(axis=1)
     return {
-        "precision": right / predicted if predicted else 0.0,
-        "recall": right / true if true else 0.0,
-        "f1-score": 2 * right / (predicted + true) if predicted + true else 0.0,
+        "precision": float(ratio(right, given)),
+        "recall": float(ratio(right, there)),
+        "f1": float(ratio(2 * right, given + there)),
+        **of_counts(*columns, kinds),
     }

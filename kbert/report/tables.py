@@ -55,6 +55,9 @@ def _flatten(values: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            if value:  # Such as the labels that are absent.
+                yield f"{prefix}{name}", _some(value)
         else:
             yield f"{prefix}{name}", value
 
@@ -128,6 +131,12 @@ def _errors(matrix: list[list[int]], labels: list[str]) -> Table | None:
     for count, true, predicted in errors[:ERRORS]:
         table.add_row(escape(f"{true} > {predicted}"), f"{count:,}")
     return table
+
+
+def _some(values: list) -> str:
+    more = len(values) - MATRIX_LABELS
+    shown = ", ".join(map(str, values[:MATRIX_LABELS]))
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _number(value: Any) -> str:
