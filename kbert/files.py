@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-import io
 import json
 import reprlib
 import sys
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from typing import BinaryIO
 from typing import NamedTuple
 
 from kbert.conll import read_conll
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.lines import Lines
 from kbert.squad import read_squad
 
 FORMATS = ("tsv", "csv", "jsonl", "text", "conll", "squad")
@@ -29,18 +26,6 @@ ENDINGS = {
     ".conll": "conll",
     ".bio": "conll",
     ".iob": "conll",
-}
-
-# Bytes read at once; a pipe gives what it has.
-CHUNK = 1 << 20
-
-# What is taken for a text file by mistake, by its first bytes.
-NOT_UTF8 = {
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-    b"PK\x03\x04": "a workbook or a zip archive",
-    b"\x1f\x8b": "compressed by gzip",
-    b"PAR1": "Parquet",
 }
 
 
@@ -77,10 +62,9 @@ def read_rows(
     columns: list[str] | None = None,
     format: str | None = None,
     span: Span | None = None,
+    encoding: str | None = None,
 ) -> Iterator[Row]:
     """Rows of a TSV, CSV, JSON Lines or text file, as they arrive.
-
-    Bytes that are not UTF-8 are left out, and so is a byte order mark.
 
     Args:
         path: the file, or `"-"` for standard input.
@@ -91,9 +75,13 @@ def read_rows(
             `kbert.squad`. By default as the file's name ends, see `ENDINGS`;
             anything else is TSV.
         span: lines to read instead of all; of JSON Lines or text only.
+        encoding: of the file, such as `"cp1251"`; by default UTF-8, or what
+            a byte order mark says.
 
     Raises:
-        InputError: the file cannot be read, or a row is not as expected.
+        InputError: the file cannot be read or is in another encoding, or a
+            row is not as expected.
+        UnknownNameError: there is no such encoding.
     """
     path = Path(path)
     if format is None:
@@ -112,77 +100,13 @@ def read_rows(
                 file = sys.stdin.buffer
             else:
                 file = stack.enter_context(open(path, "rb"))
-            first = 1
-            if span is not None:
-                file.seek(span.start)
-                file = io.BytesIO(file.read(span.stop - span.start))
-                first = span.line
-            lines = _Lines(file, path, first)
+            lines = Lines(file, path, encoding, span)
             for line, cells in read(lines, path, columns):
                 yield Row(line, cells, lines.ready)
     except OSError as error:
         raise InputError(
             f"Expected a readable file. Received: {path}: {error.strerror}."
         ) from error
-
-
-class _Lines:
-    """Lines of a binary file; `ready` says if the next one is here already.
-
-    A line ends at a line feed only, for texts may hold other separators.
-    """
-
-    def __init__(self, file: BinaryIO, path: Path, first: int = 1):
-        self.first = first
-        self._file = file
-        self._path = path
-        # A byte order mark is one only where the file begins.
-        name = "utf-8-sig" if first == 1 else "utf-8"
-        self._decode = codecs.getincrementaldecoder(name)("ignore")
-        self._lines: deque[str] = deque()
-        self._parts: list[str] = []
-        self._begun = self._ended = False
-
-    @property
-    def ready(self) -> bool:
-        return bool(self._lines)
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        while not self._lines:
-            if self._ended:
-                raise StopIteration
-            self._read()
-        return self._lines.popleft()
-
-    def _read(self) -> None:
-        chunk = self._file.read1(CHUNK)
-        if not self._begun:
-            self._begun = True
-            if self.first == 1:
-                _refuse(chunk, self._path)
-        self._ended = not chunk
-        text = self._decode.decode(chunk, self._ended)
-        # `str.splitlines` would split at form feeds and U+2028 too.
-        *whole, rest = text.split("\n")
-        for part in whole:
-            self._parts.append(part)
-            self._lines.append("".join(self._parts) + "\n")
-            self._parts = []
-        self._parts.append(rest)
-        if self._ended and (last := "".join(self._parts)):
-            self._lines.append(last)
-
-
-def _refuse(start: bytes, path: Path) -> None:
-    for magic, kind in NOT_UTF8.items():
-        if start.startswith(magic):
-            raise InputError(
-                f"Expected text in UTF-8. Received: {path}, which is {kind}. "
-                "Save it as TSV, CSV or JSON Lines in UTF-8."
-            )
 
 
 def _read_tsv(lines, path, columns):
@@ -310,6 +234,7 @@ def read_table(
     columns: list[str] | None = None,
     format: str | None = None,
     empty: bool = False,
+    encoding: str | None = None,
 ) -> tuple[dict[str, list], list]:
     """Texts and labels of a whole file.
 
@@ -320,6 +245,7 @@ def read_table(
         columns: see `read_rows`.
         format: see `read_rows`.
         empty: whether a label may be empty, as where rows may have several.
+        encoding: see `read_rows`.
 
     Raises:
         InputError: the file cannot be read, has no rows, or a row has no
@@ -337,7 +263,7 @@ def read_table(
             f"Expected different columns for text and label. Received: "
             f"{label!r} for both."
         )
-    for row in read_rows(path, columns, format):
+    for row in read_rows(path, columns, format, encoding=encoding):
         if row.cells is None:
             continue
         for name in texts:
@@ -361,6 +287,7 @@ def read_columns(
     others: tuple[str, ...] = (),
     format: str | None = None,
     span: Span | None = None,
+    encoding: str | None = None,
 ) -> dict[str, list]:
     """Some columns of a file, or of some lines of it.
 
@@ -370,6 +297,7 @@ def read_columns(
         others: names of columns that may hold anything.
         format: see `read_rows`.
         span: see `read_rows`.
+        encoding: see `read_rows`.
 
     Raises:
         InputError: the file cannot be read, or a row has no text.
@@ -381,7 +309,7 @@ def read_columns(
     {'body': ['Win a prize!'], 'id': [7]}
     """
     columns = {name: [] for name in (*texts, *others)}
-    for row in read_rows(path, format=format, span=span):
+    for row in read_rows(path, None, format, span, encoding):
         if row.cells is not None:
             for name, values in columns.items():
                 pick = _pick_text if name in texts else _pick
@@ -395,6 +323,7 @@ def read_texts(
     size: int,
     columns: list[str] | None = None,
     format: str | None = None,
+    encoding: str | None = None,
 ) -> Iterator[list[tuple[str, ...]]]:
     """The texts of a file in lists of up to `size` rows, as they arrive.
 
@@ -407,6 +336,7 @@ def read_texts(
         size: rows in a list.
         columns: see `read_rows`.
         format: see `read_rows`.
+        encoding: see `read_rows`.
 
     Example:
 
@@ -414,7 +344,7 @@ def read_texts(
     ...     print(clf.predict([text for text, in window]))
     """
     window = []
-    for row in read_rows(path, columns, format):
+    for row in read_rows(path, columns, format, encoding=encoding):
         if row.cells is not None:
             window.append(tuple(_pick_text(row, n, path) for n in texts))
         if window and (len(window) == size or not row.ready):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kbert.errors import InputError
 from kbert.errors import UnsafeFileError
+from kbert.lines import decode
 from kbert.untrusted import read_limited
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -35,8 +36,8 @@ def read_vocabulary(path) -> list[str]:
                 f"Expected a vocabulary of at most {MAX_TOKENS:,} tokens in "
                 f"{path}. Received: {lines:,} lines. Do not use this file."
             )
-        lines = content.decode("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = decode(content, path, fixed=True).split("\n")
+    except OSError as error:
         raise InputError(
             f"Cannot read the vocabulary {str(path)!r}: {error}. "
             "Expected a UTF-8 text file with one token a line."

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kbert import files
+from kbert import lines
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
 from kbert.files import Span
@@ -56,9 +57,20 @@ def test_forms(write, name, content, texts):
     assert table(write(content, name))[0] == texts
 
 
-def test_bytes_that_are_no_utf8(write):
-    path = write(b"text\tlabel\ncaf\xe9 \xff\xc3\xa9\t1\n")
-    assert table(path)[0] == ["caf \u00e9"]
+JSON = '{"text": "é", "label": 1}'
+
+
+def test_other_encodings(write):
+    rows = "text\tlabel\nraté\ta\nratê\tb\n"
+    path = write(rows.encode("cp1252"))
+    with pytest.raises(InputError, match="data.tsv, where line 2.*cp1252"):
+        table(path)
+    assert table(path, encoding="cp1252") == (["raté", "ratê"], ["a", "b"])
+    for name, encoding in (("a.csv", "utf-16"), ("b.jsonl", "utf-8-sig")):
+        text = {"a.csv": "text,label\né,a\n", "b.jsonl": JSON}[name]
+        assert table(write(text.encode(encoding), name))[0] == ["é"]
+    with pytest.raises(UnknownNameError, match="mean 'cp1252'"):
+        table(path, encoding="cp11252")
 
 
 def test_columns_and_format(write):
@@ -84,7 +96,7 @@ def test_columns_and_format(write):
         ("a.jsonl", "[" * 100_000, "object in line 1"),
         ("a.jsonl", '{"text": null, "label": 1}', "'text'.*None in line 1"),
         ("a.jsonl", '{"text": "x", "label": null}', "none in line 1"),
-        ("a.tsv", "text\tlabel\n".encode("utf-16"), "UTF-16"),
+        ("a.tsv", "text\tlabel\n".encode("utf-16-le"), "utf-16-le"),
         ("a.csv", b"PK\x03\x04rest", "workbook"),
         ("a.tsv", b"\x1f\x8brest", "gzip"),
     ],
@@ -179,15 +191,15 @@ def test_any_bytes_are_read_or_refused_by_name(
 
 @given(st.binary(), st.integers(1, 5))
 def test_lines_do_not_depend_on_chunks(tmp_path_factory, content, chunk):
-    if content.startswith(tuple(files.NOT_UTF8)):
-        return
+    # What is refused is so by its first chunk, or by a byte.
+    content = b"x\n" + content.decode("utf-8", "ignore").encode()
     path = tmp_path_factory.getbasetemp() / "chunks.txt"
     path.write_bytes(content)
-    expected = content.decode("utf-8-sig", "ignore").split("\n")
+    expected = content.decode().split("\n")
     if not expected[-1]:
         expected.pop()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "CHUNK", chunk)
+        patch.setattr(lines, "CHUNK", chunk)
         rows = list(read_rows(path, format="text"))
     assert [row.cells["text"] for row in rows] == [
         line.removesuffix("\r") for line in expected

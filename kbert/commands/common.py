@@ -62,6 +62,15 @@ FileFormat = Annotated[
         help="What the file is; by default as its name ends, else TSV.",
     ),
 ]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        metavar="NAME",
+        help="What the text is written in, such as cp1252 or gb18030.",
+        show_default="UTF-8, or as a byte order mark says",
+    ),
+]
 TaskName = Annotated[
     str | None,
     typer.Option(

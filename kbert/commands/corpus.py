@@ -14,6 +14,7 @@ from rich.table import Table
 
 from kbert.commands import common
 from kbert.commands import reading
+from kbert.encodings import check_encoding
 from kbert.errors import CheckpointError
 
 Segmenter = StrEnum("Segmenter", {"jieba": "jieba"})
@@ -42,6 +43,7 @@ def corpus(
     cased: reading.Cased = False,
     format: reading.Format = None,
     text_key: reading.TextKey = "text",
+    encoding: common.Encoding = None,
     segmenter: Annotated[
         Segmenter | None,
         typer.Option(
@@ -81,6 +83,7 @@ def corpus(
         raise typer.BadParameter("Give either --vocab or --preset.")
     if preset is not None and cased:
         raise typer.BadParameter("--cased goes with --vocab; a preset knows.")
+    check_encoding(encoding)
     if output.exists() and not force:
         raise CheckpointError(
             f"Expected a new folder. Received: --output {output}, which "
@@ -109,6 +112,7 @@ def corpus(
             output,
             format=common.format_name(format),
             text_key=text_key,
+            encoding=encoding,
             segmenter=common.format_name(segmenter),
             shard_tokens=shard_tokens,
             workers=workers,

@@ -13,6 +13,7 @@ from kbert.commands import common
 from kbert.errors import CheckpointError
 from kbert.errors import InputError
 from kbert.files import read_texts
+from kbert.lines import decode
 
 if TYPE_CHECKING:
     from kbert.embedder import Embedder
@@ -49,6 +50,7 @@ def embed(
     text: TextColumn = None,
     columns: common.AllColumns = None,
     format: common.FileFormat = None,
+    encoding: common.Encoding = None,
     batch_size: common.BatchSize = 64,
     quiet: common.Quiet = False,
 ) -> None:
@@ -61,7 +63,7 @@ def embed(
       kbert embed sentences.txt -o vectors.npy
       kbert embed mail.csv -o mail.npy --text body
     """
-    texts = _read(file, text, columns, format)
+    texts = _read(file, text, columns, format, encoding)
     embedder = _embedder(model)
     import numpy as np
 
@@ -93,6 +95,7 @@ def search(
     text: TextColumn = None,
     columns: common.AllColumns = None,
     format: common.FileFormat = None,
+    encoding: common.Encoding = None,
     as_json: common.AsJson = False,
 ) -> None:
     """Find the texts of a file that are nearest in meaning to a query.
@@ -103,7 +106,7 @@ def search(
 
       kbert search sentences.txt --query "how do I get my money back"
     """
-    texts = _read(file, text, columns, format)
+    texts = _read(file, text, columns, format, encoding)
     embedder = _embedder(model)
     from kbert.search import SearchIndex
 
@@ -134,6 +137,7 @@ def summarize(
         typer.Option("--sentences", "-n", min=1, metavar="N", help="To pick."),
     ] = 3,
     model: Model = PRESET,
+    encoding: common.Encoding = None,
     as_json: common.AsJson = False,
 ) -> None:
     """Pick the sentences that say most of a document.
@@ -152,17 +156,18 @@ def summarize(
         raise InputError(
             f"Expected a readable file. Received: {file}: {error.strerror}."
         ) from error
+    document = decode(data, file, encoding)
     embedder = _embedder(model)
     from kbert.summary import summarize as pick
 
-    picked = pick(data.decode("utf-8-sig", "ignore"), sentences, embedder)
+    picked = pick(document, sentences, embedder)
     if as_json:
         common.print_json(picked)
     else:
         print("\n".join(picked))
 
 
-def _read(file, text, columns, format) -> list[str]:
+def _read(file, text, columns, format, encoding) -> list[str]:
     plain = file == "-" or file.endswith(".txt")
     if plain and not (text or columns or format):
         names, format = ["text"], "text"
@@ -172,7 +177,7 @@ def _read(file, text, columns, format) -> list[str]:
     column = (text or "text",)
     return [
         row[0]
-        for part in read_texts(file, column, WINDOW, names, format)
+        for part in read_texts(file, column, WINDOW, names, format, encoding)
         for row in part
     ]
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from kbert.commands import common
+from kbert.encodings import check_encoding
 from kbert.errors import ConfigError
 from kbert.files import read_table
 
@@ -27,6 +28,7 @@ def evaluate(
     label: common.LabelColumn = "label",
     columns: common.AllColumns = None,
     format: common.FileFormat = None,
+    encoding: common.Encoding = None,
     batch_size: common.BatchSize = 64,
     policy: common.Precision = None,
     plot: Annotated[
@@ -49,6 +51,7 @@ def evaluate(
       kbert evaluate saved_models/reviews test.tsv --plot confusion.png
       kbert evaluate saved_models/entities test.txt
     """
+    check_encoding(encoding)
     common.check_readable(file)
     clf = common.load_task(model, task, policy)
     names = common.text_columns(clf, text)
@@ -60,6 +63,7 @@ def evaluate(
         common.split(columns) or None,
         form,
         empty=not clf.head.exclusive,
+        encoding=encoding,
     )
     report = clf.evaluate(
         dict(zip(clf.inputs, x.values(), strict=True)),

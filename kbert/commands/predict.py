@@ -14,6 +14,7 @@ import typer
 
 from kbert.commands import common
 from kbert.commands import scoring
+from kbert.encodings import check_encoding
 from kbert.files import read_texts
 from kbert.scoring.parts import PART_ROWS
 
@@ -50,6 +51,7 @@ def predict(
     text: common.TextColumns = None,
     columns: common.AllColumns = None,
     format: common.FileFormat = None,
+    encoding: common.Encoding = None,
     proba: Annotated[
         bool,
         typer.Option("--proba", help="Add the probability of every label."),
@@ -100,12 +102,13 @@ def predict(
                 "are not for --output."
             )
         scoring.run(
-            *(model, file, output, text, keep, format),
+            *(model, file, output, text, keep, format, encoding),
             *(engine, workers, part_rows, batch_size),
         )
         return
     if file is not None and input:
         raise typer.BadParameter("Give a file or --input, not both.")
+    check_encoding(encoding)
     path = file or "-"
     if not input:
         common.check_readable(path)
@@ -119,7 +122,7 @@ def predict(
         if plain and not (text or columns or format):
             names = list(clf.inputs)
             form = "text" if len(names) == 1 else "tsv"
-            rows = read_texts(path, clf.inputs, window, names, form)
+            rows = read_texts(path, clf.inputs, window, names, form, encoding)
         else:
             rows = read_texts(
                 path,
@@ -129,6 +132,7 @@ def predict(
                 common.file_format(format, path, clf.head)
                 if hasattr(clf, "head")
                 else common.format_name(format),
+                encoding,
             )
     for part in rows:
         for line in _answer(clf, part, batch_size, proba, as_json):

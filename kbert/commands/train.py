@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from kbert.commands import common
+from kbert.encodings import check_encoding
 from kbert.errors import CheckpointError
 from kbert.files import read_table
 from kbert.folders import check_saved
@@ -45,6 +46,7 @@ def train(
     label: common.LabelColumn = "label",
     columns: common.AllColumns = None,
     format: common.FileFormat = None,
+    encoding: common.Encoding = None,
     validation: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Labelled texts to validate on."),
@@ -200,6 +202,7 @@ def train(
     options = _head_options(head_option)
     weights = _class_weight(class_weight)
     _check_output(output)
+    check_encoding(encoding)
     for path in (file, validation):
         if path is not None:
             common.check_readable(path)
@@ -211,7 +214,7 @@ def train(
         form = common.file_format(format, path, head_class)
         named = common.split(columns) or None
         several = not head_class.exclusive
-        return read_table(path, names, label, named, form, empty=several)
+        return read_table(path, names, label, named, form, several, encoding)
 
     x, y = read(file)
     held_out = None

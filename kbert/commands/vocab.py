@@ -11,6 +11,7 @@ import typer
 
 from kbert.commands import common
 from kbert.commands import reading
+from kbert.encodings import check_encoding
 
 
 def vocab(
@@ -31,6 +32,7 @@ def vocab(
     cased: reading.Cased = False,
     format: reading.Format = None,
     text_key: reading.TextKey = "text",
+    encoding: common.Encoding = None,
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
@@ -42,6 +44,7 @@ def vocab(
       kbert vocab "zhwiki/*.tar.xz" -o vocab.txt --size 21128
       kbert vocab news.jsonl.gz -o vocab.txt --text-key body --cased
     """
+    check_encoding(encoding)
     from kbert.folders import new_file
     from kbert.pretraining.vocabulary import train_vocabulary
     from kbert.vocabulary import write_vocabulary
@@ -64,6 +67,7 @@ def vocab(
             not cased,
             format=common.format_name(format),
             text_key=text_key,
+            encoding=encoding,
             on_read=count,
         )
         write_vocabulary(tokens, temporary)
@@ -79,6 +83,7 @@ def vocab(
     saved = shlex.quote(str(output))
     given = " ".join(map(shlex.quote, files))
     option = " --cased" if cased else ""
+    option += f" --encoding {shlex.quote(encoding)}" if encoding else ""
     for line in (
         f"Saved: {output}, {len(tokens):,} tokens",
         f"Next: kbert corpus {given} --vocab {saved}{option} -o corpus",

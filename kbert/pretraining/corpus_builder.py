@@ -46,6 +46,7 @@ def build_corpus(
     *,
     format: str | None = None,
     text_key: str = "text",
+    encoding: str | None = None,
     segmenter: str | None = None,
     shard_tokens: int = 2**24,
     workers: int | None = None,
@@ -58,7 +59,7 @@ def build_corpus(
     and the longest document, however much text there is.
 
     Args:
-        files, format, text_key: what to read, see
+        files, format, text_key, encoding: what to read, see
             `kbert.pretraining.documents.read_documents`.
         tokenizer: `kbert.Tokenizer`.
         path: the folder to write; it appears whole or not at all.
@@ -75,7 +76,8 @@ def build_corpus(
         The `kbert.Corpus`.
 
     Raises:
-        InputError: no file matches, one cannot be read, or there is no text.
+        InputError: no file matches, one cannot be read or is in another
+            encoding, or there is no text.
         CheckpointError: the folder exists, or cannot be written.
 
     Example:
@@ -91,7 +93,7 @@ def build_corpus(
             f"corpus there. Received: {path}. Choose another."
         )
     read = _Count()
-    documents = read_documents(files, format, text_key, on_read=read.add)
+    documents = read_documents(files, format, text_key, read.add, encoding)
     starts = word_starts(tokenizer, segmenter)
     tokenized = _in_order(
         workers or os.cpu_count(),

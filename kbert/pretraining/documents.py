@@ -22,9 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from kbert.encodings import check_encoding
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
-from kbert.files import NOT_UTF8
+from kbert.lines import Lines
 
 _OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
@@ -54,13 +55,13 @@ def read_documents(
     format: str | None = None,
     text_key: str = "text",
     on_read: Callable[[int], None] | None = None,
+    encoding: str | None = None,
 ) -> Documents:
     """Stream the documents of files, folders, globs and archives.
 
     Files may be compressed (.gz, .xz, .bz2) and lie in .tar archives, which
     are read as streams; nothing is written to the disk. Folders are read with
     all that is under them, in the order of names, but for hidden files.
-    Invalid UTF-8 is skipped.
 
     Args:
         files: one or more files, folders or glob patterns.
@@ -74,13 +75,16 @@ def read_documents(
             by its first line that is not blank, else text.
         text_key: where `"jsonl"` keeps the text.
         on_read: called with the number of bytes read from the disk.
+        encoding: of the files, such as `"cp1251"`; by default UTF-8, or what
+            a file's byte order mark says.
 
     Yields:
         Documents, lists of paragraphs; none of them empty.
 
     Raises:
-        InputError: no file matches, or one cannot be read.
-        UnknownNameError: no such format.
+        InputError: no file matches, or one cannot be read or is in another
+            encoding.
+        UnknownNameError: no such format or encoding.
 
     Example:
 
@@ -89,6 +93,7 @@ def read_documents(
     """
     if format is not None and format not in FORMATS:
         raise UnknownNameError("text format", format, FORMATS)
+    check_encoding(encoding)
     if isinstance(files, str | os.PathLike):
         files = [files]
     for path in expand(files):
@@ -97,8 +102,9 @@ def read_documents(
                 file = raw
                 if on_read is not None:
                     file = io.BufferedReader(_Counted(raw, on_read))
-                for name, stream in _members(path.name, file):
-                    for document in _parse(name, stream, format, text_key):
+                for name, stream in _members(str(path), file):
+                    lines = Lines(stream, name, encoding)
+                    for document in _parse(name, lines, format, text_key):
                         if document:
                             yield document
         except _BROKEN as error:
@@ -181,8 +187,7 @@ def _members(name: str, file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
         yield name, file
 
 
-def _parse(name, stream, format, text_key) -> Documents:
-    lines = _decode(name, stream)
+def _parse(name, lines, format, text_key) -> Documents:
     if format is None:
         head = []
         for line in lines:
@@ -194,20 +199,6 @@ def _parse(name, stream, format, text_key) -> Documents:
     if format == "jsonl":
         return _jsonl(lines, name, text_key)
     return FORMATS[format](lines)
-
-
-def _decode(name: str, stream: BinaryIO) -> Iterator[str]:
-    start = stream.readline()
-    for magic, kind in NOT_UTF8.items():
-        if start.startswith(magic):
-            raise InputError(
-                f"Expected text in UTF-8. Received: {name}, which is {kind}. "
-                f"Save it as UTF-8; a compressed file's name ends in "
-                f"{', '.join(_OPENERS)}."
-            )
-    yield start.decode("utf-8", "ignore").removeprefix("\ufeff")
-    for line in stream:
-        yield line.decode("utf-8", "ignore")
 
 
 def _guess(name: str, line: str) -> str:

@@ -9,9 +9,11 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from kbert.encodings import check_encoding
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.lines import decode
 from kbert.pretrainer import DEFAULT_OBJECTIVES
 from kbert.pretrainer import Pretrainer
 from kbert.pretraining.checks import check_fit
@@ -25,7 +27,10 @@ def _keywords(function) -> tuple[str, ...]:
 
 # What each table may hold: arguments of the functions that do the work.
 TABLES = {
-    "text": ("train", "validation", "format", "text_key", "segmenter"),
+    "text": (
+        *("train", "validation", "format", "text_key", "encoding"),
+        "segmenter",
+    ),
     "vocabulary": ("file", "size", "lowercase"),
     "model": tuple(n for n in _keywords(Pretrainer) if n != "corpus"),
     "training": tuple(
@@ -72,7 +77,11 @@ def read_recipe(path: str | Path) -> Recipe:
     >>> recipe.training["steps"]
     """
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        tables = tomllib.loads(
+            decode(Path(path).read_bytes(), path, fixed=True)
+        )
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(
             f"Expected a recipe in TOML. Received: {path}: {error}."
@@ -167,6 +176,7 @@ def _check_arguments(path, tables):
     training = _with_defaults(Pretrainer.fit, tables["training"])
     steps, save_every = training["steps"], training["save_every"]
     try:
+        check_encoding(tables["text"].get("encoding"))
         check_pretrainer(
             objectives=objectives, **{key: model[key] for key in CHECKED_MODEL}
         )

@@ -148,6 +148,7 @@ def _tokenizer(recipe, run_dir, data, console):
             lowercase,
             format=recipe.text.get("format"),
             text_key=recipe.text.get("text_key", "text"),
+            encoding=recipe.text.get("encoding"),
         )
         run_dir.mkdir(parents=True, exist_ok=True)
         Tokenizer(vocabulary, lowercase=lowercase).save(path)

@@ -37,6 +37,7 @@ def train_vocabulary(
     *,
     format: str | None = None,
     text_key: str = "text",
+    encoding: str | None = None,
     on_read: Callable[[int], None] | None = None,
 ) -> list[str]:
     """Train a WordPiece vocabulary on raw text.
@@ -58,7 +59,7 @@ def train_vocabulary(
     that makes the text most likely.
 
     Args:
-        files, format, text_key, on_read: what to read, see
+        files, format, text_key, encoding, on_read: what to read, see
             `kbert.pretraining.documents.read_documents`.
         size: tokens, special ones included.
         lowercase: whether to lower-case and strip accents.
@@ -70,7 +71,8 @@ def train_vocabulary(
     Raises:
         ConfigError: `size` has no room for the special tokens and an
             alphabet.
-        InputError: no file matches, one cannot be read, or there is no text.
+        InputError: no file matches, one cannot be read or is in another
+            encoding, or there is no text.
 
     Example:
 
@@ -82,7 +84,7 @@ def train_vocabulary(
             f"`size`, expected an integer of at least 100: special tokens, "
             f"an alphabet and words. Received: size={size!r}"
         )
-    documents = read_documents(files, format, text_key, on_read)
+    documents = read_documents(files, format, text_key, on_read, encoding)
     words = _count_words(documents, lowercase)
     if not words:
         raise InputError(

@@ -96,7 +96,9 @@ def read_part(
     if part.format == "parquet":
         return _read_parquet(part, names)
     others = tuple(name for name in names if name not in texts)
-    columns = read_columns(part.path, texts, others, part.format, part.span)
+    columns = read_columns(
+        part.path, texts, others, part.format, part.span, part.encoding
+    )
     try:
         return pa.table(columns)
     except pa.ArrowException as error:

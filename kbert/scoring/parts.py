@@ -10,6 +10,7 @@ from pathlib import Path
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.files import Span
+from kbert.lines import line_ends
 
 # Endings of files that can be cut, and what they are.
 FORMATS = {
@@ -35,6 +36,7 @@ class Part:
         start: number of its first row in the file, from 0.
         rows: how many it has.
         span: where its lines are; None for Parquet.
+        encoding: see `kbert.files.read_rows`; None for Parquet.
     """
 
     number: int
@@ -43,6 +45,7 @@ class Part:
     start: int
     rows: int
     span: Span | None = None
+    encoding: str | None = None
 
     @property
     def name(self) -> str:
@@ -51,7 +54,10 @@ class Part:
 
 
 def cut(
-    files: list[Path], format: str | None = None, part_rows: int = PART_ROWS
+    files: list[Path],
+    format: str | None = None,
+    part_rows: int = PART_ROWS,
+    encoding: str | None = None,
 ) -> list[Part]:
     """Parts of files, in order, with at least one row each.
 
@@ -59,9 +65,12 @@ def cut(
         files: Parquet, text (a text a line) or JSON Lines.
         format: what the files are; by default as their names end.
         part_rows: rows of a part at most. A part is of one file.
+        encoding: of the lines; see `kbert.files.read_rows`.
 
     Raises:
-        InputError: a file cannot be read or cut, or there are no rows.
+        InputError: a file cannot be read or cut, or is in another encoding,
+            or there are no rows.
+        UnknownNameError: there is no such encoding.
         ConfigError: `part_rows` is not positive.
     """
     if part_rows < 1:
@@ -82,10 +91,10 @@ def cut(
             if form == "parquet":
                 ranges = _rows(path, part_rows)
             else:
-                ranges = _lines(path, part_rows, form)
+                ranges = _lines(path, part_rows, form, encoding)
             for start, rows, span in ranges:
-                part = Part(len(parts), str(path), form, start, rows, span)
-                parts.append(part)
+                place = (start, rows, span, span and encoding)
+                parts.append(Part(len(parts), str(path), form, *place))
         except OSError as error:
             raise InputError(
                 f"Expected a readable file. Received: {path}: {error.strerror}."
@@ -105,17 +114,17 @@ def _rows(path: Path, size: int) -> Iterator[tuple[int, int, None]]:
         yield start, min(size, rows - start), None
 
 
-def _lines(path: Path, size: int, form: str) -> Iterator[tuple]:
+def _lines(
+    path: Path, size: int, form: str, encoding: str | None
+) -> Iterator[tuple]:
     begin = end = first = rows = 0
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            end += len(line)
-            # A blank line is an empty text, but no object of JSON.
-            if form == "text" or line.decode("utf-8", "ignore").strip():
-                rows += 1
-            if rows == size:
-                yield first, rows, Span(begin, end, first + 1)
-                begin, first, rows = end, number, 0
+    for number, (end, line) in enumerate(line_ends(path, encoding), start=1):
+        # A blank line is an empty text, but no object of JSON.
+        if form == "text" or line.strip():
+            rows += 1
+        if rows == size:
+            yield first, rows, Span(begin, end, first + 1)
+            begin, first, rows = end, number, 0
     if rows:
         yield first, rows, Span(begin, end, first + 1)
 

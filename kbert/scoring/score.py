@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kbert.encodings import check_encoding
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.pretraining.documents import expand
@@ -33,6 +34,7 @@ def score(
     text: tuple[str, ...] | None = None,
     keep: tuple[str, ...] = (),
     format: str | None = None,
+    encoding: str | None = None,
     engine: str = "local",
     workers: int | None = None,
     part_rows: int = PART_ROWS,
@@ -54,6 +56,8 @@ def score(
             inputs; by default named like them. In text files it is `text`.
         keep: names of other columns to take over.
         format: `"text"` or `"jsonl"`; by default as the files' names end.
+        encoding: of text and JSON Lines, such as `"cp1251"`; by default
+            UTF-8, or what a file's byte order mark says.
         engine: `"local"`, in this process; or `"ray"`, on a Ray cluster
             (that of `RAY_ADDRESS`, or one that is started on this machine).
         workers: processes of `"ray"`, of one CPU each; by default as many as
@@ -68,7 +72,7 @@ def score(
 
     Raises:
         InputError: a file is not as expected.
-        UnknownNameError: no such engine or column.
+        UnknownNameError: no such engine, column or encoding.
         ConfigError: `output` holds another job, or a package is missing.
         CheckpointError: the model cannot be read or `output` not written.
 
@@ -86,7 +90,8 @@ def score(
         )
     version = find_version(model)
     paths = [p.absolute() for p in expand(files) if p.name[0] not in "_."]
-    parts = cut(paths, format, part_rows)
+    check_encoding(encoding)
+    parts = cut(paths, format, part_rows, encoding)
     columns = _columns(input_names(version), text, parts[0].format)
     # A column that is missing is found before any worker starts.
     check_columns(parts[0], (*columns.values(), *keep))
@@ -95,6 +100,7 @@ def score(
         "files": [_identity(path) for path in paths],
         "columns": columns,
         "keep": list(keep),
+        "encoding": encoding,
         "part_rows": part_rows,
         "rows": sum(part.rows for part in parts),
     }

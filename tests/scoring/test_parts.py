@@ -41,7 +41,7 @@ def test_parts_of_lines_are_the_file(tmp_path_factory, rows, size, ends):
 
 def test_lines_end_as_in_windows_and_at_the_end_of_the_file(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_bytes(b"\xef\xbb\xbfone\r\n\r\nth\xffree\x0b\x0c\r\nfour")
+    path.write_bytes(b"\xef\xbb\xbfone\r\n\r\nthree\x0b\x0c\r\nfour")
     parts = cut([path], part_rows=2)
     assert read_all(parts)["text"].to_pylist() == [
         "one",
@@ -49,6 +49,24 @@ def test_lines_end_as_in_windows_and_at_the_end_of_the_file(tmp_path):
         "three\x0b\x0c",
         "four",
     ]
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "utf-16", "utf-16-be", "gbk"])
+def test_parts_of_lines_in_other_encodings(tmp_path, encoding):
+    path = tmp_path / "a.txt"
+    # U+0A0A and U+040A have a line feed's byte in UTF-16.
+    rows = ["раз", "", "два\u040a", "три", "я"]
+    if "utf" in encoding:
+        rows[3] += "\u0a0a\u0d0a"
+    elif encoding == "gbk":
+        rows = ["这部", "", "电影", "я", "x"]
+    path.write_bytes("\n".join(rows).encode(encoding))
+    parts = cut([path], part_rows=2, encoding=encoding)
+    assert [part.rows for part in parts] == [2, 2, 1]
+    assert read_all(parts)["text"].to_pylist() == rows
+    if not encoding.startswith("utf"):
+        with pytest.raises(InputError, match=f"line 1.*{encoding[:2]}"):
+            cut([path], part_rows=2)
 
 
 def test_json_lines(tmp_path):

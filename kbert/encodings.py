@@ -1,0 +1,195 @@
+"""Encodings of text files: their names, marks, and which one it may be."""
+
+from __future__ import annotations
+
+import codecs
+import reprlib
+from pathlib import Path
+
+from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.errors import UnknownNameError
+
+# Byte order marks; UTF-32's begins with UTF-16's.
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+# What is taken for a text file by mistake, by its first bytes.
+NOT_TEXT = {
+    b"PK\x03\x04": "a workbook or a zip archive",
+    b"\x1f\x8b": "compressed by gzip",
+    b"PAR1": "Parquet",
+}
+
+# What files are in that are not UTF-8. Of those that read a file equally
+# well, the first is the likeliest.
+COMMON = (
+    *("cp1252", "cp1251", "gb18030", "euc_jp", "big5", "cp932", "cp949"),
+    *("koi8_r", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257"),
+    *("cp1258", "cp874", "cp866", "mac_roman"),
+)
+NAMES = (
+    *COMMON,
+    *("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "ascii", "gbk"),
+    *("latin-1", "iso-8859-1", "iso-8859-2", "iso-8859-15", "koi8-r"),
+    *("windows-1250", "windows-1251", "windows-1252", "shift_jis", "euc-kr"),
+)
+
+# Bytes that are guessed from, and how much worse a guess may read than the
+# best.
+SAMPLE = 1 << 15
+SLACK = 0.02
+
+
+def check_encoding(encoding: str | None) -> None:
+    """Refuse what is no encoding of text.
+
+    Raises:
+        ConfigError: it is no string.
+        UnknownNameError: there is none of that name.
+    """
+    if encoding is None:
+        return
+    if not isinstance(encoding, str):
+        raise ConfigError(
+            f"`encoding` must be None or a name such as 'cp1252'. Received: "
+            f"encoding={encoding!r}"
+        )
+    try:
+        "a".encode(encoding)  # "hex" is a codec too, of no text.
+    except (LookupError, ValueError):
+        raise UnknownNameError("encoding", encoding, NAMES) from None
+
+
+def find_codec(
+    start: bytes, path: str | Path, encoding: str | None, fixed: bool
+) -> str:
+    """The codec of a file that begins so; for arguments see `Lines`.
+
+    Raises:
+        InputError: it is no text, or in another encoding than is said.
+    """
+    for magic, kind in NOT_TEXT.items():
+        if start.startswith(magic):
+            raise InputError(
+                f"Expected text. Received: {path}, which is {kind}. Save it "
+                f"as TSV, CSV, JSON Lines or plain text, in UTF-8; the name "
+                f"of a compressed corpus ends in .gz, .xz or .bz2."
+            )
+    marked = next((n for m, n in MARKS.items() if start.startswith(m)), None)
+    given = encoding and codecs.lookup(encoding).name.removesuffix("-sig")
+    if marked and given and not marked.startswith(given):
+        raise _other(path, encoding, f"begins with the mark of {marked}")
+    if marked:
+        return marked
+    if given not in (None, "utf-8") and _is_utf8(start):
+        raise _other(path, encoding, "is UTF-8")
+    if wide := _wide(start) if given in (None, "utf-8") else None:
+        raise InputError(
+            f"Expected text in UTF-8. Received: {path}, which looks like "
+            f"{wide} without a byte order mark. {_hint(wide, fixed)}"
+        )
+    return {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}.get(
+        given, given or "utf-8"
+    )
+
+
+def _other(path: str | Path, encoding: str, why: str) -> InputError:
+    return InputError(
+        f"Expected text in {encoding}, as `encoding` says. Received: {path}, "
+        f"which {why}. Leave `encoding` out for this file."
+    )
+
+
+def _is_utf8(start: bytes) -> bool:
+    """Whether bytes are UTF-8 that no other encoding has by chance."""
+    if sum(byte > 127 for byte in start[:SAMPLE]) < 16:
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _wide(start: bytes, most: int = 20) -> str | None:
+    """UTF-16 without a mark: half of the bytes of its blanks are zeros.
+
+    Args:
+        start: the file's, so that characters begin at even places.
+        most: bytes to a zero, in what may be UTF-8 with a few zeros.
+    """
+    sample = start[:SAMPLE]
+    if len(sample) < 8 or sample.count(0) * most < len(sample):
+        return None
+    for name in ("utf-16-le", "utf-16-be"):
+        text = codecs.getincrementaldecoder(name)("replace").decode(sample)
+        plain = sum(c.isprintable() or c in "\t\r\n" for c in text)
+        blank = any(c in "\t\n " for c in text)
+        if plain == len(text) and blank:
+            return name
+    return None
+
+
+def advice(chunk: bytes, line: bytes, codec: str, fixed: bool) -> str:
+    """What the encoding may be, and how to say so."""
+    if codec != "utf-8" and _is_utf8(chunk):
+        return "It looks like utf-8: leave `encoding` out."
+    if codec == "utf-8" and (wide := _wide(chunk, len(chunk))):
+        return f"It looks like {wide}. {_hint(wide, fixed)}"
+    # Lines of ASCII say nothing.
+    odd = b"\n".join(p for p in chunk.split(b"\n") if not p.isascii())
+    names = [n for n in _guess(odd[:SAMPLE]) if n != codec]
+    if codec.startswith(("utf-16", "utf-32")):
+        names = []  # Its bytes are no sample of others.
+    if not names:
+        return "It looks like no encoding of text. Save it as UTF-8."
+    shown = ", ".join(
+        f"{n} ({reprlib.repr(line.decode(n, 'replace'))})" for n in names[:3]
+    )
+    return f"It looks like {shown}. {_hint(names[0], fixed)}"
+
+
+def _hint(name: str, fixed: bool) -> str:
+    if fixed:
+        return "Save the file as UTF-8."
+    return (
+        f"Say so with --encoding {name} or encoding={name!r}, or save the "
+        f"file as UTF-8."
+    )
+
+
+def _guess(data: bytes) -> list[str]:
+    """Encodings that read well, the likeliest first."""
+    # Imported here: only a file that is refused takes it.
+    from charset_normalizer import from_bytes
+
+    found = {}
+    for match in from_bytes(data, cp_isolation=list(COMMON)):
+        for name in match.could_be_from_charset:
+            found.setdefault(name, (match.chaos, match.coherence))
+    least = min((chaos for chaos, _ in found.values()), default=0)
+    close = [n for n in COMMON if n in found and found[n][0] <= least + SLACK]
+    if not found:  # Of a few bytes nothing is told.
+        close = [n for n in COMMON if _readable(data, n)]
+
+    def rank(name):
+        text = data.decode(name, "ignore")
+        # In KOI8-R, capitals are where others have small letters.
+        shouts = sum(map(str.isupper, text)) > sum(map(str.islower, text))
+        return shouts, -found.get(name, (0, 0))[1]
+
+    return sorted(close, key=rank)
+
+
+def _readable(data: bytes, name: str) -> bool:
+    try:
+        text = data.decode(name)
+    except UnicodeDecodeError:
+        return False
+    return all(c.isprintable() or c.isspace() for c in text)
