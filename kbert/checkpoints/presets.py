@@ -302,9 +302,9 @@ class _Progress:
     _LINE_SECONDS = 10
 
     def __init__(self, preset: Preset):
-        from rich.console import Console
+        from kbert.report.notes import notes
 
-        self._console = Console(stderr=True, highlight=False, emoji=False)
+        self._console = notes(emoji=False)
         self._name = preset.name
         self._bar = None
         self._printed = time.monotonic()

@@ -11,11 +11,11 @@ from typing import Annotated
 from typing import Any
 
 import typer
-from rich.console import Console
 
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.files import FORMATS
+from kbert.report.notes import notes as notes
 
 if TYPE_CHECKING:
     from kbert.classifier import Classifier
@@ -116,11 +116,6 @@ def split(values: str | Iterable[str] | None) -> list[str]:
 def format_name(format: Format | None) -> str | None:
     """The name that an option stands for."""
     return None if format is None else format.value
-
-
-def notes(quiet: bool = False) -> Console:
-    """Where progress and remarks go: standard error."""
-    return Console(stderr=True, highlight=False, quiet=quiet)
 
 
 def print_json(value: Any) -> None:

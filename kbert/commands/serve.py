@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -104,6 +105,23 @@ def serve(
     tls_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Its key, PEM.")
     ] = None,
+    allow_reload: Annotated[
+        bool,
+        typer.Option(
+            "--allow-reload",
+            help="Let any client say over gRPC which SavedModels of this "
+            "machine are loaded; with a model config file or a token it is "
+            "on.",
+        ),
+    ] = False,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name that clients call this server by, besides addresses "
+            "and localhost.",
+        ),
+    ] = None,
     check_ops: Annotated[
         str | None,
         typer.Option(
@@ -156,6 +174,8 @@ def serve(
         max_rows=max_rows,
         drain_seconds=drain_seconds,
         token=os.environ.get(TOKEN),
+        allow_reload=allow_reload or model_config_file is not None,
+        allowed_hosts=tuple(allowed_host or ()),
         tls_cert=tls_cert,
         tls_key=tls_key,
         release={None: RELEASES[-1], "any": None}.get(check_ops, check_ops),
@@ -166,10 +186,15 @@ def serve(
 async def _run(models, options, quiet: bool) -> None:
     common.start()
     from kbert.serving.logs import Log
+    from kbert.serving.logs import forwarded
     from kbert.serving.server import Server
 
     log = Log(None) if quiet else Log()
-    server = Server(models, options, log)
+    with nullcontext() if quiet else forwarded(log):
+        await _serve(Server(models, options, log), models, options, quiet)
+
+
+async def _serve(server, models, options, quiet: bool) -> None:
     await server.start()
     scheme = "http" if options.tls_cert is None else "https"
     address = f"{scheme}://{options.host}:{server.rest_port}"

@@ -13,6 +13,8 @@ from rich.progress import Progress
 from rich.progress import TextColumn
 from rich.text import Text
 
+from kbert.report.notes import notes
+
 # Seconds between plain lines within an epoch.
 LINE_SECONDS = 30
 
@@ -40,7 +42,7 @@ class TrainingDisplay(keras.callbacks.Callback):
     def __init__(self, tokens: int = 0, console: Console | None = None):
         super().__init__()
         self.tokens = tokens
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or notes()
         self.progress = None
 
     # === Keras's calls ===

@@ -14,6 +14,8 @@ from rich.progress import Progress
 from rich.progress import TextColumn
 from rich.progress import TimeRemainingColumn
 
+from kbert.report.notes import notes
+
 # Seconds between plain lines where there is no terminal.
 LINE_SECONDS = 30
 
@@ -46,7 +48,7 @@ def counting(
     if not verbose or (verbose == "auto" and total <= many):
         yield None
         return
-    console = console or Console(stderr=True, highlight=False)
+    console = console or notes()
     if not console.is_interactive:
         yield _Lines(total, console)
         return

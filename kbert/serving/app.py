@@ -17,9 +17,11 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from kbert.serving import metrics
+from kbert.serving.access import CheckHost
 from kbert.serving.access import RequireToken
 from kbert.serving.core import Core
 from kbert.serving.models import Version
+from kbert.serving.options import ServerOptions
 from kbert.serving.rest import Rest
 
 PAGE = Path(__file__).parent / "page"
@@ -40,7 +42,10 @@ PAGE_HEADERS = {
 
 
 def make_app(
-    core: Core, rest: Rest, draining: Callable[[], bool], token: str | None
+    core: Core,
+    rest: Rest,
+    draining: Callable[[], bool],
+    options: ServerOptions,
 ) -> Any:
     """The ASGI application.
 
@@ -48,7 +53,7 @@ def make_app(
         core: answers requests about models.
         rest: answers what is under `/v1/`.
         draining: whether the server is about to end.
-        token: that clients must send, or None.
+        options: of who may ask.
     """
 
     async def page(request: Request) -> Response:
@@ -81,7 +86,9 @@ def make_app(
         ]
     )
     app = _Front(app, rest, draining)
-    return app if token is None else RequireToken(app, token)
+    if options.token is not None:
+        app = RequireToken(app, options.token)
+    return CheckHost(app, options.host, options.allowed_hosts)
 
 
 class _Front:
@@ -152,6 +159,9 @@ def _read_card(path: Path) -> dict | None:
         if path.stat().st_size > MAX_CARD:
             return None
         card = json.loads(path.read_text(encoding="utf-8"))
+        # What cannot be sent, such as NaN or half a surrogate pair, would
+        # take the page from the other models.
+        JSONResponse(card)
     except (OSError, ValueError, RecursionError):
         return None
     return card if isinstance(card, dict) else None

@@ -161,9 +161,13 @@ class Batcher:
             batch = self._take(key)
             if batch:
                 self._free -= 1
-                done = asyncio.get_running_loop().run_in_executor(
-                    self._threads, _compute, batch
-                )
+                try:
+                    done = asyncio.get_running_loop().run_in_executor(
+                        self._threads, _compute, batch
+                    )
+                except RuntimeError as failure:  # No thread can be started.
+                    self._fail(failure, batch)
+                    continue
                 done.add_done_callback(
                     lambda done, batch=batch: self._finish(done, batch)
                 )
@@ -185,15 +189,26 @@ class Batcher:
         return batch
 
     def _finish(self, done: asyncio.Future, batch: list[Work]) -> None:
+        failure = done.exception()
+        if failure is not None:
+            self._fail(failure, batch)
+        else:
+            self._answer(done.result(), batch)
+        self._dispatch()
+
+    def _fail(self, failure: BaseException, batch: list[Work]) -> None:
+        self._answer([_as_serving_error(failure)] * len(batch), batch)
+
+    def _answer(self, answers: list, batch: list[Work]) -> None:
+        """Hand out the answers of a batch; its worker is free again."""
         self._free += 1
-        for work, answer in zip(batch, done.result(), strict=True):
+        for work, answer in zip(batch, answers, strict=True):
             if work.future.done():
                 continue
             if isinstance(answer, Exception):
                 work.future.set_exception(answer)
             else:
                 work.future.set_result(answer)
-        self._dispatch()
 
     def close(self) -> None:
         """Let the threads end after what they do now."""
@@ -228,7 +243,7 @@ def _together(batch: list[Work]) -> list:
     return [list(answer) for answer in zip(*parts, strict=True)]
 
 
-def _as_serving_error(failure: Exception) -> ServingError:
+def _as_serving_error(failure: BaseException) -> ServingError:
     if isinstance(failure, ServingError):
         return failure
     return error("INTERNAL", f"{type(failure).__name__}: {failure}")

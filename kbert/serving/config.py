@@ -41,16 +41,14 @@ class ModelConfig:
     def versions(self) -> dict[int, Path]:
         """The versions to serve that are there now, oldest first.
 
-        An unreadable or missing folder has none.
+        Raises:
+            OSError: the folder cannot be listed, which does not say that it
+                is empty.
         """
         found: dict[int, Path] = {}
-        try:
-            entries = sorted(self.base_path.iterdir())
-        except OSError:
-            return {}
-        for entry in entries:
+        for entry in sorted(self.base_path.iterdir()):
             # "007" is version 7 too; the first name stands.
-            if entry.name.isdecimal() and entry.is_dir():
+            if _is_version(entry.name) and entry.is_dir():
                 found.setdefault(int(entry.name), entry)
         numbers = sorted(found)
         if self.specific:
@@ -58,6 +56,11 @@ class ModelConfig:
         elif self.latest is not None:
             numbers = numbers[-self.latest :]
         return {number: found[number] for number in numbers}
+
+
+def _is_version(name: str) -> bool:
+    """Whether a folder's name is an int64 of 0 or more."""
+    return name.isascii() and name.isdecimal() and int(name) < 2**63
 
 
 def from_folder(path: str | Path, name: str | None = None) -> ModelConfig:
@@ -72,7 +75,14 @@ def from_folder(path: str | Path, name: str | None = None) -> ModelConfig:
     """
     path = Path(path).absolute()
     model = ModelConfig(name or path.name, path)
-    if not model.versions():
+    try:
+        there = model.versions()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"Expected a folder that holds versions of a SavedModel. "
+            f"Received: {path!s:.200}, which cannot be listed: {error}."
+        ) from error
+    if not there:
         hint = ""
         if (path / "saved_model.pb").is_file():
             hint = f" That is a version itself; give {path.parent}."
@@ -137,6 +147,11 @@ def _model(entry: Any) -> ModelConfig:
         raise ConfigError(
             f"Expected model {entry.name!r} to have an absolute path for "
             f"base_path. Received: {entry.base_path!r}"
+        )
+    if "\0" in entry.base_path:
+        raise ConfigError(
+            f"Expected model {entry.name!r} to have a base_path without NUL. "
+            f"Received: {entry.base_path!r}"
         )
     policy = entry.model_version_policy
     kind = policy.WhichOneof("policy_choice")

@@ -229,7 +229,18 @@ class PredictionService(
 
 
 class ModelService(_Front, model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus, HandleReloadConfigRequest."""
+    """GetModelStatus, HandleReloadConfigRequest.
+
+    Args:
+        *front: see `_Front`.
+        may_reload: whether clients may say which models are served. Whoever
+            may has the server load any SavedModel of the machine, and a
+            SavedModel is a program that reads and writes files.
+    """
+
+    def __init__(self, *front: Any, may_reload: bool = False):
+        super().__init__(*front)
+        self.may_reload = may_reload
 
     @_answered("GetModelStatus")
     async def GetModelStatus(self, request, context, outcome):
@@ -237,6 +248,12 @@ class ModelService(_Front, model_service_pb2_grpc.ModelServiceServicer):
 
     @_answered("HandleReloadConfigRequest")
     async def HandleReloadConfigRequest(self, request, context, outcome):
+        if not self.may_reload:
+            raise error(
+                "PERMISSION_DENIED",
+                "Reloading the models' configuration is off. It is on with "
+                "a model config file, a token, or --allow-reload.",
+            )
         try:
             models = config.from_proto(request.config)
         except ConfigError as failure:

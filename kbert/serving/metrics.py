@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ prometheus_client.disable_created_metrics()
 
 PATH = "/monitoring/prometheus/metrics"
 PREFIX = ":tensorflow:serving:"
+# Of what TF Serving has not.
+OWN = ":kbert:serving:"
 
 # Microseconds: scale 10, power 1.8, 33 buckets (about 20 minutes).
 LATENCY = tuple(10 * 1.8**i for i in range(33))
@@ -50,8 +53,14 @@ class _Counters:
     def __init__(self):
         self.values: dict[tuple, dict[tuple, float]] = {}
 
-    def add(self, name: str, labels: dict[str, str], amount: float = 1):
-        key = (PREFIX + name, tuple(labels))
+    def add(
+        self,
+        name: str,
+        labels: dict[str, str],
+        amount: float = 1,
+        prefix: str = PREFIX,
+    ):
+        key = (prefix + name, tuple(labels))
         cells = self.values.setdefault(key, defaultdict(float))
         cells[tuple(labels.values())] += amount
 
@@ -149,6 +158,17 @@ class Metrics:
                     {"model": outcome.model},
                     outcome.rows,
                 )
+
+    def look_failed(self) -> None:
+        """Count a look at a model's folder that failed."""
+        self._counters.add("look_failures", {}, prefix=OWN)
+
+    def watch(self, name: str, read: Callable[[], float]) -> None:
+        """Show a number that is read when the page is asked for."""
+        gauge = prometheus_client.Gauge(
+            OWN + name, name, registry=self._registry
+        )
+        gauge.set_function(read)
 
     def ran(self, model: str, api: str, seconds: float) -> None:
         """Note the time in TensorFlow."""

@@ -8,7 +8,8 @@ Reference: tensorflow_serving/core/aspired_versions_manager.cc with the
 AvailabilityPreservingPolicy; servable_state.h for the states.
 
 Departures: a version that could not be loaded is tried again when its folder
-changes, which is what people do about it.
+changes, which is what people do about it, and besides after growing pauses,
+as what failed may have been the machine.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from kbert.serving.status import error
 # Seconds between looks at whether a version that is unloaded is still used.
 DRAIN_POLL = 0.05
 
+# Seconds after which a version that could not be loaded is tried once more.
+RETRY_PAUSES = (1.0, 4.0, 16.0, 64.0, 256.0)
+
 
 @dataclass(eq=False)
 class Version:
@@ -57,6 +61,8 @@ class Version:
     servable: Servable | None = None
     loaded: float | None = None
     _seen: tuple = ()
+    _tries: int = 1
+    _failed_at: float = 0.0
     _users: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -80,6 +86,19 @@ class Version:
     def idle(self) -> bool:
         return self._users == 0
 
+    def worth_another_try(self, seen: tuple) -> bool:
+        """Whether a version that could not be loaded may be loadable now.
+
+        Args:
+            seen: the fingerprint of its folder.
+        """
+        if self._seen != seen:
+            return True
+        if self._tries > len(RETRY_PAUSES):
+            return False
+        pause = RETRY_PAUSES[self._tries - 1]
+        return time.monotonic() - self._failed_at >= pause
+
 
 # Makes a version ready, in a thread: a loaded, warmed-up SavedModel.
 Load = Callable[[Version], Servable]
@@ -92,6 +111,7 @@ class Models:
         configs: which models there are.
         load: makes a version ready; runs in a thread.
         log: where changes are noted.
+        count_failure: called when a look at a model's folder fails.
 
     Example:
 
@@ -101,11 +121,19 @@ class Models:
     ...     version.servable.signatures
     """
 
-    def __init__(self, configs: list[ModelConfig], load: Load, log: Log):
+    def __init__(
+        self,
+        configs: list[ModelConfig],
+        load: Load,
+        log: Log,
+        count_failure: Callable[[], None] = lambda: None,
+    ):
         self.configs = {config.name: config for config in configs}
         self._versions: dict[str, dict[int, Version]] = {}
         self._load = load
         self._log = log
+        self._count_failure = count_failure
+        self._troubles: dict[str, str] = {}
         self._updating = asyncio.Lock()
 
     # === What requests ask ===
@@ -203,24 +231,51 @@ class Models:
     # === Loading and unloading ===
 
     async def update(self) -> None:
-        """Bring memory in line with the folders, once."""
+        """Bring memory in line with the folders, once.
+
+        A model whose folder cannot be looked at stays as it is.
+        """
         async with self._updating:
             for config in list(self.configs.values()):
-                wanted = await asyncio.to_thread(config.versions)
-                await self._update(config.name, wanted)
+                with self._looking(config.name):
+                    wanted = await asyncio.to_thread(config.versions)
+                    await self._update(config.name, wanted)
             for name in set(self._versions) - set(self.configs):
-                await self._update(name, {})
+                with self._looking(name):
+                    await self._update(name, {})
+
+    @contextlib.contextmanager
+    def _looking(self, name: str) -> Iterator[None]:
+        """An error in here ends here: it is noted once and counted, and the
+        next look may do better."""
+        try:
+            yield
+        except Exception as failure:
+            self._count_failure()
+            trouble = str(failure) or repr(failure)
+            if self._troubles.get(name) != trouble:
+                self._troubles[name] = trouble
+                self._log("look failed", model=name, error=trouble)
+        else:
+            if self._troubles.pop(name, None) is not None:
+                self._log("look succeeded", model=name)
+
+    def trouble(self, name: str) -> str | None:
+        """Why a model's folder could not be looked at the last time."""
+        return self._troubles.get(name)
 
     async def _update(self, name: str, wanted: dict[int, Path]) -> None:
         known = self._versions.setdefault(name, {})
         for number, path in wanted.items():
             seen = await asyncio.to_thread(_fingerprint, path)
-            version = known.get(number)
-            if version is None or (
-                version.state == "END"
-                and (version.failure is None or version._seen != seen)
+            before = known.get(number)
+            if before is None or (
+                before.state == "END"
+                and (before.failure is None or before.worth_another_try(seen))
             ):
                 version = Version(name, number, path, _seen=seen)
+                if before and before.failure and before._seen == seen:
+                    version._tries = before._tries + 1
                 known[number] = version
                 await self._bring_up(version)
         going = [
@@ -245,6 +300,7 @@ class Models:
             if not isinstance(failure, ServingError):
                 failure = error("INTERNAL", f"Could not load: {failure!r}")
             version.state, version.failure = "END", failure
+            version._failed_at = time.monotonic()
             self._note("load failed", version, error=str(failure))
             return
         version.loaded = time.time()
@@ -258,15 +314,20 @@ class Models:
         while not version.idle:
             await asyncio.sleep(DRAIN_POLL)
         servable, version.servable = version.servable, None
-        await asyncio.to_thread(servable.close)
-        version.state = "END"
+        try:
+            await asyncio.to_thread(servable.close)
+        finally:
+            version.state = "END"
         self._note("unloaded", version)
 
     def _note(self, event: str, version: Version, **facts) -> None:
         self._log(event, model=version.model, version=version.number, **facts)
 
     async def poll(self, seconds: float) -> None:
-        """`update` every so many seconds, until cancelled."""
+        """`update` every so many seconds, until cancelled.
+
+        Whatever goes wrong in a look, another one comes.
+        """
         while True:
             await asyncio.sleep(seconds)
             await self.update()
@@ -299,7 +360,7 @@ class Models:
             )
         for config in configs:
             for number in config.labels.values():
-                version = self._versions[config.name].get(number)
+                version = self._versions.get(config.name, {}).get(number)
                 if version is None or version.state != "AVAILABLE":
                     # The old labels stand, so that requests go on.
                     old = before.get(config.name)
@@ -333,5 +394,7 @@ def _fingerprint(path: Path) -> tuple:
         return tuple(
             (str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files
         )
-    except OSError:
-        return ()
+    except OSError as failure:
+        # Not (), as of an empty folder: it changes when the folder can be
+        # read again.
+        return (repr(failure),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,10 @@ class ServerOptions:
         max_rows: rows of a request.
         drain_seconds: that running requests get when the server ends.
         token: what clients must send as a bearer token.
+        allow_reload: whether clients may say, over gRPC, which models are
+            served; those that send the token may anyhow.
+        allowed_hosts: names that requests may call this server by, besides
+            addresses and localhost; see `kbert.serving.access.CheckHost`.
         tls_cert: PEM file of the certificate chain.
         tls_key: PEM file of its key.
         release: TF Serving release whose ops models may use; None for any.
@@ -50,9 +55,16 @@ class ServerOptions:
     max_rows: int = 1024
     drain_seconds: float = 30.0
     token: str | None = None
+    allow_reload: bool = False
+    allowed_hosts: tuple[str, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
     release: str | None = None
+
+    @property
+    def may_reload(self) -> bool:
+        """Whether clients may say which models are served."""
+        return self.allow_reload or self.token is not None
 
     def __post_init__(self):
         for name in (
@@ -73,5 +85,18 @@ class ServerOptions:
         for path in (self.tls_cert, self.tls_key):
             if path is not None and not Path(path).is_file():
                 raise ConfigError(f"Expected a PEM file. Received: {path}.")
+        if self.tls_cert is not None:
+            _check_pair(self.tls_cert, self.tls_key)
         if self.token is not None and not self.token.strip():
             raise ConfigError("`token` must not be empty.")
+
+
+def _check_pair(cert: Path, key: Path) -> None:
+    try:
+        # A key with a password would be asked for on the terminal.
+        ssl.create_default_context().load_cert_chain(cert, key, password=b"")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError.
+        raise ConfigError(
+            f"Expected a certificate chain and its key, both PEM and without "
+            f"a password. Received: {cert} and {key} ({error})."
+        ) from error

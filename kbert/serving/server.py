@@ -84,6 +84,7 @@ class Server:
         self._configs = models
         self._stop = asyncio.Event()
         self._metrics = Metrics()
+        self._metrics.watch("log_lines_dropped", lambda: self.log.dropped)
         self._health = health.aio.HealthServicer()
         self._grpc: grpc.aio.Server | None = None
         self._polling: asyncio.Task | None = None
@@ -105,7 +106,12 @@ class Server:
             UnavailableError: a model has no version that can be loaded.
             ConfigError: a port is taken.
         """
-        self.models = Models(self._configs, self._load, self.log)
+        self.models = Models(
+            self._configs,
+            self._load,
+            self.log,
+            self._metrics.look_failed,
+        )
         try:
             await self.models.update()
             self._check_loaded()
@@ -141,11 +147,12 @@ class Server:
                 reasons = "; ".join(
                     f"version {v.number}: {v.failure}" for v in versions
                 )
+                trouble = self.models.trouble(name)
                 raise UnavailableError(
                     "UNAVAILABLE",
                     f"Expected a version of model {name!r} that can be served "
                     f"in {config.base_path}. Received: "
-                    f"{reasons or 'no version'}.",
+                    f"{reasons or trouble or 'no version'}.",
                 )
 
     async def _start_grpc(self, core: Core) -> None:
@@ -156,13 +163,19 @@ class Server:
             interceptors=[TokenInterceptor(options.token)]
             if options.token
             else [],
-            options=[("grpc.max_receive_message_length", options.max_body)],
+            options=[
+                ("grpc.max_receive_message_length", options.max_body),
+                # Or another server could listen on the same port, and each
+                # would get a part of the calls.
+                ("grpc.so_reuseport", 0),
+            ],
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionService(*parts, *limits), self._grpc
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(*parts, *limits), self._grpc
+            ModelService(*parts, *limits, may_reload=options.may_reload),
+            self._grpc,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         address = f"{options.host}:{options.grpc_port}"
@@ -186,7 +199,7 @@ class Server:
         rest = Rest(
             *(core, self._metrics, self.log, options.timeout, options.max_body)
         )
-        app = make_app(core, rest, lambda: self.draining, options.token)
+        app = make_app(core, rest, lambda: self.draining, options)
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -249,6 +262,7 @@ class Server:
                 await self.models.close()
         self._batcher.close()
         self.log("ended")
+        await asyncio.to_thread(self.log.flush)
 
 
 def _taken(address: str, option: str) -> ConfigError:

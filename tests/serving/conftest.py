@@ -162,4 +162,6 @@ def server(run_server, text_model, number_model):
     """A server of both."""
     from kbert.serving.config import from_folder
 
-    return run_server([from_folder(text_model), from_folder(number_model)])
+    return run_server(
+        [from_folder(text_model), from_folder(number_model)], allow_reload=True
+    )

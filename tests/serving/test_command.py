@@ -88,7 +88,7 @@ def test_a_process_from_start_to_sigterm(text_model):
         ([], "neither"),
         (["{model}", "--model-config-file", "x"], "both"),
         (["{model}/1"], "That is a version itself"),
-        (["{model}/no"], "without one"),
+        (["{model}/no"], "cannot be listed"),
         (["--model-config-file", "{model}/no"], "model config file"),
         (["{model}", "--check-ops", "1.0"], "Unknown TF Serving release"),
     ],

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+from pathlib import Path
 
 import pytest
 
@@ -96,7 +98,7 @@ def test_a_version_that_fails_leaves_the_old_one(base):
         failure = models.versions("m")[0].failure
         assert (failure.code, str(failure)) == ("NOT_FOUND", "bad graph")
         before = models.versions("m")[0]
-        await models.update()  # Not tried again as it is,
+        await models.update()  # Not tried again at once,
         assert models.versions("m")[0] is before
         add(base, 2, "mended")  # but when it changes.
         await models.update()
@@ -105,19 +107,113 @@ def test_a_version_that_fails_leaves_the_old_one(base):
     asyncio.run(main())
 
 
-def test_a_folder_that_is_taken_away_and_comes_back(base):
+def test_a_version_that_is_taken_away_and_comes_back(base):
     async def main():
         models = Models([ModelConfig("m", base)], Fake, Log(None))
         await models.update()
-        base.rename(base.with_name("away"))
+        (base / "1").rename(base.with_name("away"))
         await models.update()
         assert states(models) == {1: "END"}
         assert not models.ready
-        base.with_name("away").rename(base)
+        base.with_name("away").rename(base / "1")
         await models.update()
         assert states(models) == {1: "AVAILABLE"} and models.ready
 
     asyncio.run(main())
+
+
+def no_more_files(*arguments):
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("what", ["away", "a file", "no descriptors"])
+def test_a_folder_that_cannot_be_listed_unloads_nothing(
+    base, what, monkeypatch
+):
+    # file_system_storage_path_source.cc: an error ends this poll, no more.
+    lines, failures = [], []
+
+    def log(event, **facts):
+        lines.append((event, facts))
+
+    async def main():
+        models = Models(
+            [ModelConfig("n", base.with_name("n")), ModelConfig("m", base)],
+            Fake,
+            log,
+            lambda: failures.append(1),
+        )
+        add(base.with_name("n"), 1)
+        await models.update()
+        lines.clear()
+        with monkeypatch.context() as patch:
+            if what == "no descriptors":
+                patch.setattr(Path, "iterdir", no_more_files)
+            else:
+                base.rename(base.with_name("away"))
+            if what == "a file":
+                base.write_text("")
+            for _ in range(3):
+                await models.update()
+        broken = 2 if what == "no descriptors" else 1
+        assert len(failures) == 3 * broken
+        assert [event for event, _ in lines] == ["look failed"] * broken
+        assert models.trouble("m") and models.ready
+        with models.use("m") as version:
+            assert version.number == 1
+        if what == "a file":
+            base.unlink()
+        if what != "no descriptors":
+            base.with_name("away").rename(base)
+        # What has come meanwhile is found.
+        add(base, 2)
+        await models.update()
+        assert ("look succeeded", {"model": "m"}) in lines
+        assert states(models) == {1: "END", 2: "AVAILABLE"}
+        assert models.trouble("m") is None
+
+    asyncio.run(main())
+
+
+def test_what_the_machine_could_not_load_is_tried_again(base, monkeypatch):
+    tries = []
+
+    def load(version):
+        tries.append(version.number)
+        if len(tries) < 3:
+            no_more_files()
+        return Fake(version)
+
+    async def main():
+        models = Models([ModelConfig("m", base)], load, Log(None))
+        for _ in range(5):
+            await models.update()
+        assert tries == [1]  # Not at once.
+        monkeypatch.setattr("kbert.serving.models.RETRY_PAUSES", (0, 0))
+        for _ in range(5):
+            await models.update()
+        assert tries == [1, 1, 1]
+        assert states(models) == {1: "AVAILABLE"}
+
+    asyncio.run(main())
+
+
+def test_a_bad_version_is_not_tried_for_ever(base, monkeypatch):
+    monkeypatch.setattr("kbert.serving.models.RETRY_PAUSES", (0, 0))
+    add(base, 2, "bad")
+    tries = []
+
+    def load(version):
+        tries.append(version.number)
+        return Fake(version)
+
+    async def main():
+        models = Models([ModelConfig("m", base)], load, Log(None))
+        for _ in range(6):
+            await models.update()
+
+    asyncio.run(main())
+    assert tries == [2, 2, 2]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +228,9 @@ def test_a_folder_that_is_taken_away_and_comes_back(base):
 def test_policies(base, policy, expected):
     add(base, 2)
     add(base, 3)
-    (base / "notes").mkdir()
+    # No int64 of 0 or more, in ASCII: skipped.
+    for name in ("notes", "-5", "4.0", "٥", str(2**63), "9" * 200):
+        (base / name).mkdir()
     (base / "4").write_text("no folder")
     assert set(ModelConfig("m", base, **policy).versions()) == expected
 

@@ -185,7 +185,10 @@ def test_encoded_bodies(server, body, encoding, status):
 def test_a_body_that_does_not_come(run_server, text_model):
     server = run_server([from_folder(text_model)], timeout=0.5)
     address = ("127.0.0.1", server.server.rest_port)
-    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Length: 100\r\n\r\n"
+    )
     with socket.create_connection(address, timeout=30) as half:
         half.sendall(head.encode() + BODY)
         assert b" 504 " in half.recv(1000)
@@ -250,6 +253,93 @@ def test_a_token(run_server, text_model):
         service.GetModelStatus(request, timeout=30, metadata=metadata)
 
 
+def reload(address, path, **metadata):
+    """Have a server serve the model of another folder, or say why not."""
+    from tensorflow_serving.apis import model_management_pb2
+    from tensorflow_serving.apis import model_service_pb2_grpc
+
+    request = model_management_pb2.ReloadConfigRequest()
+    model = request.config.model_config_list.config.add()
+    model.name, model.base_path = "toy", str(path)
+    model.model_platform = "tensorflow"
+    with grpc.insecure_channel(address) as channel:
+        service = model_service_pb2_grpc.ModelServiceStub(channel)
+        try:
+            service.HandleReloadConfigRequest(
+                request, timeout=60, metadata=list(metadata.items())
+            )
+        except grpc.RpcError as failure:
+            return failure.code().name
+    return "OK"
+
+
+def test_only_who_may_says_what_is_loaded(run_server, text_model, tmp_path):
+    server = run_server([from_folder(text_model)])
+    assert reload(server.grpc, text_model) == "PERMISSION_DENIED"
+    assert states(server) == {1: "AVAILABLE"}
+    server = run_server([from_folder(text_model)], allow_reload=True)
+    assert reload(server.grpc, text_model) == "OK"
+    # What cannot be listed does not become available, and unloads nothing.
+    assert reload(server.grpc, tmp_path / "no") == "OK"
+    assert reload(server.grpc, f"{tmp_path}/\0") == "INVALID_ARGUMENT"
+    assert states(server) == {1: "AVAILABLE"}
+    server = run_server([from_folder(text_model)], token="secret")
+    assert reload(server.grpc, text_model) == "UNAUTHENTICATED"
+    allowed = {"authorization": "Bearer secret"}
+    assert reload(server.grpc, text_model, **allowed) == "OK"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:9", 200),
+        ("127.0.0.1:8501", 200),
+        ("10.1.2.3", 200),
+        ("[::1]:8501", 200),
+        ("attacker.example", 403),
+        ("attacker.example:8501", 403),
+        ("localhost.attacker.example", 403),
+        ("127.0.0.1.attacker.example", 403),
+        ("", 403),
+    ],
+)
+def test_a_name_that_is_not_the_servers_is_refused(server, host, status):
+    for path in ("/ui/models", "/v1/models/toy", "/healthz"):
+        response = httpx.get(f"{server.url}{path}", headers={"Host": host})
+        assert response.status_code == status, path
+
+
+def test_names_that_a_server_is_told(run_server, text_model):
+    models = [from_folder(text_model)]
+    named = run_server(models, allowed_hosts=("Models.example",))
+    everywhere = run_server(models, host="0.0.0.0")
+    for server, host, status in (
+        (named, "models.example:8501", 200),
+        (named, "other.example", 403),
+        (everywhere, "anything.example", 200),
+    ):
+        port = server.server.rest_port
+        response = httpx.get(
+            f"http://127.0.0.1:{port}/healthz", headers={"Host": host}
+        )
+        assert response.status_code == status, host
+
+
+@pytest.mark.parametrize(
+    "card", ['{"a": NaN}', '{"a": "\\ud83d"}', "[" * 900 + "]" * 900, "5", "{"]
+)
+def test_an_odd_card_leaves_the_page_to_the_others(
+    run_server, copied, text_model, card
+):
+    (copied / "1" / "assets.extra" / "kbert.json").write_text(card)
+    server = run_server([from_folder(copied, "odd"), from_folder(text_model)])
+    response = httpx.get(f"{server.url}/ui/models")
+    assert response.status_code == 200
+    odd, toy = response.json()
+    assert odd["model"] is None and toy["model"]["head"]["name"]
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A certificate for this machine that nobody else signed."""
@@ -287,6 +377,24 @@ def test_tls(run_server, text_model, certificate):
     with kbert.Client(f"{server.url}/v1/models/toy", retries=0) as client:
         with pytest.raises(UnavailableError, match="certificate"):
             client.predict(["aaa"])
+
+
+@pytest.mark.parametrize("wrong", ["other key", "no key", "password"])
+def test_a_key_that_does_not_fit_is_named(certificate, tmp_path, wrong):
+    key = tmp_path / "key.pem"
+    if wrong == "no key":
+        key.write_text("none")
+    else:
+        locked = (
+            ["-aes256", "-passout", "pass:x"] if wrong == "password" else []
+        )
+        subprocess.run(
+            ["openssl", "genrsa", *locked, "-out", key, "2048"],
+            check=True,
+            capture_output=True,
+        )
+    with pytest.raises(ConfigError, match="a certificate chain and its key"):
+        ServerOptions(tls_cert=certificate / "cert.pem", tls_key=key)
 
 
 # === What it says of itself ===
@@ -361,6 +469,14 @@ def test_ports_that_are_taken(run_server, number_model):
         for option in ("rest_port", "grpc_port"):
             with pytest.raises(ConfigError, match="Expected a free port"):
                 run_server([from_folder(number_model)], **{option: port})
+
+
+def test_two_servers_do_not_share_a_port(run_server, server, number_model):
+    # gRPC would let them, and each would answer a part of the calls.
+    for option in ("rest_port", "grpc_port"):
+        port = getattr(server.server, option)
+        with pytest.raises(ConfigError, match="Expected a free port"):
+            run_server([from_folder(number_model)], **{option: port})
 
 
 def test_a_model_that_cannot_be_loaded(run_server, copied):
