@@ -160,6 +160,8 @@ def kill_runs(kills: int, seed: int = 0) -> dict:
                     break
             received = runner.finish(run_dir)
             runs += 1
+            if left := [p.name for p in run_dir.glob(".*")]:
+                raise SystemExit(f"Expected nothing unfinished. Found: {left}.")
             differ = [
                 key
                 for key, value in expected.items()

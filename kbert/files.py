@@ -16,6 +16,7 @@ from kbert.conll import read_conll
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
 from kbert.lines import Lines
+from kbert.paths import as_path
 from kbert.squad import read_squad
 
 FORMATS = ("tsv", "csv", "jsonl", "text", "conll", "squad")
@@ -83,7 +84,7 @@ def read_rows(
             row is not as expected.
         UnknownNameError: there is no such encoding.
     """
-    path = Path(path)
+    path = as_path(path)
     if format is None:
         format = ENDINGS.get(path.suffix.lower(), "tsv")
     read = {

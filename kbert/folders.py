@@ -6,34 +6,52 @@ import ctypes
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from kbert.errors import CheckpointError
+from kbert.paths import real_path
+from kbert.scratch import check_room
+from kbert.scratch import flush
+from kbert.scratch import scratch_file
+from kbert.scratch import scratch_folder
 
 # Of fcntl.h and linux/fs.h.
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 
+# What the folder of a saved model is known by, and all that any save writes
+# into one.
+CONFIG = "kbert.json"
+SAVED = (
+    *(CONFIG, "config.json", "model.safetensors"),
+    *("vocab.txt", "tokenizer_config.json"),
+    *("modules.json", "sentence_bert_config.json"),
+    *("config_sentence_transformers.json", "1_Pooling", "2_Normalize"),
+)
+
 
 @contextmanager
 def new_folder(
-    target: Path, replace: bool = False, whole: bool = False
+    target: str | os.PathLike,
+    replace: bool = False,
+    ours: Iterable[str] | None = None,
 ) -> Iterator[Path]:
     """A temporary folder beside `target` that becomes `target` at the end.
 
     Everything in it is flushed to the disk before it is renamed. If the
-    block fails, `target` is as it was and the temporary folder is gone.
+    block fails, `target` is as it was and the temporary folder is gone. A
+    link is followed: what it leads to is made.
 
     Args:
         target: the folder to make.
         replace: whether an existing `target` gives way; it is removed only
             after the new one stands in its place.
-        whole: whether it gives way with whatever it holds, as a folder that
-            the caller knows for its own; else see `check_replaceable`.
+        ours: names that the caller writes into such folders. What has
+            another name stays in `target`. If None, a `target` that holds
+            something else than the new folder is refused.
 
     Raises:
         CheckpointError: the folder cannot be written (no room, no right), or
@@ -44,24 +62,63 @@ def new_folder(
     >>> with new_folder(Path("out")) as folder:
     ...     (folder / "labels.txt").write_text("ham\\nspam\\n")
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(
-            tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)
-        )
-        temporary.chmod(0o755)  # mkdtemp's 0700 would hide it from a server.
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    try:
+    target = real_path(target)
+    _check_target(target, replace, ours or ())
+    with _writing(target), scratch_folder(target.parent) as temporary:
         yield temporary
-        if replace and not whole:
-            check_replaceable(target, [p.name for p in temporary.iterdir()])
+        names = [path.name for path in temporary.iterdir()]
+        if replace and ours is None:
+            check_replaceable(target, names)
         flush_tree(temporary)
+        if target.exists() and replace:
+            shutil.copymode(target, temporary)
+            _carry_over(target, temporary, {*names, *(ours or ())})
         _move(temporary, target, replace)
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_target(target: Path, replace: bool, ours: Iterable[str]) -> None:
+    """Refuse, before anything is written, what cannot be replaced."""
+    if not os.path.lexists(target):
+        return
+    links = [name for name in ours if (target / name).is_symlink()]
+    found = None
+    if not target.is_dir():
+        found = "is a file"
+    elif not replace:
+        found = "exists already"
+    elif os.path.ismount(target):
+        found = "is the root of a disk or volume; take a folder in it"
+    elif not os.access(target, os.W_OK):
+        found = "is read-only"
+    elif links:
+        found = f"has links in it, which would be lost: {_listed(links)}"
+    if found:
+        raise CheckpointError(
+            f"Expected to write {target}. Received: a place that {found}. "
+            f"Nothing there has changed; choose another place."
+        )
+
+
+def _carry_over(old: Path, new: Path, ours: Iterable[str]) -> None:
+    """Give a new folder what the old one holds beside its own."""
+    for entry in old.iterdir():
+        if entry.name in ours:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.copytree(
+                entry, new / entry.name, symlinks=True, copy_function=_link
+            )
+        else:
+            _link(entry, new / entry.name)
+    for parent, _, _ in os.walk(new):
+        flush(Path(parent))
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # Not every file system can.
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def check_replaceable(target: Path, names: Iterable[str]) -> None:
@@ -75,38 +132,39 @@ def check_replaceable(target: Path, names: Iterable[str]) -> None:
         CheckpointError: `target` is a file, or holds something of another
             name.
     """
+    target, names = real_path(target), list(names)
+    _check_target(target, True, names)
     if not target.exists():
         return
-    found = ""
-    if not target.is_dir():
-        found = "is a file"
-    elif others := {p.name for p in target.iterdir()} - set(names):
-        found = f"holds {_listed(others)} too"
-    if found:
+    if others := {p.name for p in target.iterdir()} - set(names):
         raise CheckpointError(
             f"Expected a new folder, or one that holds nothing but "
-            f"{_listed(names)}, to replace. Received: {target}, which "
-            f"{found}. Nothing there has changed; choose another place."
+            f"{_listed(names)}, to replace. Received: {target}, which holds "
+            f"{_listed(others)} too. Nothing there has changed; choose "
+            f"another place."
         )
 
 
-def check_saved(target: Path, file: str) -> None:
+def check_saved(target: str | os.PathLike) -> None:
     """Check that a saved model may be written to `target`.
 
     Args:
         target: missing, an empty folder, or the folder of a saved model,
             which gives way.
-        file: what the folder of a saved model holds.
 
     Raises:
-        CheckpointError: it is something else.
+        CheckpointError: it is something else, or cannot be written.
     """
-    if target.exists() and not (target / file).is_file():
-        if not target.is_dir() or any(target.iterdir()):
+    target = real_path(target)
+    _check_target(target, True, SAVED)
+    if target.exists() and not (target / CONFIG).is_file():
+        if others := [path.name for path in target.iterdir()]:
             raise CheckpointError(
                 f"Expected a new folder, or one that kbert saved before. "
-                f"Received: {target}, which holds something else."
+                f"Received: {target}, which holds something else: "
+                f"{_listed(others)}. Choose another place."
             )
+    check_room(target.parent)
 
 
 def _listed(names: Iterable[str], most: int = 5) -> str:
@@ -116,10 +174,11 @@ def _listed(names: Iterable[str], most: int = 5) -> str:
 
 
 @contextmanager
-def new_file(target: Path) -> Iterator[Path]:
+def new_file(target: str | os.PathLike) -> Iterator[Path]:
     """A temporary file beside `target` that becomes `target` at the end.
 
     If the block fails, `target` is as it was and the temporary file is gone.
+    A link is followed: the file that it leads to is made.
 
     Args:
         target: the file to make; one that is there gives way.
@@ -132,32 +191,57 @@ def new_file(target: Path) -> Iterator[Path]:
     >>> with new_file(Path("vocab.txt")) as file:
     ...     file.write_text("[PAD]\\n[UNK]\\n")
     """
-    temporary = target.with_name(f".{target.name}-{os.getpid()}")
-    try:
-        # What fails, fails now and not after hours.
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        if target.is_dir():
-            temporary.unlink()
-            raise IsADirectoryError(f"{target} is a folder")
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    try:
+    target = real_path(target)
+    _check_plain(target)
+    with _writing(target), scratch_file(target.parent) as temporary:
         yield temporary
         flush(temporary)
+        if target.exists():
+            shutil.copymode(target, temporary)
         temporary.replace(target)
         flush(target.parent)
+
+
+def check_file(target: str | os.PathLike) -> None:
+    """Check that a file may be written, before what takes long is begun.
+
+    Raises:
+        CheckpointError: there is something that is no plain file, or the
+            folder cannot be written.
+    """
+    target = real_path(target)
+    _check_plain(target)
+    check_room(target.parent)
+
+
+def _check_plain(target: Path) -> None:
+    if os.path.lexists(target) and not target.is_file():
+        raise CheckpointError(
+            f"Expected to write {target}. Received: a place that "
+            f"{'is a folder' if target.is_dir() else 'is no plain file'}. "
+            f"Choose another place."
+        )
+
+
+def write_file(target: str | os.PathLike, text: str) -> None:
+    """Write a text as UTF-8 into a file that appears whole.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    with new_file(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise _cannot_write(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _cannot_write(target: Path, error: OSError) -> CheckpointError:
-    return CheckpointError(
-        f"Expected to write {target}. Received: {error}. Nothing that was "
-        f"there has changed; make room or choose another place."
-    )
+        raise CheckpointError(
+            f"Expected to write {target}. Received: {error}. Nothing that "
+            f"was there has changed; make room or choose another place."
+        ) from error
 
 
 def _move(temporary: Path, target: Path, replace: bool) -> None:
@@ -196,15 +280,6 @@ def flush_tree(folder: Path) -> None:
         for name in names:
             flush(Path(parent, name))
         flush(Path(parent))
-
-
-def flush(path: Path) -> None:
-    """Flush one file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def file_digest(path: Path) -> str:

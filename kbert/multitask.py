@@ -23,6 +23,7 @@ from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.heads.base import Head
 from kbert.inference import outputs_on
+from kbert.paths import as_path
 from kbert.saved import SavedFolder
 from kbert.saved import save_model
 from kbert.saved import shared_config
@@ -249,8 +250,8 @@ class MultiTask:
     def save(self, path: str | Path) -> None:
         """Save to a folder, which replaces one saved there before.
 
-        It is that of `Classifier.save`, with the heads of all tasks, and a
-        preset to fine-tune further.
+        What else is in the folder stays. It is that of `Classifier.save`,
+        with the heads of all tasks, and a preset to fine-tune further.
 
         Raises:
             CheckpointError: the folder cannot be written, or holds something
@@ -314,7 +315,7 @@ class MultiTask:
         """Write a SavedModel; see `kbert.export.multitask.export`."""
         from kbert.export.multitask import export
 
-        return export(self, Path(path), **options)
+        return export(self, as_path(path), **options)
 
 
 def _check_heads(heads: Any) -> None:

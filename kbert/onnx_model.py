@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterable
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import ExportError
 from kbert.errors import UnsafeFileError
+from kbert.paths import as_path
 from kbert.untrusted import member
 from kbert.vocabulary import index_vocabulary
 from kbert.vocabulary import read_vocabulary
@@ -54,7 +54,7 @@ class OnnxModel:
     """
 
     def __init__(self, path: str | os.PathLike, threads: int | None = None):
-        path = Path(path)
+        path = as_path(path)
         try:
             import onnxruntime
         except ImportError as error:

@@ -34,6 +34,7 @@ from kbert.pretraining.first_weights import CORPUS
 from kbert.pretraining.first_weights import RANDOM as RANDOM_WEIGHTS
 from kbert.pretraining.first_weights import begin_with_corpus
 from kbert.pretraining.heads import pretraining_model
+from kbert.scratch import check_room
 from kbert.training.optimizer import make_optimizer
 
 # As in BERT (Devlin et al. 2018, section 3.1).
@@ -244,6 +245,7 @@ class Pretrainer:
             warmup=warmup,
             weight_decay=weight_decay,
         )
+        check_room(run_dir)
         self.corpus.verify()
         steps = save_every * math.ceil(steps / save_every)
         total = steps * accumulate

@@ -27,6 +27,7 @@ from kbert.checkpoints.tensors import check_tensors
 from kbert.errors import CheckpointError
 from kbert.errors import PluginError
 from kbert.errors import UnknownNameError
+from kbert.folders import SAVED
 from kbert.folders import check_saved
 from kbert.folders import new_folder
 from kbert.plugins import Registered
@@ -97,7 +98,8 @@ def save_model(
     """Write the folder of a model, whole or not at all.
 
     Args:
-        path: the folder; a model saved there before gives way.
+        path: the folder; a model saved there before gives way, and what
+            else it holds stays.
         backbone: `kbert.Backbone`.
         tokenizer: `kbert.Tokenizer`.
         head_weights: the other weights, by name.
@@ -108,14 +110,13 @@ def save_model(
         CheckpointError: the folder cannot be written, or holds something
             that kbert did not save.
     """
-    path = Path(path)
-    check_saved(path, CONFIG)
+    check_saved(path)
     tensors = {
         f"bert.{name}": value
         for name, value in huggingface.backbone_tensors(backbone).items()
     }
     tensors |= {name: variable.numpy() for name, variable in head_weights}
-    with new_folder(path, replace=True, whole=True) as folder:
+    with new_folder(path, replace=True, ours=SAVED) as folder:
         write_tensors(tensors, folder / WEIGHTS)
         huggingface.write_config(backbone, folder)
         huggingface.write_tokenizer(

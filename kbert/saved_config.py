@@ -15,11 +15,11 @@ import kbert
 from kbert.checkpoints.configs import check_config
 from kbert.errors import CheckpointError
 from kbert.errors import UnsafeFileError
+from kbert.folders import CONFIG as CONFIG
+from kbert.paths import as_path
 from kbert.untrusted import member
 from kbert.untrusted import read_object
 from kbert.untrusted import short
-
-CONFIG = "kbert.json"
 
 # Version of the form that is written.
 FORMAT = 2
@@ -62,6 +62,7 @@ def read_saved_config(folder: Path) -> dict[str, Any]:
         CheckpointError: it is missing, corrupt, or of a later kbert.
         UnsafeFileError: it leads out of the folder or asks for too much.
     """
+    folder = as_path(folder)
     path = folder / CONFIG
     if not os.path.lexists(path):
         raise CheckpointError(

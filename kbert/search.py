@@ -24,6 +24,7 @@ from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import UnsafeFileError
 from kbert.folders import new_folder
+from kbert.paths import as_path
 from kbert.untrusted import member
 from kbert.untrusted import read_object
 from kbert.untrusted import short
@@ -150,7 +151,7 @@ class SearchIndex:
             CheckpointError: the folder exists or cannot be written.
         """
         vectors = self._index.reconstruct_n(0, len(self))
-        with new_folder(Path(path)) as folder:
+        with new_folder(path) as folder:
             write_tensors({"vectors": vectors}, folder / VECTORS)
             with open(folder / TEXTS, "w", encoding="utf-8") as file:
                 for text in self.texts:
@@ -170,7 +171,7 @@ class SearchIndex:
                 vectors are of another size than the embedder's.
             UnsafeFileError: a file leads out of the folder.
         """
-        path = Path(path)
+        path = as_path(path)
         try:
             kind = read_object(member(path, CONFIG)).get("kind")
             with open(member(path, TEXTS), encoding="utf-8") as file:

@@ -33,6 +33,7 @@ from kbert.inference import features_of
 from kbert.inference import outputs_on
 from kbert.ngrams import NGRAM_LOGITS
 from kbert.ngrams import NgramModel
+from kbert.paths import as_path
 from kbert.plugins import Registered
 from kbert.report.progress import counting
 from kbert.saved import SavedFolder
@@ -313,6 +314,7 @@ class Task:
     def save(self, path: str | Path) -> None:
         """Save to a folder, which replaces one saved there before.
 
+        What else is in the folder, such as an export or a `run_dir`, stays.
         The folder holds kbert.json, model.safetensors and vocab.txt, and
         beside them config.json and tokenizer_config.json, which make it a
         preset to fine-tune further. It appears whole or not at all.
@@ -437,7 +439,7 @@ class Task:
         from kbert.export.formats import export
 
         self.require_model()
-        return export(self, Path(path), format, **options)
+        return export(self, as_path(path), format, **options)
 
     def note_training(self, rows: int, seconds: float, **facts) -> None:
         """Remember where the weights come from."""

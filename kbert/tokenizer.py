@@ -12,6 +12,7 @@ from kbert.casing import TEXTS
 from kbert.casing import casing_of
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.folders import new_file
 from kbert.normalizer import SPOIL
 from kbert.normalizer import Normalizer
 from kbert.truncation import TRUNCATIONS
@@ -437,7 +438,8 @@ class Tokenizer:
 
     def save(self, path) -> None:
         """Write the vocabulary to `path` as `from_file` reads it."""
-        write_vocabulary(self.vocabulary, path)
+        with new_file(path) as temporary:
+            write_vocabulary(self.vocabulary, temporary)
 
     def get_config(self) -> dict:
         """What `from_config` needs besides the vocabulary, JSON-ready."""

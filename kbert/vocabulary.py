@@ -7,6 +7,7 @@ from pathlib import Path
 from kbert.errors import InputError
 from kbert.errors import UnsafeFileError
 from kbert.lines import decode
+from kbert.paths import as_path
 from kbert.untrusted import read_limited
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -30,7 +31,7 @@ def read_vocabulary(path) -> list[str]:
         UnsafeFileError: it is too large, or has too many lines.
     """
     try:
-        content = read_limited(Path(path), MAX_BYTES, "a vocabulary")
+        content = read_limited(as_path(path), MAX_BYTES, "a vocabulary")
         if (lines := content.count(b"\n")) > MAX_TOKENS:
             raise UnsafeFileError(
                 f"Expected a vocabulary of at most {MAX_TOKENS:,} tokens in "

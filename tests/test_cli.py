@@ -251,7 +251,7 @@ def test_output_is_checked_before_training(data, tmp_path):
     taken.mkdir()
     (taken / "thesis.doc").write_text("do not touch")
     refused(run("train", data, "-o", taken), "holds something else")
-    refused(run("train", data, "-o", data), "holds something else")
+    refused(run("train", data, "-o", data), "is a file")
     refused(run("train", data, "-o", data / "model"), "that can be written")
     assert [p.name for p in taken.iterdir()] == ["thesis.doc"]
 

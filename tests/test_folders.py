@@ -67,9 +67,6 @@ def test_replaces_nothing_of_another_name(tmp_path):
             write(folder, "new")
     assert (target / "file").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
-    with new_folder(target, replace=True, whole=True) as folder:
-        write(folder, "new")
-    assert [p.name for p in target.iterdir()] == ["file"]
 
 
 def test_replaces_no_file(tmp_path):
@@ -157,3 +154,120 @@ def test_new_file_on_a_full_disk(tmp_path):
         with new_file(tmp_path / "file"):
             raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+# === What is there stays ===
+
+
+def test_what_is_not_ours_stays(tmp_path):
+    target = tmp_path / "b"
+    with new_folder(target, ours=["file"]) as folder:
+        write(folder, "old")
+        (folder / "gone").mkdir()
+    (target / "run" / "deep").mkdir(parents=True)
+    (target / "run" / "deep" / "state").write_text("state")
+    (target / "notes").write_text("notes")
+    (target / "to").symlink_to("notes")
+    (target / "broken").symlink_to("nowhere")
+    open_still = open(target / "notes", "a")
+    with new_folder(target, replace=True, ours=["file", "gone"]) as folder:
+        write(folder, "new")
+    with open_still:
+        open_still.write(" and more")
+    assert sorted(p.name for p in target.iterdir()) == (
+        ["broken", "file", "notes", "run", "to"]
+    )
+    assert (target / "file").read_text() == "new"
+    assert (target / "run" / "deep" / "state").read_text() == "state"
+    assert (target / "to").is_symlink() and (target / "broken").is_symlink()
+    assert (target / "to").read_text() == "notes and more"
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_what_is_not_ours_stays_without_links(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(folders.os, "link", refuse)
+    test_what_is_not_ours_stays_of(tmp_path)
+
+
+def test_what_is_not_ours_stays_of(tmp_path):
+    target = tmp_path / "b"
+    (target / "run").mkdir(parents=True)
+    (target / "run" / "state").write_text("state")
+    with pytest.raises(ZeroDivisionError):
+        with new_folder(target, replace=True, ours=["file"]):
+            raise ZeroDivisionError
+    with new_folder(target, replace=True, ours=["file"]) as folder:
+        write(folder, "new")
+    assert (target / "run" / "state").read_text() == "state"
+    assert (target / "file").read_text() == "new"
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "real").mkdir()
+    for name, to in (("link", "real/b"), ("file", "real/f")):
+        (tmp_path / name).symlink_to(to)
+    for text in ("old", "new"):
+        with new_folder(tmp_path / "link", replace=True) as folder:
+            write(folder, text)
+        with new_file(tmp_path / "file") as file:
+            file.write_text(text)
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").is_symlink()
+    assert (tmp_path / "real" / "b" / "file").read_text() == "new"
+    assert (tmp_path / "real" / "f").read_text() == "new"
+    assert sorted(p.name for p in (tmp_path / "real").iterdir()) == ["b", "f"]
+
+
+@pytest.mark.parametrize("ours", [["file"], None])
+def test_links_of_ours_are_refused_by_name(tmp_path, ours):
+    target = tmp_path / "b"
+    target.mkdir()
+    (tmp_path / "blob").write_text("old")
+    (target / "file").symlink_to("../blob")
+    with pytest.raises(CheckpointError, match="links in it.*file"):
+        with new_folder(target, replace=True, ours=ours) as folder:
+            write(folder, "new")
+    assert (target / "file").is_symlink()
+    assert (tmp_path / "blob").read_text() == "old"
+
+
+def test_a_device_is_not_replaced():
+    with pytest.raises(CheckpointError, match="no plain file"):
+        with new_file("/dev/null"):
+            raise AssertionError("it began")
+
+
+def test_refuses_before_it_begins(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "ring").symlink_to("ring")
+    for name in ("file", "file/x", "", "nul\0x", "x" * 300, "ring", "\ud83d"):
+        target = name and f"{tmp_path}/{name}"
+        for make in (new_folder, new_file):
+            if name == "file" and make is new_file:
+                continue
+            with pytest.raises(CheckpointError, match="Received"):
+                with make(target):
+                    raise AssertionError("it began")
+    with pytest.raises(CheckpointError, match="a place that exists"):
+        with new_folder(tmp_path):
+            raise AssertionError("it began")
+
+
+def test_keeps_the_mode_of_what_it_replaces(tmp_path):
+    folder, file = tmp_path / "b", tmp_path / "f"
+    for mode in (None, 0o750):
+        with new_folder(folder, replace=True) as temporary:
+            write(temporary, "x")
+        with new_file(file) as temporary:
+            temporary.write_text("x")
+        if mode is None:
+            umask = folders.os.umask(0)
+            folders.os.umask(umask)
+            assert folder.stat().st_mode & 0o777 == 0o777 & ~umask
+            assert file.stat().st_mode & 0o777 == 0o666 & ~umask
+            folder.chmod(0o750)
+            file.chmod(0o640)
+    assert folder.stat().st_mode & 0o777 == 0o750
+    assert file.stat().st_mode & 0o777 == 0o640

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
@@ -23,9 +18,11 @@ from kbert.errors import ConfigError
 from kbert.errors import DownloadError
 from kbert.errors import UnknownNameError
 from kbert.folders import file_digest
-from kbert.folders import flush
 from kbert.folders import flush_tree
+from kbert.paths import as_path
 from kbert.plugins import get_plugins
+from kbert.scratch import flush
+from kbert.scratch import scratch_folder
 
 DEFAULT_PRESET = "all-minilm-l6-v2"
 
@@ -33,8 +30,6 @@ REQUIRED_FILES = ("config.json", "model.safetensors", "vocab.txt")
 
 # Digests of a fetched folder, in the form `sha256sum --check` reads.
 _SUMS = "SHA256SUMS"
-
-_STAGING = ".fetch-"
 
 
 @dataclass(frozen=True)
@@ -126,8 +121,9 @@ def resolve(preset: str | os.PathLike) -> Path:
     >>> kbert.checkpoints.presets.resolve("all-minilm-l6-v2")
     PosixPath('/home/me/.cache/kbert/presets/all-minilm-l6-v2')
     """
+    # No name is unknown below; a folder it is not.
+    folder = as_path("." if preset == "" else preset).expanduser()
     name = os.fspath(preset)
-    folder = Path(name).expanduser()
     if name and folder.is_dir():
         return folder
     known = dict(get_plugins().presets.items())
@@ -162,9 +158,7 @@ def _cached(preset: Preset) -> Path:
     if _is_current(preset, target):
         return target
     try:
-        presets.mkdir(parents=True, exist_ok=True)
-        _sweep(presets)
-        with _staging(presets) as staging:
+        with scratch_folder(presets) as staging:
             files = _fetch(preset, staging)
             _install(preset, files, target)
     except OSError as error:
@@ -190,39 +184,6 @@ def _is_current(preset: Preset, target: Path) -> bool:
     return recorded == _sums(preset) and all(
         (target / name).is_file() for name in preset.files
     )
-
-
-@contextlib.contextmanager
-def _staging(presets: Path) -> Iterator[Path]:
-    """A locked folder beside the target, removed at the end."""
-    new = Path(tempfile.mkdtemp(prefix=".new-", dir=presets))
-    handle = os.open(new, os.O_RDONLY)
-    try:
-        # The kernel drops the lock with the process, however that ends. Some
-        # network file systems have no locks: nothing is swept there.
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # It gets the name that `_sweep` looks for once it is locked.
-        staging = new.rename(presets / new.name.replace(".new-", _STAGING))
-        try:
-            yield staging
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    finally:
-        os.close(handle)
-
-
-def _sweep(presets: Path) -> None:
-    """Remove what dead processes left behind."""
-    for folder in presets.glob(f"{_STAGING}*"):
-        # An error means: in use, swept by another process, or no locks here.
-        with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder)
-            finally:
-                os.close(handle)
 
 
 def _install(preset: Preset, files: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ import typer
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.files import FORMATS
+from kbert.paths import as_path
 from kbert.report.notes import notes as notes
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def check_readable(path: str | Path) -> None:
     if str(path) == "-":
         return
     try:
-        open(path, "rb").close()
+        open(as_path(path), "rb").close()
     except OSError as error:
         raise InputError(
             f"Expected a readable file. Received: {path}: {error.strerror}."

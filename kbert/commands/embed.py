@@ -13,6 +13,8 @@ from kbert.commands import common
 from kbert.errors import CheckpointError
 from kbert.errors import InputError
 from kbert.files import read_texts
+from kbert.folders import check_file
+from kbert.folders import new_file
 from kbert.lines import decode
 
 if TYPE_CHECKING:
@@ -63,11 +65,10 @@ def embed(
       kbert embed sentences.txt -o vectors.npy
       kbert embed mail.csv -o mail.npy --text body
     """
+    check_file(output)
     texts = _read(file, text, columns, format, encoding)
     embedder = _embedder(model)
     import numpy as np
-
-    from kbert.folders import new_file
 
     vectors = embedder.encode(texts, batch_size)
     with new_file(output) as temporary:

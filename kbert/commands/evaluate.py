@@ -12,6 +12,7 @@ from kbert.commands import common
 from kbert.encodings import check_encoding
 from kbert.errors import ConfigError
 from kbert.files import read_table
+from kbert.folders import check_file
 
 
 def evaluate(
@@ -53,6 +54,8 @@ def evaluate(
     """
     check_encoding(encoding)
     common.check_readable(file)
+    if plot is not None:
+        check_file(plot)
     clf = common.load_task(model, task, policy)
     names = common.text_columns(clf, text)
     form = common.file_format(format, file, clf.head)

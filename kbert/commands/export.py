@@ -11,6 +11,7 @@ import typer
 
 from kbert.commands import common
 from kbert.errors import ConfigError
+from kbert.versions import MAX_VERSION
 
 
 def export(
@@ -24,9 +25,10 @@ def export(
     version: Annotated[
         int | None,
         typer.Option(
-            min=1,
+            min=0,
+            max=MAX_VERSION,
             metavar="N",
-            help="Number of the version; by default the next one.",
+            help="Number of the version, from 0; by default the next one.",
         ),
     ] = None,
     check_ops: Annotated[

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import keyword
 import shlex
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +16,9 @@ from rich.console import Console
 
 from kbert.commands import common
 from kbert.encodings import check_encoding
-from kbert.errors import CheckpointError
 from kbert.files import read_table
 from kbert.folders import check_saved
+from kbert.scratch import check_room
 
 if TYPE_CHECKING:
     from kbert.heads.base import Head
@@ -39,7 +38,8 @@ def train(
             "--output",
             "-o",
             metavar="DIR",
-            help="Where to save; a model saved there before gives way.",
+            help="Where to save; a model saved there before gives way, what "
+            "else is there stays.",
         ),
     ],
     text: common.TextColumns = None,
@@ -201,8 +201,11 @@ def train(
         )
     options = _head_options(head_option)
     weights = _class_weight(class_weight)
-    _check_output(output)
     check_encoding(encoding)
+    # Now, and not after hours.
+    check_saved(output)
+    if plot is not None:
+        check_room(plot)
     for path in (file, validation):
         if path is not None:
             common.check_readable(path)
@@ -329,22 +332,6 @@ def _class_weight(value: str | None) -> str | dict | None:
             param_hint="--class-weight",
         )
     return weights
-
-
-def _check_output(path: Path) -> None:
-    """Refuse before training what `save` would refuse after it."""
-    # By its name: where it is defined imports Keras, which must wait.
-    check_saved(path, "kbert.json")
-    try:
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        # Rights, quotas and read-only mounts: trying is the only test.
-        with tempfile.TemporaryDirectory(dir=path.absolute().parent):
-            pass
-    except OSError as error:
-        raise CheckpointError(
-            f"Expected a folder that can be written. Received: --output "
-            f"{path}: {error.strerror}."
-        ) from error
 
 
 def _head_class(name: str) -> type[Head]:

@@ -12,6 +12,8 @@ import typer
 from kbert.commands import common
 from kbert.commands import reading
 from kbert.encodings import check_encoding
+from kbert.folders import check_file
+from kbert.folders import new_file
 
 
 def vocab(
@@ -45,10 +47,10 @@ def vocab(
       kbert vocab news.jsonl.gz -o vocab.txt --text-key body --cased
     """
     check_encoding(encoding)
-    from kbert.folders import new_file
     from kbert.pretraining.vocabulary import train_vocabulary
     from kbert.vocabulary import write_vocabulary
 
+    check_file(output)
     notes = common.notes(quiet)
     read, started = 0, time.perf_counter()
     with (

@@ -13,7 +13,9 @@ from kbert.export import int8
 from kbert.export import kerashub
 from kbert.export import portable
 from kbert.multitask import MultiTask
+from kbert.paths import as_path
 from kbert.saved_config import CONFIG
+from kbert.scratch import check_room
 
 FORMS = ("huggingface", "kerashub", "savedmodel", "onnx", "litert", "int8")
 
@@ -57,9 +59,11 @@ def convert(
         raise ConfigError(
             f"`to` must be one of {', '.join(FORMS)}. Received: to={to!r}"
         )
-    target = Path(target)
-    if (Path(source).expanduser() / CONFIG).is_file():
-        task = load(Path(source).expanduser())
+    target = as_path(target)
+    check_room(target.parent)
+    saved = as_path(source).expanduser()
+    if (saved / CONFIG).is_file():
+        task = load(saved)
         if isinstance(task, MultiTask) and to != "savedmodel":
             raise ConfigError(
                 f"Expected a model of one task for to={to!r}. Received: "

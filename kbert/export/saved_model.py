@@ -20,6 +20,7 @@ from typing import Any
 
 import keras
 
+from kbert.checks import check_integer
 from kbert.errors import ExportError
 from kbert.export.check_ops import check_ops as run_check_ops
 from kbert.export.explain import can_explain
@@ -30,6 +31,11 @@ from kbert.export.warmup import write_warmup
 from kbert.folders import new_folder
 from kbert.ngrams import NGRAM_LOGITS
 from kbert.norm import constant_norms
+from kbert.paths import real_path
+from kbert.scratch import check_room
+from kbert.versions import MAX_VERSION
+from kbert.versions import version_folders
+from kbert.versions import version_number
 
 if TYPE_CHECKING:
     from kbert.task import Task
@@ -123,41 +129,52 @@ def usual_requests(task: Task) -> Requests:
 
 
 def new_version(path: Path, version: int | None) -> Path:
-    """The folder of a version that is not there yet.
+    """The folder of a version that is not there yet, and can be written.
 
     Args:
         path: the model's folder, which holds its versions.
         version: the number; None for one more than the last.
 
     Raises:
+        ConfigError: it is no version's number.
         ExportError: the version exists, or `path` holds something else.
+        CheckpointError: the folder cannot be written.
     """
+    if version is not None:
+        version = check_integer("version", version, 0, MAX_VERSION)
+    path = real_path(path)
+    taken = _versions(path)
     if version is None:
-        version = 1 + max(_versions(path), default=0)
+        version = 1 + max(taken, default=0)
+        if version > MAX_VERSION:
+            raise ExportError(
+                f"Expected a folder with a number left. Received: {path}, "
+                f"which holds version {MAX_VERSION}, the last that there can "
+                f"be. Give a `version`, or take another folder."
+            )
     target = path / str(version)
-    if target.exists():
+    if version in taken or os.path.lexists(target):
         raise ExportError(
             f"Expected a new version folder. Received: {target}, which "
             f"exists. Leave `version` out to get the next number."
         )
+    check_room(path)
     return target
 
 
-def _versions(path: Path) -> list[int]:
+def _versions(path: Path) -> dict[int, Path]:
     if not path.exists():
-        return []
+        return {}
     if not path.is_dir():
         raise ExportError(f"Expected a folder. Received: {path}, a file.")
-    versions = []
     for entry in path.iterdir():
-        if entry.name.isdecimal():
-            versions.append(int(entry.name))
-        elif not entry.name.startswith("."):
+        known = entry.name[0] == "." or version_number(entry.name) is not None
+        if not known:
             raise ExportError(
                 f"Expected a new folder, or one that holds versions of a "
                 f"model. Received: {path}, which holds {entry.name}."
             )
-    return versions
+    return version_folders(path)
 
 
 def write_version(

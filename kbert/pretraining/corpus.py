@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import numpy as np
 
 from kbert.errors import CheckpointError
 from kbert.folders import file_digest
+from kbert.paths import as_path
 from kbert.vocabulary import SPECIAL_TOKENS
 from kbert.vocabulary import index_vocabulary
 from kbert.vocabulary import read_vocabulary
@@ -30,6 +32,7 @@ from kbert.vocabulary import read_vocabulary
 INDEX, VOCABULARY = "corpus.json", "vocab.txt"
 FORMAT = 1
 PARTS = ("tokens", "sentences", "documents", "word_starts")
+SHARD_FILE = re.compile(rf"\d{{5,}}\.({'|'.join(PARTS)})\.npy", re.ASCII)
 
 # Tokens counted at once.
 CHUNK = 2**20
@@ -79,7 +82,7 @@ class Corpus:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+        self.path = as_path(path)
         index, self.digest = _read_index(self.path)
         try:
             self._files = index["files"]

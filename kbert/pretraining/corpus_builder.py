@@ -24,14 +24,18 @@ from kbert.errors import CheckpointError
 from kbert.errors import InputError
 from kbert.folders import file_digest
 from kbert.folders import new_folder
+from kbert.paths import as_path
+from kbert.paths import real_path
 from kbert.pretraining.corpus import FORMAT
 from kbert.pretraining.corpus import INDEX
+from kbert.pretraining.corpus import SHARD_FILE
 from kbert.pretraining.corpus import VOCABULARY
 from kbert.pretraining.corpus import Corpus
 from kbert.pretraining.corpus import shard_file
 from kbert.pretraining.documents import read_documents
 from kbert.pretraining.sentences import split_sentences
 from kbert.pretraining.words import word_starts
+from kbert.scratch import check_room
 from kbert.tokenizer import Tokenizer
 
 # Sentences that are tokenized at once, fewer if they are long.
@@ -86,7 +90,8 @@ def build_corpus(
     >>> kbert.build_corpus(["enwiki/*.xz"], tokenizer, "corpora/enwiki").tokens
     11414790
     """
-    path = Path(path)
+    path = as_path(path)
+    check_room(real_path(path).parent)
     if path.exists() and not (replace and (path / INDEX).is_file()):
         raise CheckpointError(
             f"Expected a folder that does not exist, or replace=True and a "
@@ -100,7 +105,7 @@ def build_corpus(
         partial(_tokenize, tokenizer, starts),
         _batches(documents),
     )
-    target = new_folder(path, replace=replace, whole=True)
+    target = new_folder(path, replace=replace, ours=_files_of(path))
     with target as folder, closing(tokenized):
         writer = _Writer(folder, tokenizer.vocabulary_size, shard_tokens)
         with closing(writer):
@@ -133,6 +138,13 @@ def build_corpus(
         }
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
     return Corpus(path)
+
+
+def _files_of(path: Path) -> list[str]:
+    """What a corpus that is there, whole or damaged, has of kbert."""
+    found = path.iterdir() if path.is_dir() else ()
+    shards = [p.name for p in found if SHARD_FILE.fullmatch(p.name)]
+    return [INDEX, VOCABULARY, *shards]
 
 
 @dataclass

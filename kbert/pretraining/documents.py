@@ -26,6 +26,7 @@ from kbert.encodings import check_encoding
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
 from kbert.lines import Lines
+from kbert.paths import as_path
 
 _OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
@@ -125,7 +126,7 @@ def expand(files: Iterable[str | os.PathLike]) -> list[Path]:
         paths = [name]
         if not os.path.exists(name):
             paths = sorted(glob.glob(name, recursive=True))
-        inside = [file for path in paths for file in _walk(Path(path))]
+        inside = [file for path in paths for file in _walk(as_path(path))]
         if not inside:
             raise InputError(
                 f"Expected files, folders or patterns of text files. "

@@ -14,6 +14,7 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
 from kbert.lines import decode
+from kbert.paths import as_path
 from kbert.pretrainer import DEFAULT_OBJECTIVES
 from kbert.pretrainer import Pretrainer
 from kbert.pretraining.checks import check_fit
@@ -78,7 +79,7 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     try:
         tables = tomllib.loads(
-            decode(Path(path).read_bytes(), path, fixed=True)
+            decode(as_path(path).read_bytes(), path, fixed=True)
         )
     except InputError:
         raise

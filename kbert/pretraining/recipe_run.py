@@ -13,11 +13,14 @@ from rich.console import Console
 
 from kbert.errors import ConfigError
 from kbert.folders import check_replaceable
+from kbert.paths import as_path
+from kbert.paths import real_path
 from kbert.pretrainer import SAVED_FILES
 from kbert.pretrainer import Pretrainer
 from kbert.pretraining.corpus import Corpus
 from kbert.pretraining.recipe import Recipe
 from kbert.report.plots import plot_history
+from kbert.scratch import check_room
 
 
 def run_recipe(
@@ -45,10 +48,12 @@ def run_recipe(
     Raises:
         CheckpointError: where the preset is to go is something else.
     """
-    run_dir, data = Path(run_dir), Path(data)
+    run_dir, data = real_path(run_dir), as_path(data)
+    check_room(run_dir)
     if "path" in recipe.output:
         # Now, and not after hours.
-        check_replaceable(Path(recipe.output["path"]), SAVED_FILES)
+        check_replaceable(recipe.output["path"], SAVED_FILES)
+        check_room(real_path(recipe.output["path"]).parent)
     train = _corpus(recipe, "train", run_dir, data, console)
     validation = None
     if "validation" in recipe.text:

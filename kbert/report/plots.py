@@ -15,7 +15,9 @@ from matplotlib.font_manager import findSystemFonts
 from matplotlib.font_manager import fontManager
 from matplotlib.ticker import MaxNLocator
 
+from kbert.errors import CheckpointError
 from kbert.errors import InputError
+from kbert.folders import new_file
 
 # Fonts with Chinese, Japanese and Korean, tried in order after the default.
 CJK_FONTS = (
@@ -195,10 +197,15 @@ def _shorten(label: str) -> str:
 def _write(figure: Figure, path: str | Path) -> Path:
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150, bbox_inches="tight")
+        with new_file(path) as temporary:
+            figure.savefig(
+                temporary,
+                format=path.suffix.removeprefix(".") or None,
+                dpi=150,
+                bbox_inches="tight",
+            )
     # Matplotlib says ValueError to an ending it does not know.
-    except (OSError, ValueError) as error:
+    except (CheckpointError, ValueError) as error:
         raise InputError(
             f"Expected a picture that can be written, .png, .svg or .pdf. "
             f"Received: {path}: {error}."

@@ -21,6 +21,9 @@ from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.folders import new_file
 from kbert.scoring.parts import Part
+from kbert.scratch import PREFIX
+from kbert.scratch import check_room
+from kbert.scratch import sweep
 
 PLAN = "_plan.json"
 LOCK = "_lock"
@@ -73,6 +76,7 @@ def open_job(
     """
     settings = json.loads(json.dumps(settings))
     _check_folder(folder)
+    check_room(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / LOCK, "w")
@@ -92,8 +96,7 @@ def open_job(
             ) from error
         _compare(folder / PLAN, settings)
         # Left behind by a run that was killed while it wrote.
-        for unfinished in folder.glob(".part-*"):
-            unfinished.unlink()
+        sweep(folder)
         job = Job(folder, parts)
         if job.pending():
             (folder / SUCCESS).unlink(missing_ok=True)
@@ -102,7 +105,8 @@ def open_job(
 
 def _check_folder(folder: Path) -> None:
     if folder.is_dir() and not (folder / PLAN).is_file():
-        if any(entry.name != LOCK for entry in folder.iterdir()):
+        names = [entry.name for entry in folder.iterdir()]
+        if any(n != LOCK and not n.startswith(PREFIX) for n in names):
             raise ConfigError(
                 f"Expected a new folder, or one of the same job. Received: "
                 f"{folder}, which holds something else."

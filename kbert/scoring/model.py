@@ -17,7 +17,9 @@ from kbert.data import encode_texts
 from kbert.data import join_answers
 from kbert.errors import CheckpointError
 from kbert.folders import file_digest
+from kbert.paths import as_path
 from kbert.quiet import import_tensorflow
+from kbert.versions import version_folders
 
 SIGNATURE = "serving_default"
 
@@ -31,18 +33,13 @@ def find_version(path: str | os.PathLike) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    path = Path(path)
+    path = as_path(path)
     if (path / "saved_model.pb").is_file():
         return path
-    versions = []
-    if path.is_dir():
-        versions = [
-            entry
-            for entry in path.iterdir()
-            if entry.name.isdecimal() and (entry / "saved_model.pb").is_file()
-        ]
-    if versions:
-        return max(versions, key=lambda entry: int(entry.name))
+    folders = version_folders(path) if path.is_dir() else {}
+    for folder in reversed(folders.values()):
+        if (folder / "saved_model.pb").is_file():
+            return folder
     advice = "Check the path."
     if (path / "kbert.json").is_file():
         advice = f"Export it first: kbert export {path} exports/{path.name}"

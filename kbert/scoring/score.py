@@ -11,6 +11,7 @@ from typing import Any
 from kbert.encodings import check_encoding
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
+from kbert.paths import real_path
 from kbert.pretraining.documents import expand
 from kbert.scoring.job import open_job
 from kbert.scoring.model import ServedModel
@@ -104,7 +105,7 @@ def score(
         "part_rows": part_rows,
         "rows": sum(part.rows for part in parts),
     }
-    folder = Path(output).absolute()
+    folder = real_path(output)
     with open_job(folder, settings, parts) as job:
         pending = job.pending()
         kept = len(parts) - len(pending)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from kbert.errors import ConfigError
+from kbert.versions import version_folders
 
 if TYPE_CHECKING:
     from tensorflow_serving.config.model_server_config_pb2 import (
@@ -45,22 +46,13 @@ class ModelConfig:
             OSError: the folder cannot be listed, which does not say that it
                 is empty.
         """
-        found: dict[int, Path] = {}
-        for entry in sorted(self.base_path.iterdir()):
-            # "007" is version 7 too; the first name stands.
-            if _is_version(entry.name) and entry.is_dir():
-                found.setdefault(int(entry.name), entry)
-        numbers = sorted(found)
+        found = version_folders(self.base_path)
+        numbers = [*found]
         if self.specific:
             numbers = [number for number in numbers if number in self.specific]
         elif self.latest is not None:
             numbers = numbers[-self.latest :]
         return {number: found[number] for number in numbers}
-
-
-def _is_version(name: str) -> bool:
-    """Whether a folder's name is an int64 of 0 or more."""
-    return name.isascii() and name.isdecimal() and int(name) < 2**63
 
 
 def from_folder(path: str | Path, name: str | None = None) -> ModelConfig:

@@ -23,6 +23,7 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.layout import choose_layout
 from kbert.packing import PackedBatches
+from kbert.scratch import check_room
 from kbert.task import Task
 from kbert.training.loop import check_settings
 from kbert.training.loop import compile_for
@@ -161,6 +162,8 @@ def fit(
             "Received: layout='packed'. Leave one of the two out."
         )
     layout = choose_layout(layout, packed=not r_drop)
+    if run_dir is not None:
+        check_room(run_dir)
     started = time.perf_counter()
     rows, held_out = read_rows(
         task,

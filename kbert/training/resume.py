@@ -27,6 +27,10 @@ from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.folders import file_digest
 from kbert.folders import new_folder
+from kbert.folders import write_file
+from kbert.paths import real_path
+from kbert.scratch import check_room
+from kbert.scratch import make_folders
 
 RUN = "run.json"
 TENSORS, FACTS = "state.safetensors", "state.json"
@@ -74,9 +78,10 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, settings: dict[str, Any]):
-        self.path = Path(path)
+        self.path = real_path(path)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            check_room(self.path)
+            make_folders(self.path)
             # What a kill left half written.
             for rest in self.path.glob(".checkpoint-*"):
                 shutil.rmtree(rest, ignore_errors=True)
@@ -84,7 +89,8 @@ class RunFolder:
             if self._steps():
                 self._compare(settings)
             else:
-                _write_text(self.path / RUN, json.dumps(settings, indent=2))
+                text = json.dumps(settings, indent=2)
+                write_file(self.path / RUN, text + "\n")
         except OSError as error:
             raise CheckpointError(
                 f"Expected a folder for the run. Received: {self.path}: "
@@ -124,14 +130,14 @@ class RunFolder:
                 that were there stay.
         """
         target = self._folder(state.step)
-        with new_folder(target, replace=True, whole=True) as folder:
+        with new_folder(target, replace=True, ours=(TENSORS, FACTS)) as folder:
             write_tensors(state.tensors, folder / TENSORS)
             facts = {
                 "step": state.step,
                 "sha256": file_digest(folder / TENSORS),
                 "facts": state.facts,
             }
-            _write_text(folder / FACTS, json.dumps(facts))
+            (folder / FACTS).write_text(json.dumps(facts) + "\n")
         for step in self._steps()[:-KEEP]:
             # Away from its name first, so that none is ever seen in part.
             old = self.path / f".{self._folder(step).name}"
@@ -348,7 +354,3 @@ def _read_json(path: Path) -> dict:
             f"Expected what kbert wrote of a run in {path}. Received: "
             f"{error}. Choose another run_dir to begin anew."
         ) from error
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf-8")

@@ -33,6 +33,7 @@ from kbert.errors import DownloadError
 from kbert.errors import UnknownNameError
 from kbert.plugins import Registry
 from kbert.plugins import get_plugins
+from kbert.scratch import sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -301,8 +302,8 @@ def test_killed_fetch_leaves_no_target(register, tmp_path):
         try:
             wait_for(tmp_path / "started")
             # Only the folder of the living process stays.
-            (cache / ".fetch-dead").mkdir()
-            presets._sweep(cache)
+            (cache / ".kbert-tmp-0dead0").mkdir()
+            sweep(cache)
             [left] = cache.iterdir()
         finally:
             process.send_signal(signal.SIGKILL)

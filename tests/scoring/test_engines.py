@@ -160,7 +160,7 @@ def test_killed_half_way(engine, model, rows, expected, folder, tmp_path):
     assert f"{ROWS:,} rows in {total} parts, {len(before)} of them" in said
     assert before.items() <= done().items()
     assert len(done()) == total
-    assert not list(output.glob(".part-*"))
+    assert not list(output.glob(".kbert-tmp-*"))
     table = pq.read_table(output)
     # Parts are in the order of the rows.
     assert table["id"].to_pylist() == rows["id"]

@@ -25,7 +25,7 @@ def test_begin_and_go_on(tmp_path):
             job.finish()
     assert json.loads((folder / "_plan.json").read_text())["model"] == "abc"
     # What a killed run was writing is no part, and goes.
-    left = folder / ".part-00002.parquet-77"
+    left = folder / ".kbert-tmp-0123abcd"
     left.touch()
     with open_job(folder, SETTINGS, PARTS) as job:
         assert job.pending() == [PARTS[0], PARTS[2]]

@@ -116,7 +116,7 @@ def test_what_a_kill_left_is_swept(tmp_path):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match="another run_dir"):
+    with pytest.raises(CheckpointError, match="choose another place"):
         RunFolder(tmp_path / "file", SETTINGS)
 
 

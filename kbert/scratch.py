@@ -1,0 +1,148 @@
+"""Temporary files and folders beside what they are to become.
+
+Each is locked for as long as its process lives, however that ends. What a
+kill has left is not locked, and goes when the next one is made beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from kbert.errors import CheckpointError
+from kbert.paths import real_path
+
+PREFIX = ".kbert-tmp-"
+
+# Bytes that are written to see whether there is room for any.
+TRIAL = 2**16
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent`, which is made; removed at the end.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    make_folders(parent)
+    sweep(parent)
+    path, handle = _locked(parent, _new_folder)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def scratch_file(parent: Path) -> Iterator[Path]:
+    """The same, of an empty file."""
+    make_folders(parent)
+    sweep(parent)
+    path, handle = _locked(parent, _new_file)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def sweep(parent: Path) -> None:
+    """Remove what dead processes have left in a folder."""
+    for path in parent.glob(f"{PREFIX}[0-9a-f]*[0-9a-f]"):
+        # An error means: in use, swept by another process, no locks on this
+        # file system, or somebody else's.
+        with contextlib.suppress(OSError):
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+            handle = os.open(path, flags)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
+def check_room(folder: str | os.PathLike) -> None:
+    """Try to write in a folder, before what takes long is begun.
+
+    One that is missing is not made: what it would be made in is tried.
+
+    Raises:
+        CheckpointError: nothing can be written there.
+    """
+    # Rights, quotas, full disks, read-only mounts: trying is the only test.
+    place = real_path(folder)
+    try:
+        while not place.exists():
+            place = place.parent
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
+        with scratch_folder(place) as scratch:
+            with open(scratch / "trial", "wb") as file:
+                file.write(bytes(TRIAL))
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as error:
+        raise CheckpointError(
+            f"Expected a folder that can be written. Received: {folder}: "
+            f"{error.strerror}. Make room or choose another place."
+        ) from error
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it, so that a crash does not lose them.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        flush(made.parent)
+
+
+def flush(path: Path) -> None:
+    """Flush one file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _new_folder(path: Path) -> int:
+    os.mkdir(path)
+    return os.open(path, os.O_RDONLY)
+
+
+def _new_file(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+
+
+def _locked(parent: Path, make) -> tuple[Path, int]:
+    while True:
+        path = parent / f"{PREFIX}{secrets.token_hex(4)}"
+        try:
+            handle = make(path)
+        except (FileExistsError, FileNotFoundError):
+            if not parent.is_dir():
+                raise
+            continue  # The name is taken, or it was swept already.
+        # Some network file systems have no locks: nothing is swept there.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        # Before it was locked, another process may have swept it.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(handle)):
+                return path, handle
+        os.close(handle)
