@@ -1,34 +1,189 @@
-"""Arguments that many functions take, checked in one place."""
+"""Checks of arguments: one for each kind, and what to say.
+
+Each returns the argument in its plain form, a `str`, `int`, `float` or `bool`
+of Python, so that NumPy's are taken and JSON can hold what is kept.
+"""
 
 from __future__ import annotations
 
+import math
+import numbers
 import operator
+from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from kbert.errors import ConfigError
+from kbert.errors import did_you_mean
+from kbert.errors import short
+
+# What NumPy's global generator takes.
+MOST_SEEDS = 2**32
 
 
 def check_integer(
-    name: str, value: Any, least: int, most: int | None = None
+    name: str,
+    value: Any,
+    least: int = 1,
+    most: int | None = None,
+    why: str = "",
 ) -> int:
-    """An integer argument as `int`; NumPy's integers are taken too.
+    """An integer of a range; `why` says in words what the range comes from.
 
     Raises:
-        ConfigError: it is none, or out of range. True and False are none.
+        ConfigError: it is none; a `bool` and `3.0` are none, either.
 
     Example:
 
-    >>> check_integer("version", np.int64(3), least=0)
+    >>> check_integer("epochs", np.int64(3))
     3
     """
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
+    number = None
+    if not isinstance(value, bool):
+        try:
+            number = operator.index(value)
+        except TypeError:
+            pass
     if number is None or number < least or most is not None and number > most:
-        upper = "or more" if most is None else f"to {most}"
-        raise ConfigError(
-            f"`{name}` must be an integer of {least} {upper}. Received: "
-            f"{name}={value!r}"
-        )
+        if most is not None:
+            expected = f"an integer from {least:,} to {most:,}"
+        elif least == 1:
+            expected = "a positive integer"
+        else:
+            expected = f"an integer of {least:,} or more"
+        raise _wrong(name, value, expected + why)
     return number
+
+
+def check_number(
+    name: str,
+    value: Any,
+    least: float = -math.inf,
+    most: float = math.inf,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+    why: str = "",
+) -> float:
+    """A finite number of a range.
+
+    Raises:
+        ConfigError: it is none; a `bool` and a string are none, either.
+
+    Example:
+
+    >>> check_number("warmup", np.float32(0.5), 0, 1)
+    0.5
+    """
+    good = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if good:
+        good = math.isfinite(value) and least <= value <= most
+        good = good and above < value < below
+    if not good:
+        limits = [
+            f"{word} {limit:g}"
+            for word, limit in (
+                ("at least", least),
+                ("above", above),
+                ("at most", most),
+                ("below", below),
+            )
+            if math.isfinite(limit)
+        ]
+        expected = "a number"
+        if limits:
+            expected += f" {' and '.join(limits)}"
+        raise _wrong(name, value, expected + why)
+    return value if isinstance(value, int) else float(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """True or False, NumPy's too.
+
+    Raises:
+        ConfigError: it is neither; `"false"` and 0 are neither.
+    """
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise _wrong(name, value, "True or False")
+    return bool(value)
+
+
+def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
+    """One of some words.
+
+    Raises:
+        ConfigError: it is none of them; the message has the nearest.
+    """
+    known = list(known)
+    if not isinstance(value, str) or value not in known:
+        raise _wrong(
+            name,
+            value,
+            f"one of {', '.join(known)}",
+            did_you_mean(value, known),
+        )
+    return value
+
+
+def check_seed(name: str, value: Any) -> int | None:
+    """A seed of all generators, or None.
+
+    Raises:
+        ConfigError: it is no integer from 0 to 2^32 - 1.
+    """
+    if value is None:
+        return None
+    return check_integer(name, value, 0, MOST_SEEDS - 1)
+
+
+def check_strings(name: str, value: Any, example: str) -> tuple[str, ...]:
+    """A sequence of strings, and not one string, which is a sequence too.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        example: how it is written.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise _wrong(name, value, f"a list of strings, such as {example}")
+    strings = tuple(value)
+    for string in strings:
+        if not isinstance(string, str):
+            raise ConfigError(
+                f"`{name}` must be a list of strings, such as {example}. "
+                f"Received: {short(string)} ({type(string).__name__}) in it"
+            )
+    return tuple(map(str, strings))
+
+
+def check_options(
+    what: str, options: Mapping[str, Any], known: Iterable[str]
+) -> None:
+    """Keyword arguments that exist.
+
+    Args:
+        what: what takes them, in words.
+        options: those that were given.
+        known: names of those that there are.
+
+    Raises:
+        ConfigError: one is not known; the message has the nearest.
+    """
+    known = list(known)
+    for name, value in options.items():
+        if name not in known:
+            raise ConfigError(
+                f"Expected arguments that {what} takes: {', '.join(known)}. "
+                f"Received: {name}={short(value)}."
+                f"{did_you_mean(name, known)}"
+            )
+
+
+def _wrong(name: str, value: Any, expected: str, advice: str = "") -> Exception:
+    return ConfigError(
+        f"`{name}` must be {expected}. Received: {name}={short(value)}"
+        + (f".{advice}" if advice else "")
+    )

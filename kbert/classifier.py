@@ -15,10 +15,12 @@ import kbert
 from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
+from kbert.containers import settle
 from kbert.errors import ConfigError
 from kbert.heads.base import Head
 from kbert.plugins import Registered
 from kbert.plugins import get_plugins
+from kbert.row_names import rows_of
 from kbert.saved import saved_front
 from kbert.task import Task
 
@@ -283,24 +285,29 @@ class Classifier(Task):
             recall, F1 and support of each label) and `confusion_matrix`
             (rows are the true labels, columns the predicted ones).
         """
+        from kbert.training.fit import no_weights
         from kbert.training.fit import read_examples
 
         self.require_model()
-        columns, labels = read_examples(self, x, y)
-        targets = self.head.encode(labels)
+        columns, labels, weight = read_examples(self, x, y)
+        if weight is not None:
+            raise no_weights("evaluation")
+        with rows_of(x):
+            targets = self.head.encode(labels)
         answers = self.answer_columns(columns, batch_size)
         return self.head.report(answers, targets)
 
     def columns(self, x: Any) -> list:
+        x = settle(x, len(self.inputs))  # It is read twice.
         # Until the model is built, two texts a row say that it takes pairs.
         if self.model is None and not self._fixed_inputs:
-            pair = (self.inputs[0], f"{self.inputs[0]}_pair")
-            if (
-                len(self.inputs) == 1
-                and len(self.head.texts(x, self.inputs)) == 2
-            ):
-                self.inputs = pair
+            if len(self.inputs) == 1 and self._has_pairs(x):
+                self.inputs = (self.inputs[0], f"{self.inputs[0]}_pair")
         return super().columns(x)
+
+    def _has_pairs(self, x: Any) -> bool:
+        with rows_of(x):
+            return len(self.head.texts(x, self.inputs)) == 2
 
 
 def classifier_head(name: str) -> Registered:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from kbert.containers import as_list
+from kbert.containers import settle
+from kbert.containers import single
 from kbert.errors import InputError
+from kbert.errors import did_you_mean
+from kbert.errors import listed
+from kbert.errors import short
 from kbert.files import read_table as read_table
+from kbert.row_names import row_name
+from kbert.row_names import rows_of
 
 Column = list[str | bytes]
 
@@ -22,9 +30,10 @@ def as_texts(x: Any, names: tuple[str, ...]) -> list[Column]:
     """Texts of any usual form as one list a column.
 
     Args:
-        x: texts as a list, NumPy array or pandas column; pairs of texts as a
-            list of pairs or an array `(rows, 2)`; or a dict or data frame
-            that has the columns `names`.
+        x: texts as a list, or what else `kbert.containers` knows; pairs of
+            texts as rows of two, as a list of pairs or an array `(rows, 2)`;
+            or a table, such as a dict, a data frame or rows as dicts, that
+            has the columns `names`.
         names: names of the columns that are expected.
 
     Returns:
@@ -34,55 +43,76 @@ def as_texts(x: Any, names: tuple[str, ...]) -> list[Column]:
         InputError: there are no texts, or a row is no text, or the columns
             are not those expected.
     """
+    with rows_of(x):
+        columns = _columns(settle(x, len(names)), names)
+        if len({len(column) for column in columns}) > 1:
+            lengths = ", ".join(str(len(column)) for column in columns)
+            raise InputError(
+                f"Expected columns of one length. Received: {lengths} rows."
+            )
+        if not columns[0]:
+            raise InputError("Expected at least one text. Received: none.")
+        for column in columns:
+            _check_column(column)
+    return columns
+
+
+def _columns(x: Any, names: tuple[str, ...]) -> list[list]:
     if isinstance(x, str | bytes):
         raise InputError(
             "Expected a list of texts. Received: one string. Put it into a "
             "list: [text]."
         )
-    if isinstance(x, dict) or hasattr(x, "columns"):
-        if missing := [name for name in names if name not in x]:
-            raise InputError(
-                f"Expected the columns {', '.join(names)}. Received: "
-                f"{', '.join(map(str, x))}, without {', '.join(missing)}."
-            )
-        columns = [_as_list(x[name], "texts") for name in names]
-    else:
-        rows = _as_list(x, "texts")
-        columns = _unzip(rows) if rows and _is_pair(rows[0]) else [rows]
-    if len({len(column) for column in columns}) > 1:
-        lengths = ", ".join(str(len(column)) for column in columns)
+    if isinstance(x, dict):
+        check_columns(x, names)
+        return [
+            single(as_list(x[name], "texts"), "the texts") for name in names
+        ]
+    rows = as_list(x, "texts")
+    if rows and isinstance(rows[0], Mapping):
+        return _unname(rows, names)
+    if rows and _is_row(rows[0]):
+        return _unzip(rows, max(len(names), 2))
+    return [rows]
+
+
+def check_columns(x: Mapping, names: Iterable[str], where: str = "") -> None:
+    """Raise `InputError` if a table lacks one of the columns `names`."""
+    if missing := [name for name in names if name not in x]:
+        close = "".join(did_you_mean(name, map(str, x)) for name in missing)
         raise InputError(
-            f"Expected columns of one length. Received: {lengths} rows."
+            f"Expected the columns {', '.join(names)}. Received: "
+            f"{listed(x)}{where}, without {', '.join(missing)}.{close}"
         )
-    if not columns[0]:
-        raise InputError("Expected at least one text. Received: none.")
-    for column in columns:
-        _check_column(column)
-    return columns
 
 
-def _as_list(values: Any, what: str) -> list:
-    # A string is iterable too: its characters would pass for rows.
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        raise InputError(
-            f"Expected a list of {what}. Received: {reprlib.repr(values)} "
-            f"({type(values).__name__})."
-        )
-    # The elements of a tensor are tensors, those of its array are not.
-    return list(values.numpy() if hasattr(values, "numpy") else values)
-
-
-def _is_pair(row: Any) -> bool:
+def _is_row(row: Any) -> bool:
     return isinstance(row, list | tuple | np.ndarray)
 
 
-def _unzip(rows: list) -> list[list]:
-    """The columns of rows of two texts."""
+def _unname(rows: list, names: tuple[str, ...]) -> list[list]:
+    """The columns of rows that are dicts."""
     for number, row in enumerate(rows):
-        if not _is_pair(row) or len(row) != 2:
+        if not isinstance(row, Mapping):
             raise InputError(
-                "Expected a pair of texts in each row. Received: "
-                f"{reprlib.repr(row)} in row {number}."
+                f"Expected a dict in each row, as in the first. Received: "
+                f"{short(row)} in {row_name(number)}."
+            )
+        check_columns(row, names, f" in {row_name(number)}")
+    return [[row[name] for row in rows] for name in names]
+
+
+def _unzip(rows: list, most: int) -> list[list]:
+    """The columns of rows of two texts, or of one, or of up to `most`."""
+    width = len(rows[0]) if len(rows[0]) in (1, most) else 2
+    for number, row in enumerate(rows):
+        if not _is_row(row) or len(row) != width:
+            expected = {1: "a text", 2: "a pair of texts"}.get(
+                width, f"{width} texts"
+            )
+            raise InputError(
+                f"Expected {expected} in each row. Received: {short(row)} in "
+                f"{row_name(number)}."
             )
     return [list(column) for column in zip(*rows, strict=True)]
 
@@ -91,9 +121,9 @@ def _check_column(column: list) -> None:
     for row, text in enumerate(column):
         if not isinstance(text, str | bytes):
             raise InputError(
-                f"Expected texts (str or bytes). Received: "
-                f"{reprlib.repr(text)} ({type(text).__name__}) in row {row}. "
-                f"Remove the row or fill in an empty string."
+                f"Expected texts (str or bytes). Received: {short(text)} "
+                f"({type(text).__name__}) in {row_name(row)}. Remove the row "
+                f"or fill in an empty string."
             )
 
 
@@ -124,21 +154,19 @@ def as_labels(y: Any, rows: int) -> list:
         InputError: another number of labels than of texts, or a label that
             is missing (None, NaN) or neither string nor integer.
     """
-    labels = [
-        v.item() if isinstance(v, np.generic) else v
-        for v in _as_list(y, "labels")
-    ]
+    labels = as_list(y, "labels")
     if len(labels) != rows:
         raise InputError(
             f"Expected one label a text. Received: {rows} texts and "
             f"{len(labels)} labels."
         )
+    labels = single(labels, "the labels")
     # Before the kinds: one NaN makes floats of a column of integers.
     for row, label in enumerate(labels):
         if _is_missing(label):
             raise InputError(
-                f"Expected a label in every row. Received: {label} in row "
-                f"{row}. Remove the row or label it."
+                f"Expected a label in every row. Received: {label} in "
+                f"{row_name(row)}. Remove the row or label it."
             )
     for row, label in enumerate(labels):
         if isinstance(label, bytes):
@@ -148,8 +176,8 @@ def as_labels(y: Any, rows: int) -> list:
         elif not isinstance(label, str | int):
             raise InputError(
                 f"Expected strings or integers as labels. Received: "
-                f"{reprlib.repr(label)} ({type(label).__name__}) in row "
-                f"{row}. Convert them with `int` or `str`."
+                f"{short(label)} ({type(label).__name__}) in "
+                f"{row_name(row)}. Convert them with `int` or `str`."
             )
     return labels
 
@@ -177,12 +205,13 @@ def as_numbers(y: Any, rows: int) -> list[float]:
     >>> as_numbers(["3.8", 5], 2)
     [3.8, 5.0]
     """
-    values = _as_list(y, "numbers")
+    values = as_list(y, "numbers")
     if len(values) != rows:
         raise InputError(
             f"Expected one number a text. Received: {rows} texts and "
             f"{len(values)} numbers."
         )
+    values = single(values, "the numbers")
     numbers = []
     for row, value in enumerate(values):
         try:
@@ -192,46 +221,11 @@ def as_numbers(y: Any, rows: int) -> list[float]:
         if not math.isfinite(number):
             raise InputError(
                 f"Expected a number in every row. Received: "
-                f"{reprlib.repr(value)} in row {row}. Remove the row or "
+                f"{short(value)} in {row_name(row)}. Remove the row or "
                 f"correct it."
             )
         numbers.append(number)
     return numbers
-
-
-def from_dataset(dataset: Any) -> tuple[Any, list]:
-    """Texts and labels of a `tf.data.Dataset` of `(texts, labels)`.
-
-    Single elements and batches are both taken; so are pairs and dicts of
-    texts.
-
-    Raises:
-        InputError: the elements are not such, or the dataset has no end.
-    """
-    if dataset.cardinality() == -1:  # tf.data.INFINITE_CARDINALITY
-        raise InputError(
-            "Expected a dataset with an end. Received: one that repeats "
-            "for ever. Leave out `repeat()`; `epochs` says how often."
-        )
-    texts, labels = [], []
-    for element in dataset.as_numpy_iterator():
-        if not isinstance(element, tuple) or len(element) != 2:
-            raise InputError(
-                "Expected a dataset of (texts, labels). Received: elements "
-                f"like {reprlib.repr(element)}."
-            )
-        x, y = element
-        labels += np.atleast_1d(y).tolist()
-        if isinstance(x, dict):
-            texts.append({k: np.atleast_1d(v).tolist() for k, v in x.items()})
-        elif isinstance(x, tuple):
-            columns = [np.atleast_1d(v).tolist() for v in x]
-            texts += zip(*columns, strict=True)
-        else:
-            texts += np.atleast_1d(x).tolist()
-    if texts and isinstance(texts[0], dict):
-        return {k: [v for t in texts for v in t[k]] for k in texts[0]}, labels
-    return texts, labels
 
 
 def windows(rows: Iterable, size: int) -> Iterator[list]:

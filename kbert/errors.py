@@ -16,8 +16,55 @@
 Every message says what was expected, what was received and what to do.
 """
 
+import reprlib
 from collections.abc import Iterable
+from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
+
+# Characters of a value, and names of a kind, that a message shows at most.
+SHOWN = 80
+NAMES = 40
+
+_repr = reprlib.Repr()
+_repr.maxlevel = 3
+_repr.maxstring = _repr.maxother = _repr.maxlong = SHOWN
+
+
+def short(value: Any) -> str:
+    """A value for a message: escaped, in a line, and not at length.
+
+    Data of users are in it, which may be large, and files of others, which a
+    terminal must not obey.
+
+    Example:
+
+    >>> short(["a", "b"]), short(np.zeros((1000, 3)))
+    ("['a', 'b']", 'ndarray of shape (1000, 3)')
+    """
+    shape = getattr(value, "shape", ())
+    if isinstance(shape, Sequence) and len(shape):
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    text = " ".join(_repr.repr(value).split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def listed(names: Iterable[Any]) -> str:
+    """Names with commas between, not all of very many."""
+    names = [str(name) for name in names]
+    more = len(names) - NAMES
+    shown = ", ".join(
+        name if len(name) <= SHOWN else f"{name[:SHOWN]}..."
+        for name in names[:NAMES]
+    )
+    return f"{shown} and {more:,} more" if more > 0 else shown or "none"
+
+
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
+    """A sentence with the nearest of the names, after a space, if one is."""
+    cases = {str(k).casefold(): k for k in known}
+    close = get_close_matches(str(name).casefold(), cases, n=1, cutoff=0.5)
+    return f" Did you mean {cases[close[0]]!r}?" if close else ""
 
 
 class KbertError(Exception):
@@ -97,10 +144,8 @@ class UnknownNameError(KbertError, LookupError):
     def __init__(
         self, kind: str, name: str, known: Iterable[str], hint: str = ""
     ):
-        known = sorted(known)
-        message = f"Unknown {kind} {name!r}."
-        if close := get_close_matches(name, known, n=1, cutoff=0.5):
-            message += f" Did you mean {close[0]!r}?"
-        message += f" Known: {', '.join(known) or 'none'}."
+        known = sorted(map(str, known))
+        message = f"Unknown {kind} {short(name)}."
+        message += f"{did_you_mean(name, known)} Known: {listed(known)}."
         super().__init__(f"{message} {hint}".rstrip())
         self.kind, self.name, self.known = kind, name, known

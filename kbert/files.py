@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import reprlib
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,11 +11,17 @@ from pathlib import Path
 from typing import Any
 from typing import NamedTuple
 
+from kbert.checks import check_strings
 from kbert.conll import read_conll
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.errors import listed
+from kbert.errors import short
 from kbert.lines import Lines
 from kbert.paths import as_path
+from kbert.row_names import FileRows
+from kbert.row_names import FileTable
+from kbert.row_names import RowLines
 from kbert.squad import read_squad
 
 FORMATS = ("tsv", "csv", "jsonl", "text", "conll", "squad")
@@ -85,8 +90,6 @@ def read_rows(
         UnknownNameError: there is no such encoding.
     """
     path = as_path(path)
-    if format is None:
-        format = ENDINGS.get(path.suffix.lower(), "tsv")
     read = {
         "tsv": _read_tsv,
         "csv": _read_csv,
@@ -94,7 +97,7 @@ def read_rows(
         "text": _read_text,
         "conll": read_conll,
         "squad": read_squad,
-    }[format]
+    }[file_format(path, format)]
     try:
         with ExitStack() as stack:
             if str(path) == "-":
@@ -108,6 +111,24 @@ def read_rows(
         raise InputError(
             f"Expected a readable file. Received: {path}: {error.strerror}."
         ) from error
+
+
+def file_format(path: str | Path, format: str | None = None) -> str:
+    """The format of a file: `format`, or as its name ends, or TSV.
+
+    Raises:
+        UnknownNameError: there is no such format.
+    """
+    if format is None:
+        return ENDINGS.get(Path(path).suffix.lower(), "tsv")
+    if format not in FORMATS:
+        raise UnknownNameError("format", format, FORMATS)
+    return format
+
+
+def _lines_of(path: str | Path, format: str | None) -> RowLines:
+    squad = file_format(path, format) == "squad"
+    return RowLines(path, "question" if squad else "line")
 
 
 def _read_tsv(lines, path, columns):
@@ -164,15 +185,14 @@ def _name_cells(rows, path, columns, hint):
     if len(set(names)) < len(names):
         raise InputError(
             f"Expected columns of different names. Received: "
-            f"{reprlib.repr(names)} for {path}."
+            f"{listed(names)} for {path}."
         )
     for number, cells in rows:
         if not cells:
             yield number, None
         elif len(cells) != len(names):
-            shown = ", ".join(map(_shorten, names))
             raise InputError(
-                f"Expected {len(names)} columns ({shown}). Received: "
+                f"Expected {len(names)} columns ({listed(names)}). Received: "
                 f"{len(cells)} in line {number} of {path}. {hint}"
             )
         else:
@@ -190,7 +210,7 @@ def _read_json(lines, path, columns):
         except (ValueError, RecursionError) as error:
             raise InputError(
                 f"Expected a JSON object in line {number} of {path}. "
-                f"Received: {_shorten(line.strip())!r}: {error}."
+                f"Received: {short(line.strip())}: {error}."
             ) from error
         if not isinstance(row, dict):
             raise InputError(
@@ -200,10 +220,6 @@ def _read_json(lines, path, columns):
         yield number, row
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:40]}..."
-
-
 def _pick(row: Row, column: str, path: str | Path) -> Any:
     try:
         return row.cells[column]
@@ -211,7 +227,7 @@ def _pick(row: Row, column: str, path: str | Path) -> Any:
         raise UnknownNameError(
             "column",
             column,
-            map(_shorten, row.cells),
+            row.cells,
             f"Those are in line {row.line} of {path}."
             if Path(path).suffix in (".json", ".jsonl")
             else f"The file is {path}.",
@@ -223,7 +239,7 @@ def _pick_text(row: Row, column: str, path: str | Path) -> str:
     if not isinstance(text, str):
         raise InputError(
             f"Expected a text in the column {column!r}. Received: "
-            f"{reprlib.repr(text)} in line {row.line} of {path}."
+            f"{short(text)} in line {row.line} of {path}."
         )
     return text
 
@@ -257,8 +273,10 @@ def read_table(
 
     >>> x, y = read_table("train.tsv", ("sentence",), "label")
     """
+    texts = check_strings("texts", texts, "('text',)")
     x = {name: [] for name in texts}
     y = []
+    lines = _lines_of(path, format)
     if label in x:
         raise InputError(
             f"Expected different columns for text and label. Received: "
@@ -267,6 +285,7 @@ def read_table(
     for row in read_rows(path, columns, format, encoding=encoding):
         if row.cells is None:
             continue
+        lines.numbers.append(row.line)
         for name in texts:
             x[name].append(_pick_text(row, name, path))
         y.append(_pick(row, label, path))
@@ -279,7 +298,7 @@ def read_table(
             )
     if not y:
         raise InputError(f"Expected rows in {path}. Received: none.")
-    return x, y
+    return FileTable(x, lines), y
 
 
 def read_columns(
@@ -309,6 +328,8 @@ def read_columns(
     >>> read_columns("mail.jsonl", ("body",), ("id",))
     {'body': ['Win a prize!'], 'id': [7]}
     """
+    texts = check_strings("texts", texts, "('text',)")
+    others = check_strings("others", others, "('id',)")
     columns = {name: [] for name in (*texts, *others)}
     for row in read_rows(path, None, format, span, encoding):
         if row.cells is not None:
@@ -344,12 +365,14 @@ def read_texts(
     >>> for window in read_texts("-", ("text",), 256, format="text"):
     ...     print(clf.predict([text for text, in window]))
     """
-    window = []
+    texts = check_strings("texts", texts, "('text',)")
+    window, lines = [], _lines_of(path, format)
     for row in read_rows(path, columns, format, encoding=encoding):
         if row.cells is not None:
             window.append(tuple(_pick_text(row, n, path) for n in texts))
+            lines.numbers.append(row.line)
         if window and (len(window) == size or not row.ready):
-            yield window
-            window = []
+            yield FileRows(window, lines)
+            window, lines = [], _lines_of(path, format)
     if window:
-        yield window
+        yield FileRows(window, lines)

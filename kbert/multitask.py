@@ -234,15 +234,18 @@ class MultiTask:
             InputError: texts or labels are not as expected.
             UnknownNameError: there is no such task.
         """
+        from kbert.training.fit import no_weights
+        from kbert.training.fit import unpack
+        from kbert.training.task_data import by_task
         from kbert.training.task_data import naming
-        from kbert.training.task_data import unpack
 
         reports = {}
-        for name, value in data.items():
-            task = self[name]
+        for name, value in by_task("data", data, self).items():
             with naming(name):
-                x, y, _ = unpack(value)
-                reports[name] = task.evaluate(x, y, batch_size)
+                x, y, weight = unpack(value, "data")
+                if weight is not None:
+                    raise no_weights("evaluation")
+                reports[name] = self[name].evaluate(x, y, batch_size)
         return reports
 
     # === Save, load, export ===

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kbert.errors import CheckpointError
+from kbert.errors import short
 
 
 def as_path(path: Any) -> Path:
@@ -36,7 +37,7 @@ def as_path(path: Any) -> Path:
             reason = "it is empty"
         raise CheckpointError(
             f"Expected the path of a file or folder. Received: "
-            f"{_short(path)}: {reason}. Choose another."
+            f"{short(path)}: {reason}. Choose another."
         ) from error
     return Path(name)
 
@@ -44,8 +45,3 @@ def as_path(path: Any) -> Path:
 def real_path(path: Any) -> Path:
     """The same, and where it leads: a link is followed, not replaced."""
     return Path(os.path.realpath(as_path(path)))
-
-
-def _short(path: Any, most: int = 80) -> str:
-    text = repr(path)
-    return text if len(text) <= most else f"{text[:most]}..."

@@ -15,11 +15,11 @@ import kbert
 from kbert.checkpoints.configs import check_config
 from kbert.errors import CheckpointError
 from kbert.errors import UnsafeFileError
+from kbert.errors import short
 from kbert.folders import CONFIG as CONFIG
 from kbert.paths import as_path
 from kbert.untrusted import member
 from kbert.untrusted import read_object
-from kbert.untrusted import short
 
 # Version of the form that is written.
 FORMAT = 2

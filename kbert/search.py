@@ -23,11 +23,11 @@ from kbert.embedder import unit
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import UnsafeFileError
+from kbert.errors import short
 from kbert.folders import new_folder
 from kbert.paths import as_path
 from kbert.untrusted import member
 from kbert.untrusted import read_object
-from kbert.untrusted import short
 
 if TYPE_CHECKING:
     from kbert.embedder import Embedder

@@ -23,6 +23,8 @@ from kbert.batching import static_shapes
 from kbert.batching import token_places
 from kbert.casing import CASINGS
 from kbert.casing import TEXTS
+from kbert.containers import iterate
+from kbert.containers import settle
 from kbert.data import encoded_parts
 from kbert.data import windows
 from kbert.errors import CheckpointError
@@ -36,6 +38,8 @@ from kbert.ngrams import NgramModel
 from kbert.paths import as_path
 from kbert.plugins import Registered
 from kbert.report.progress import counting
+from kbert.row_names import rows_from
+from kbert.row_names import rows_of
 from kbert.saved import SavedFolder
 from kbert.saved import find_head
 from kbert.saved import save_model
@@ -296,12 +300,17 @@ class Task:
         Yields:
             One dict a row, with label names in place of indices.
         """
-        for part in windows(iter(rows), window):
-            yield from self.head.rows(self.answers(part, batch_size))
+        first = 0
+        for part in windows(iterate(rows, len(self.inputs)), window):
+            with rows_from(first):
+                answers = self.answers(part, batch_size)
+            yield from self.head.rows(answers)
+            first += len(part)
 
     def columns(self, x: Any) -> list:
         """Texts as one list a column, checked against the model's inputs."""
-        columns = self.head.texts(x, self.inputs)
+        with rows_of(x):
+            columns = self.head.texts(settle(x, len(self.inputs)), self.inputs)
         if len(columns) != len(self.inputs):
             raise ConfigError(
                 f"Expected {len(self.inputs)} text(s) a row "

@@ -147,9 +147,3 @@ def listed(names: Iterable[str], between: str = "; ") -> str:
     shown = between.join(ascii(n)[1:-1] for n in names[:MAX_NAMED])
     more = len(names) - MAX_NAMED
     return f"{shown}{between}and {more:,} more" if more > 0 else shown
-
-
-def short(value: Any) -> str:
-    """A value of a file for a message: escaped, and not at length."""
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kbert.errors import InputError
 from kbert.errors import UnsafeFileError
+from kbert.errors import short
 from kbert.lines import decode
 from kbert.paths import as_path
 from kbert.untrusted import read_limited
@@ -62,7 +63,7 @@ def check_tokens(tokens: Sequence[str], path) -> None:
             raise InputError(
                 f"Line {number} of the vocabulary {str(path)!r}, expected a "
                 f"token of at most {MAX_TOKEN_CHARACTERS} characters without "
-                f"control characters. Received: {_short(token)}"
+                f"control characters. Received: {short(token)}"
             )
 
 
@@ -86,11 +87,11 @@ def index_vocabulary(vocabulary: Sequence[str]) -> dict[str, int]:
         if not isinstance(token, str) or not token or "\n" in token:
             raise InputError(
                 f"Line {number} of the vocabulary, expected a token. "
-                f"Received: {_short(token)}"
+                f"Received: {short(token)}"
             )
         if token in ids:
             raise InputError(
-                f"Line {number} of the vocabulary repeats {_short(token)} of "
+                f"Line {number} of the vocabulary repeats {short(token)} of "
                 f"line {ids[token] + 1}. Expected every token once."
             )
         ids[token] = number - 1
@@ -98,12 +99,6 @@ def index_vocabulary(vocabulary: Sequence[str]) -> dict[str, int]:
         raise InputError(
             f"The vocabulary lacks {', '.join(missing)}. Expected all of "
             f"{', '.join(SPECIAL_TOKENS)}. Received: {len(ids)} lines, the "
-            f"first {_short(vocabulary[0])}."
+            f"first {short(vocabulary[0])}."
         )
     return ids
-
-
-def _short(token: object) -> str:
-    # Escaped: a terminal would obey what is in a hostile one.
-    text = repr(token)
-    return text if len(text) <= 80 else f"{text[:80]}..."

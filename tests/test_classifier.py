@@ -121,7 +121,7 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 def test_every_form_of_data_is_read_the_same(toy, name):
     clf = tiny(labels=["a", "z"])
-    columns, labels = read_examples(clf, *FORMS[name](*toy))
+    columns, labels, _ = read_examples(clf, *FORMS[name](*toy))
     assert [encode_texts(column) for column in columns] == [
         encode_texts(toy[0])
     ]

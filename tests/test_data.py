@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from kbert.data import as_labels
 from kbert.data import as_texts
 from kbert.data import encode_texts
-from kbert.data import from_dataset
 from kbert.data import windows
+from kbert.dataset_rows import read_dataset
 from kbert.errors import InputError
 
 ONE = ("text",)
@@ -175,19 +175,30 @@ def test_windows_keep_every_row(rows, size):
 
 def test_datasets():
     tf = pytest.importorskip("tensorflow")
-    single = tf.data.Dataset.from_tensor_slices((["x", "y"], [1, 0]))
-    for dataset in (single, single.batch(2)):
-        assert from_dataset(dataset) == ([b"x", b"y"], [1, 0])
-    pairs = tf.data.Dataset.from_tensor_slices(
-        ((["x", "y"], ["1", "2"]), [1, 0])
-    )
-    texts, _ = from_dataset(pairs.batch(2))
-    assert as_texts(texts, TWO) == [[b"x", b"y"], [b"1", b"2"]]
-    named = tf.data.Dataset.from_tensor_slices(
-        ({"a": ["x"], "b": ["1"]}, ["l"])
-    )
-    assert from_dataset(named) == ({"a": [b"x"], "b": [b"1"]}, [b"l"])
+
+    def of(*parts):
+        return tf.data.Dataset.from_tensor_slices(parts)
+
+    labelled = of(["x", "y"], [1, 0])
+    for dataset in (labelled, labelled.batch(2), labelled.ragged_batch(1)):
+        assert read_dataset(dataset) == ([b"x", b"y"], [1, 0], None)
+    pairs = of((["x", "y"], ["1", "2"]), [1, 0])
+    for dataset in (pairs, pairs.batch(2)):
+        texts = read_dataset(dataset).texts
+        assert as_texts(texts, TWO) == [[b"x", b"y"], [b"1", b"2"]]
+    named = of({"a": ["x"], "b": ["1"]}, ["l"])
+    assert read_dataset(named).texts == [{"a": b"x", "b": b"1"}]
+    weighed = of(["x", "y"], [[1, 0], [0, 1]], [0.5, 2.0])
+    for dataset in (weighed, weighed.batch(2)):
+        assert read_dataset(dataset)[1:] == ([[1, 0], [0, 1]], [0.5, 2.0])
+    plain = tf.data.Dataset.from_tensor_slices(["x", "y"])
+    assert read_dataset(plain.batch(2)) == ([b"x", b"y"], None, None)
     with pytest.raises(InputError, match="for ever"):
-        from_dataset(single.repeat())
-    with pytest.raises(InputError, match="texts, labels"):
-        from_dataset(tf.data.Dataset.from_tensor_slices(["x"]))
+        read_dataset(labelled.repeat())
+    with pytest.raises(InputError, match="of texts.*elements like"):
+        read_dataset(of(["x"], ["y"], ["z"], [1]))
+    # What texts there are, a model's inputs say.
+    two = of(["x", "y"], ["1", "2"])
+    assert as_texts(two.batch(2), TWO) == [[b"x", b"y"], [b"1", b"2"]]
+    assert as_texts(two.batch(2), ONE) == [[b"x", b"y"]]
+    assert as_texts(pairs.batch(2), TWO) == [[b"x", b"y"], [b"1", b"2"]]

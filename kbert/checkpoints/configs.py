@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kbert.errors import CheckpointError
+from kbert.errors import short
 from kbert.layers import ACTIVATIONS
-from kbert.untrusted import short
 
 # No BERT is near these. Memory is bounded by comparing with the weights; these
 # bound the time that the comparison takes.

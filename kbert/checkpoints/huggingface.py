@@ -27,10 +27,10 @@ from kbert.checkpoints.tensors import Named
 from kbert.checkpoints.tensors import Tensor
 from kbert.checkpoints.tensors import named_variables
 from kbert.errors import CheckpointError
+from kbert.errors import short
 from kbert.untrusted import has_member
 from kbert.untrusted import member
 from kbert.untrusted import read_object
-from kbert.untrusted import short
 from kbert.vocabulary import write_vocabulary
 
 # Hugging Face's config.json key -> Backbone argument.

@@ -24,10 +24,10 @@ from kbert.checkpoints.tensors import Tensor
 from kbert.errors import CheckpointError
 from kbert.errors import DownloadError
 from kbert.errors import UnknownNameError
+from kbert.errors import short
 from kbert.untrusted import has_member
 from kbert.untrusted import member
 from kbert.untrusted import read_object
-from kbert.untrusted import short
 
 SCHEME = "kerashub:"
 CONFIG = "config.json"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kbert.errors import CheckpointError
+from kbert.errors import short
 from kbert.untrusted import has_member
 from kbert.untrusted import member
 from kbert.untrusted import read_object
-from kbert.untrusted import short
 from kbert.vocabulary import MAX_TOKENS
 from kbert.vocabulary import SPECIAL_TOKENS
 from kbert.vocabulary import check_tokens

@@ -23,7 +23,9 @@ from kbert.data import as_labels
 from kbert.data import as_texts
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.heads.forms import TransformersForm
+from kbert.row_names import row_name
 
 if TYPE_CHECKING:
     from kbert.windows import Windows
@@ -164,9 +166,9 @@ class Head:
             others = len(unseen) - 1
             more = f", and {others:,} more such row(s)" if others else ""
             raise InputError(
-                f"Expected one of the labels {_short(self.labels)}. Received: "
-                f"{label!r} in row {row}{more}. Remove such rows, or train "
-                f"with that label."
+                f"Expected one of the labels {short(self.labels)}. Received: "
+                f"{short(label)} in {row_name(row)}{more}. Remove such rows, "
+                f"or train with that label."
             )
         return np.array([index[label] for label in y], "int32")
 
@@ -353,14 +355,14 @@ def check_labels(labels: list, least: int = 2) -> list:
     if not (kinds <= {str} or kinds <= {int}):
         raise ConfigError(
             "Labels must be all strings or all integers. Received: "
-            f"{_short(labels)}"
+            f"{short(labels)}"
         )
     if len(set(labels)) < len(labels):
-        raise ConfigError(f"Labels must differ. Received: {_short(labels)}")
+        raise ConfigError(f"Labels must differ. Received: {short(labels)}")
     if len(labels) < least:
         few = "two different labels" if least == 2 else f"{least} label(s)"
         raise InputError(
-            f"Expected at least {few}. Received: {_short(labels)}. A "
+            f"Expected at least {few}. Received: {short(labels)}. A "
             f"classifier needs examples of each class."
         )
     return labels
@@ -369,8 +371,3 @@ def check_labels(labels: list, least: int = 2) -> list:
 def _sorted(labels: set) -> list:
     # Mixed kinds cannot be compared; `check_labels` says so properly.
     return sorted(labels, key=lambda x: (type(x).__name__, x))
-
-
-def _short(labels: list, limit: int = 10) -> str:
-    text = ", ".join(repr(label) for label in labels[:limit])
-    return f"[{text}, ...]" if len(labels) > limit else f"[{text}]"

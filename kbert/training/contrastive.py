@@ -19,9 +19,9 @@ from kbert.batching import TokenTable
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.layout import choose_layout
-from kbert.training.loop import check_settings
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
+from kbert.training.options import checked
 from kbert.training.pairs import RowTable
 from kbert.training.pairs import read_columns
 from kbert.training.pairs import read_scores
@@ -104,6 +104,7 @@ class CosineLoss(keras.losses.Loss):
         return ops.square(cosine - y_true)
 
 
+@checked("`fit`")
 def fit(
     embedder: Embedder,
     x: Any,
@@ -123,13 +124,6 @@ def fit(
     seed: int = 0,
 ) -> keras.callbacks.History:
     """Train an embedder; see `kbert.Embedder.fit`, which documents it."""
-    check_settings(
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup=warmup,
-        weight_decay=weight_decay,
-    )
     if loss is None:
         loss = "contrastive" if y is None else "cosine"
     if loss not in LOSSES:

@@ -17,20 +17,24 @@ from keras import ops
 
 from kbert.batching import LengthBatches
 from kbert.batching import TokenTable
+from kbert.checks import check_integer
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.embedding import EmbeddingHead
 from kbert.inference import features_of
 from kbert.layout import choose_layout
+from kbert.row_names import rows_of
 from kbert.task import Task
 from kbert.training.fit import Examples
 from kbert.training.fit import Rows
 from kbert.training.fit import calibrate
+from kbert.training.fit import no_weights
 from kbert.training.fit import read_examples
 from kbert.training.fit import read_held_out
+from kbert.training.fit import split
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
-from kbert.training.optimizer import check_rates
+from kbert.training.options import checked
 
 # The layer that the logistic regression becomes.
 LOGITS = "logits"
@@ -97,12 +101,14 @@ class ClassBatches(LengthBatches):
         return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
+@checked("`fit(method='few_shot')`", "method")
 def fit(
     task: Task,
     x: Any,
     y: Any = None,
     *,
     validation_data: Any = None,
+    validation_split: float = 0.0,
     epochs: int | None = None,
     batch_size: int = 32,
     learning_rate: float = 5e-5,
@@ -116,23 +122,20 @@ def fit(
 ) -> keras.callbacks.History:
     """Train a classifier; see `kbert.Classifier.fit`, which documents it."""
     started = time.perf_counter()
-    least = {"epochs": 1, "batch_size": 4}
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value is None and name == "epochs":
-            continue
-        if type(value) is not int or value < least[name]:
-            raise ConfigError(
-                f"`{name}` must be an integer of at least {least[name]}. "
-                f"Received: {name}={value!r}"
-            )
-    check_rates(
-        learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay
-    )
-    columns, labels = read_examples(task, x, y)
-    if task.model is None:
-        task.head.adapt(labels)
-        task.build()
-    examples = Examples.of(task, Rows(columns, task.head.encode(labels)))
+    check_integer("batch_size", batch_size, 4)
+    columns, labels, weight = read_examples(task, x, y)
+    if weight is not None:
+        raise no_weights("few-shot")
+    with rows_of(x):
+        if task.model is None:
+            task.head.adapt(labels)
+            task.build()
+        rows = Rows(columns, task.head.encode(labels))
+    if validation_data is not None:
+        held_out = read_held_out(task, validation_data)
+    else:
+        rows, held_out = split(rows, validation_split, seed)
+    examples = Examples.of(task, rows)
     _check(task, examples)
     if epochs is None:
         wanted = EPOCHS * (len(task.head.labels) - 1)
@@ -155,9 +158,9 @@ def fit(
     )
     _solve_head(task, examples, class_weight or task.head.class_weight)
     facts = {"epochs": epochs, "method": "few_shot"}
-    if validation_data is not None:
-        facts |= calibrate(task, read_held_out(task, validation_data))
-    task.note_training(len(labels), time.perf_counter() - started, **facts)
+    if held_out is not None:
+        facts |= calibrate(task, held_out)
+    task.note_training(len(rows), time.perf_counter() - started, **facts)
     return history
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-import reprlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +18,21 @@ from kbert.batching import TokenTable
 from kbert.batching import TokenTargets
 from kbert.batching import static_shapes
 from kbert.batching import take_targets
-from kbert.data import from_dataset
+from kbert.containers import as_table
+from kbert.dataset_rows import FORMS
+from kbert.dataset_rows import is_dataset
+from kbert.dataset_rows import read_dataset
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.layout import choose_layout
 from kbert.packing import PackedBatches
+from kbert.row_names import rows_of
 from kbert.scratch import check_room
 from kbert.task import Task
-from kbert.training.loop import check_settings
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
+from kbert.training.options import checked
 from kbert.training.r_drop import RDrop
 from kbert.training.resume import BestWeights
 from kbert.training.resume import RunFolder
@@ -122,6 +127,7 @@ def _take(values: Any, rows: np.ndarray) -> Any:
     return [values[i] for i in rows]
 
 
+@checked("`fit`", "method")
 def fit(
     task: Task,
     x: Any,
@@ -146,16 +152,6 @@ def fit(
     seed: int = 0,
 ) -> keras.callbacks.History:
     """Fine-tune a task; see `kbert.Classifier.fit`, which documents it."""
-    check_settings(
-        epochs=epochs,
-        batch_size=batch_size,
-        validation_split=validation_split,
-        learning_rate=learning_rate,
-        warmup=warmup,
-        weight_decay=weight_decay,
-        layer_decay=layer_decay,
-        r_drop=r_drop,
-    )
     if layout == "packed" and r_drop:
         raise ConfigError(
             "`r_drop` takes each row twice, and cannot take packed rows. "
@@ -304,20 +300,21 @@ def read_rows(
         sample_weight: see `kbert.Classifier.fit`.
         seed: which rows are set aside.
     """
-    columns, labels = read_examples(task, *data)
-    if task.model is None:
-        task.head.adapt(labels)
-        task.build()
-    rows = Rows(
-        columns,
-        task.head.encode(labels),
-        _weights(task, labels, class_weight, sample_weight),
-    )
+    columns, labels, weight = read_examples(task, *data)
+    with rows_of(data[0]):
+        if task.model is None:
+            task.head.adapt(labels)
+            task.build()
+        targets = task.head.encode(labels)
+        weight = _weights(
+            task, labels, class_weight, _either(sample_weight, weight)
+        )
+    rows = Rows(columns, targets, weight)
     if validation_data is not None:
         return rows, read_held_out(task, validation_data)
     if not validation_split and task.head.needs_validation:
         validation_split = HELD_OUT
-    return _split(rows, validation_split, seed)
+    return split(rows, validation_split, seed)
 
 
 def read_held_out(task: Task, data: Any) -> Rows:
@@ -327,16 +324,14 @@ def read_held_out(task: Task, data: Any) -> Rows:
         InputError: it is no `(texts, labels)` and no dataset, or its labels
             are not those of the training data.
     """
-    if hasattr(data, "as_numpy_iterator"):
-        data = (data,)
-    if not isinstance(data, tuple | list) or not 1 <= len(data) <= 2:
-        raise InputError(
-            "Expected `validation_data` of two parts, (texts, labels), or a "
-            f"`tf.data.Dataset`. Received: {reprlib.repr(data)} "
-            f"({type(data).__name__})."
-        )
-    columns, labels = read_examples(task, *data)
-    return Rows(columns, task.head.encode(labels))
+    x, y, weight = unpack(data, "`validation_data`")
+    if weight is not None:
+        raise no_weights("validation")
+    with rows_of(x, "validation_data"):
+        columns, labels, weight = read_examples(task, x, y)
+        if weight is not None:
+            raise no_weights("validation")
+        return Rows(columns, task.head.encode(labels))
 
 
 def calibrate(task: Task, held_out: Rows) -> dict[str, Any]:
@@ -363,17 +358,74 @@ def _take_best(model: keras.Model, best: BestWeights | None) -> None:
         best.on_train_end()
 
 
-def read_examples(task: Task, x: Any, y: Any = None) -> tuple[list, list]:
-    """Checked texts, a list a column, and labels, of any usual form."""
-    if y is None:
-        if not hasattr(x, "as_numpy_iterator"):
+def read_examples(
+    task: Task, x: Any, y: Any = None
+) -> tuple[list, list, list | None]:
+    """Checked texts, a list a column, labels, and weights if `x` has any.
+
+    Args:
+        task: the task.
+        x: texts of any usual form, or a `tf.data.Dataset` of (texts, labels)
+            or (texts, labels, weights).
+        y: labels of any usual form; None for such a dataset.
+    """
+    weight = None
+    if is_dataset(x):
+        x, labels, weight = read_dataset(x)
+        if (y is None) == (labels is None):
             raise InputError(
-                "Expected labels. Received: y=None, and x is no "
-                "`tf.data.Dataset` of (texts, labels)."
+                f"Expected labels, in y or in the dataset, which is then of "
+                f"{FORMS}. Received: {'none' if y is None else 'both'}."
             )
-        x, y = from_dataset(x)
-    columns = task.columns(x)
-    return columns, task.head.read(y, columns)
+        y = labels if y is None else y
+    elif y is None:
+        advice = "Pass them as y."
+        if (table := as_table(x)) is not None and table:
+            advice = f"Pass a column, such as y=x[{short([*table][-1])}]."
+        elif type(x).__name__ == "zip":
+            advice = "Pass texts and labels by themselves, not by zip()."
+        raise InputError(
+            f"Expected labels. Received: y=None, and x is no "
+            f"`tf.data.Dataset` of (texts, labels). {advice}"
+        )
+    with rows_of(x):
+        columns = task.columns(x)
+        y = list(y) if isinstance(y, Iterator) else y  # To be read again.
+        return columns, task.head.read(y, columns), weight
+
+
+def unpack(data: Any, what: str) -> tuple[Any, Any, Any]:
+    """Data as texts, labels (None of a dataset) and weights (None or some).
+
+    Raises:
+        InputError: they are no tuple of two or three, and no dataset.
+    """
+    if is_dataset(data):
+        data = (data,)
+    if not isinstance(data, tuple | list) or not 1 <= len(data) <= 3:
+        raise InputError(
+            f"Expected {what} of two parts, (texts, labels), or a "
+            f"`tf.data.Dataset`. Received: {short(data)} "
+            f"({type(data).__name__})."
+        )
+    return (*data, None, None)[:3]
+
+
+def no_weights(what: str) -> InputError:
+    """The error for weights where rows count the same."""
+    return InputError(
+        f"Expected {what} data of two parts, (texts, labels), whose rows "
+        f"count the same. Received: weights besides. Leave them out."
+    )
+
+
+def _either(sample_weight: Any, weight: list | None) -> Any:
+    if sample_weight is not None and weight is not None:
+        raise InputError(
+            "Expected weights in the dataset or in `sample_weight`. "
+            "Received: both. Leave one out."
+        )
+    return weight if sample_weight is None else sample_weight
 
 
 def _weights(task, labels, class_weight, sample_weight):
@@ -410,7 +462,7 @@ def _weights(task, labels, class_weight, sample_weight):
     return weight.astype("float32")
 
 
-def _split(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows | None]:
+def split(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows | None]:
     """A part for training and one for validation, each class in both."""
     if not fraction:
         return rows, None

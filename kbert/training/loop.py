@@ -9,36 +9,11 @@ from keras import ops
 
 from kbert.batching import Batches
 from kbert.batching import static_shapes
-from kbert.errors import ConfigError
 from kbert.report.display import TrainingDisplay
-from kbert.training.optimizer import check_rates
 from kbert.training.optimizer import make_optimizer
 
 # Up to so many steps TensorFlow is quicker without making a graph first.
 EAGER_STEPS = 6
-
-
-def check_settings(
-    *, epochs, batch_size, validation_split=0.0, r_drop=0.0, **rates
-) -> None:
-    """Raise `ConfigError` for what is no number of its kind; `rates` are for
-    `kbert.training.optimizer.check_rates`."""
-    check_rates(**rates)
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if type(value) is not int or value < 1:
-            raise ConfigError(
-                f"`{name}` must be a positive integer. Received: "
-                f"{name}={value!r}"
-            )
-    if not 0 <= validation_split < 1:
-        raise ConfigError(
-            f"`validation_split` must be a fraction. Received: "
-            f"validation_split={validation_split!r}"
-        )
-    if not 0 <= r_drop < float("inf"):
-        raise ConfigError(
-            f"`r_drop` must be a weight of 0 or more. Received: {r_drop!r}"
-        )
 
 
 def compile_for(

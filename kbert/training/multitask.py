@@ -19,21 +19,22 @@ from kbert.layout import choose_layout
 from kbert.training.fit import Examples
 from kbert.training.fit import calibrate
 from kbert.training.fit import read_rows
+from kbert.training.fit import unpack
 from kbert.training.loop import build_losses
-from kbert.training.loop import check_settings
 from kbert.training.loop import compile_for
 from kbert.training.loop import run
+from kbert.training.options import checked
 from kbert.training.task_batches import AllBatches
 from kbert.training.task_batches import TaskBatches
 from kbert.training.task_batches import share_steps
 from kbert.training.task_data import by_task
 from kbert.training.task_data import naming
-from kbert.training.task_data import unpack
 
 if TYPE_CHECKING:
     from kbert.multitask import MultiTask
 
 
+@checked("`fit`")
 def fit(
     multi: MultiTask,
     data: Mapping[str, Any],
@@ -54,15 +55,6 @@ def fit(
     seed: int = 0,
 ) -> keras.callbacks.History:
     """Fine-tune; see `kbert.MultiTask.fit`, which documents it."""
-    check_settings(
-        epochs=epochs,
-        batch_size=batch_size,
-        validation_split=validation_split,
-        learning_rate=learning_rate,
-        warmup=warmup,
-        weight_decay=weight_decay,
-        layer_decay=layer_decay,
-    )
     layout = choose_layout(layout)
     started = time.perf_counter()
     data = by_task("data", data, multi, every=True)
@@ -72,14 +64,11 @@ def fit(
     rows, held_out = {}, {}
     for name, task in multi.tasks.items():
         with naming(name):
-            x, y, weight = unpack(data[name])
-            validation = None
-            if name in validation_data:
-                validation = unpack(validation_data[name])[:2]
+            x, y, weight = unpack(data[name], "data")
             rows[name], held_out[name] = read_rows(
                 task,
                 (x, y),
-                validation,
+                validation_data.get(name),
                 validation_split,
                 class_weight.get(name),
                 weight,

@@ -1,14 +1,23 @@
 """AdamW and Muon with BERT's groups; the warm-up and linear decay schedule."""
 
 import re
+from functools import partial
 
 import keras
 from keras import ops
 
-from kbert.errors import ConfigError
+from kbert.checks import check_number
 from kbert.errors import UnknownNameError
 
 OPTIMIZERS = ("adamw", "lamb", "muon")
+
+# Checks of the rates that trainings have.
+RATES = {
+    "learning_rate": partial(check_number, above=0),
+    "warmup": partial(check_number, least=0, most=1),
+    "weight_decay": partial(check_number, least=0),
+    "layer_decay": partial(check_number, above=0, most=1),
+}
 
 # Not decayed: biases, and the scale and shift of layer normalizations.
 NO_DECAY = ("bias", "gamma", "beta")
@@ -244,18 +253,13 @@ def check_rates(
     """
     if name not in OPTIMIZERS:
         raise UnknownNameError("optimizer", name, OPTIMIZERS)
-    above, inf = "a number above 0", float("inf")
-    least = "a number of 0 or more"
-    for key, value, ok, expected in (
-        ("learning_rate", learning_rate, 0 < learning_rate < inf, above),
-        ("warmup", warmup, 0 <= warmup <= 1, "a fraction"),
-        ("weight_decay", weight_decay, 0 <= weight_decay < inf, least),
-        ("layer_decay", layer_decay, 0 < layer_decay <= 1, "a fraction"),
+    for key, value in (
+        ("learning_rate", learning_rate),
+        ("warmup", warmup),
+        ("weight_decay", weight_decay),
+        ("layer_decay", layer_decay),
     ):
-        if not ok:
-            raise ConfigError(
-                f"`{key}` must be {expected}. Received: {key}={value!r}"
-            )
+        RATES[key](key, value)
 
 
 def make_optimizer(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.errors import short
 
 
 def by_task(
@@ -23,7 +23,7 @@ def by_task(
     if not isinstance(values, Mapping):
         raise ConfigError(
             f"`{what}` must be a dict with the names of tasks "
-            f"({', '.join(tasks)}). Received: {reprlib.repr(values)}"
+            f"({', '.join(tasks)}). Received: {short(values)}"
         )
     for name in values:
         if name not in tasks:
@@ -43,20 +43,3 @@ def naming(task: str) -> Iterator[None]:
         yield
     except (InputError, ConfigError) as error:
         raise type(error)(f"Task {task!r}: {error}") from error
-
-
-def unpack(value: Any) -> tuple[Any, Any, Any]:
-    """A task's data as texts, labels (None for a dataset) and weights.
-
-    Raises:
-        InputError: there are no labels.
-    """
-    if hasattr(value, "as_numpy_iterator"):
-        value = (value, None)
-    if not isinstance(value, tuple) or not 2 <= len(value) <= 3:
-        raise InputError(
-            f"Expected a tuple (texts, labels) or (texts, labels, "
-            f"sample_weight), or a `tf.data.Dataset`. Received: "
-            f"{reprlib.repr(value)} ({type(value).__name__})."
-        )
-    return value if len(value) == 3 else (*value, None)
