@@ -159,12 +159,13 @@ def single(rows: list, what: str) -> list:
     Raises:
         InputError: a row has several, as those of one-hot labels.
     """
-    if not any(isinstance(row, list | tuple | np.ndarray) for row in rows):
+    several = list | tuple | np.ndarray
+    if not any(isinstance(row, several) for row in rows):
         return rows
     values = []
     for number, row in enumerate(rows):
-        if isinstance(row, list | tuple | np.ndarray):
-            if np.ndim(row) != 1 or len(row) != 1:
+        if isinstance(row, several):
+            if len(row) != 1 or isinstance(row[0], several):
                 advice = " If they are one-hot, pass y.argmax(axis=1), and "
                 advice += "the names in that order as labels=."
                 raise InputError(

@@ -404,8 +404,8 @@ def unpack(data: Any, what: str) -> tuple[Any, Any, Any]:
         data = (data,)
     if not isinstance(data, tuple | list) or not 1 <= len(data) <= 3:
         raise InputError(
-            f"Expected {what} of two parts, (texts, labels), or a "
-            f"`tf.data.Dataset`. Received: {short(data)} "
+            f"Expected {what} as a tuple of two parts, (texts, labels), or "
+            f"a `tf.data.Dataset`. Received: {short(data)} "
             f"({type(data).__name__})."
         )
     return (*data, None, None)[:3]

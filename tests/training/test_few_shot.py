@@ -152,7 +152,7 @@ def test_a_label_without_examples():
     ("options", "message"),
     [
         ({"epochs": 0}, "epochs=0"),
-        ({"batch_size": 3}, "at least 4.*batch_size=3"),
+        ({"batch_size": 3}, "of 4 or more.*batch_size=3"),
         ({"pooling": "max"}, "pooling='max'"),
         ({"learning_rate": 0}, "learning_rate=0"),
         ({"weight_decay": -1}, "weight_decay=-1"),
