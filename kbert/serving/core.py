@@ -21,12 +21,12 @@ import numpy as np
 from kbert.serving import signatures
 from kbert.serving.batching import Batcher
 from kbert.serving.batching import Work
+from kbert.serving.json_codec import type_string
 from kbert.serving.metrics import Metrics
 from kbert.serving.models import Models
 from kbert.serving.models import Version
 from kbert.serving.servable import DEFAULT_SIGNATURE
 from kbert.serving.status import TooLargeError
-from kbert.serving.status import error
 from kbert.serving.status import invalid
 
 if TYPE_CHECKING:
@@ -91,34 +91,28 @@ class Core:
     async def predict(
         self,
         spec: Spec,
-        read: Callable[[SignatureDef], Arrays],
+        read: Callable[[SignatureDef | None], Arrays],
         wanted: Sequence[str] = (),
     ) -> tuple[Arrays, int]:
         """Answer a predict request.
 
         Args:
             spec: what it asks for.
-            read: the request's arrays, by input name, for a signature.
+            read: gives the arrays of all inputs, by name, for a signature;
+                it raises what there is to say if there is none.
             wanted: names of outputs; none for all.
 
         Returns:
             Arrays by output name, and the version that answered.
 
         Raises:
-            ServingError: FAILED_PRECONDITION, there is no such signature;
-                INVALID_ARGUMENT, the inputs are not what it takes; and what
-                `Models.use` and `Batcher.submit` raise.
+            ServingError: what `read`, `signatures.outputs`, `Models.use` and
+                `Batcher.submit` raise.
         """
         with self.use(spec) as version:
             name = spec.signature or DEFAULT_SIGNATURE
             signature = version.servable.signatures.get(name)
-            if signature is None:
-                raise error(
-                    "FAILED_PRECONDITION",
-                    f'Serving signature key "{name}" not found.',
-                )
             inputs = read(signature)
-            signatures.check_inputs(signature, inputs)
             outputs = signatures.outputs(signature, wanted)
             arrays = await self._run(
                 version, signature, inputs, outputs, spec, "Predict"
@@ -126,14 +120,17 @@ class Core:
             return arrays, version.number
 
     async def infer(
-        self, spec: Spec, tasks: Sequence[Task], examples: np.ndarray
+        self,
+        spec: Spec,
+        tasks: Sequence[Task],
+        read: Callable[[], np.ndarray],
     ) -> tuple[list[Arrays], int]:
         """Answer classify and regress requests, one or several at once.
 
         Args:
             spec: what they ask for; its signature is not looked at.
             tasks: method and signature of each.
-            examples: serialized `tf.train.Example`s, object `(rows,)`.
+            read: gives serialized `tf.train.Example`s, object `(rows,)`.
 
         Returns:
             For each task, for classify `classes` and `scores`, `(rows, n)`
@@ -141,8 +138,9 @@ class Core:
             `(rows,)`. And the version that answered.
 
         Raises:
-            ServingError: the signature is no such method's, or answers
-                something else; and as `predict`.
+            ServingError: INVALID_ARGUMENT, a signature cannot answer its
+                method, or answers something else; and what `Models.use` and
+                `Batcher.submit` raise.
         """
         with self.use(spec) as version:
             found = [
@@ -151,11 +149,7 @@ class Core:
                 )
                 for task in tasks
             ]
-            if len({s.inputs["inputs"].name for s in found}) > 1:
-                raise invalid(
-                    "Input tensor must be the same for all Signatures."
-                )
-            answers = []
+            examples, answers = read(), []
             for task, signature in zip(tasks, found, strict=True):
                 classify = task.method == signatures.CLASSIFY
                 names = ("classes", "scores") if classify else ("outputs",)
@@ -181,14 +175,13 @@ class Core:
         spec: Spec,
         api: str,
     ) -> Arrays:
-        first = next(iter(inputs.values()))
-        rows = len(first) if first.ndim else 1
+        rows = max((len(x) for x in inputs.values() if x.ndim), default=1)
         if rows > self.max_rows:
             raise TooLargeError(
                 f"Expected at most {self.max_rows} rows in a request. "
                 f"Received: {rows}. Send several requests."
             )
-        batchable = rows > 0 and signatures.batchable(signature)
+        batchable = rows > 0 and signatures.batchable(signature, inputs)
         limit = self.batcher.max_batch_size
         if (
             batchable
@@ -225,7 +218,8 @@ def _check_classes(arrays: Arrays, rows: int) -> Arrays:
             )
         if array.dtype != kinds[name]:
             raise invalid(
-                f"Expected {name} Tensor of {kinds[name]}. Got: {array.dtype}"
+                f"Expected {name} Tensor of {_data_type(kinds[name])}. Got: "
+                f"{_data_type(array.dtype.name)}"
             )
         if len(array) != rows:
             raise invalid(
@@ -243,11 +237,23 @@ def _check_classes(arrays: Arrays, rows: int) -> Arrays:
 def _check_values(arrays: Arrays, rows: int) -> Arrays:
     """PostProcessRegressionResult."""
     array = arrays["outputs"]
-    if array.shape not in ((rows,), (rows, 1)):
+    if array.ndim != 1 and (array.ndim != 2 or array.shape[1] != 1):
         raise invalid(
             "Expected output Tensor shape to be either [batch_size] or "
             f"[batch_size, 1] but got {list(array.shape)}"
         )
+    if len(array) != rows:
+        raise invalid(
+            f"Input batch size did not match output batch size: {rows} vs. "
+            f"{len(array)}"
+        )
     if array.dtype != np.float32:
-        raise invalid(f"Expected output Tensor of DT_FLOAT. Got: {array.dtype}")
+        raise invalid(
+            f"Expected output Tensor of DT_FLOAT.  Got: "
+            f"{_data_type(array.dtype.name)}"
+        )
     return {"outputs": array.reshape(rows)}
+
+
+def _data_type(dtype: str) -> str:
+    return f"DT_{type_string(dtype).upper()}"

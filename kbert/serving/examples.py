@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 
 from kbert.serving import json_codec
+from kbert.serving.json_parse import Repeated
+from kbert.serving.json_parse import shown
+from kbert.serving.json_parse import type_name
 from kbert.serving.status import invalid
 
 if TYPE_CHECKING:
@@ -46,13 +49,18 @@ def examples_from_json(body: dict) -> np.ndarray:
     rows = body.get("examples")
     if "examples" not in body:
         raise invalid(
-            "When method is classify, key 'examples' is expected and was not "
-            "found"
+            f"JSON Value: {shown(body)} When method is classify, key "
+            f"'examples' is expected and was not found"
         )
     if not isinstance(rows, list):
-        raise invalid("Expecting 'examples' value to be an list/array")
+        raise invalid(
+            f"JSON Value: {shown(body)} Expecting 'examples' value to be an "
+            f"list/array"
+        )
     if not rows:
-        raise invalid("'examples' value is an empty array")
+        raise invalid(
+            f"JSON Value: {shown(body)} 'examples' value is an empty array"
+        )
     return _array([context + _example(row) for row in rows])
 
 
@@ -70,10 +78,11 @@ def _example(features: Any) -> bytes:
 
     if not isinstance(features, dict):
         raise invalid(
-            "Example must be JSON object but got JSON "
-            f"{json_codec.type_name(features)}"
+            f"Example must be JSON object but got JSON {type_name(features)}"
         )
     example = Example()
+    if isinstance(features, Repeated):
+        features = dict(features.pairs)  # Here the last one counts.
     for name, values in features.items():
         feature = example.features.feature[json_codec.utf8(name).decode()]
         for value in values if isinstance(values, list) else [values]:
@@ -91,15 +100,17 @@ def _add(feature: Any, name: str, value: Any) -> None:
         kind, value = "int64_list", int(value)
         if not -(2**63) <= value < 2**63:
             raise invalid(
-                f"Feature: {name} has uint64 element. Only int64 is supported."
+                f"Feature: {name} has uint64_t element. Only int64_t is "
+                f"supported."
             )
     elif isinstance(value, float):
         kind = "float_list"
-        value = json_codec.decimal(value, "float32")
+        with np.errstate(over="ignore"):  # Beyond its range is infinity.
+            value = np.float32(value).item()
     else:
         raise invalid(
             f"Feature: {name} has element with unexpected JSON type: "
-            f"{json_codec.type_name(value)}"
+            f"{type_name(value)}"
         )
     if feature.WhichOneof("kind") not in (None, kind):
         raise invalid(

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 import grpc
@@ -37,6 +40,9 @@ from kbert.serving.servable import DEFAULT_SIGNATURE
 from kbert.serving.status import CODES
 from kbert.serving.status import error
 from kbert.serving.status import invalid
+
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -130,10 +136,17 @@ class PredictionService(
         spec = self.spec(request, context, outcome)
 
         def read(signature) -> dict[str, np.ndarray]:
-            return {
-                name: tensors.to_array(proto, self.max_bytes)
-                for name, proto in request.inputs.items()
-            }
+            if signature is None:
+                name = spec.signature or DEFAULT_SIGNATURE
+                raise error(
+                    "FAILED_PRECONDITION",
+                    f'Serving signature key "{name}" not found.',
+                )
+            return signatures.complete(
+                signature,
+                request.inputs,
+                functools.partial(tensors.to_array, max_bytes=self.max_bytes),
+            )
 
         outputs, number = await self.core.predict(
             spec, read, request.output_filter
@@ -164,46 +177,25 @@ class PredictionService(
 
     async def _infer(self, request, context, outcome, method, response):
         spec = self.spec(request, context, outcome)
-        examples = examples_of(request.input)
-        outcome.rows = len(examples)
         (answer,), number = await self.core.infer(
-            spec, [Task(method, spec.signature)], examples
+            spec,
+            [Task(method, spec.signature)],
+            lambda: examples_of(request.input),
         )
+        outcome.rows = len(next(iter(answer.values())))
         _fill(response.model_spec, spec, number)
         return answer
 
     @_answered("MultiInference")
     async def MultiInference(self, request, context, outcome):
-        names = {task.model_spec.name for task in request.tasks}
-        if not names:
-            raise invalid("Inference request must have at least one task.")
-        if "" in names:
-            raise invalid("Found ModelSpec with an empty model name.")
-        if len(names) > 1:
-            raise invalid(
-                "All ModelSpecs in a MultiInferenceRequest must access the "
-                "same model name."
-            )
-        asked = [
-            Task(
-                task.method_name,
-                task.model_spec.signature_name or DEFAULT_SIGNATURE,
-            )
-            for task in request.tasks
-        ]
-        for i, task in enumerate(asked):
-            if task.method not in (signatures.CLASSIFY, signatures.REGRESS):
-                raise error(
-                    "UNIMPLEMENTED",
-                    f"Unsupported signature method_name: {task.method}",
-                )
-            if task.signature in [other.signature for other in asked[:i]]:
-                raise invalid(
-                    f"Duplicate evaluation of signature: {task.signature}"
-                )
-        spec = self.spec(request.tasks[0], context, outcome)
-        examples = examples_of(request.input)
-        answers, number = await self.core.infer(spec, asked, examples)
+        tasks = request.tasks or [inference_pb2.InferenceTask()]
+        tasks[0].model_spec.SetInParent()  # One without has no name.
+        spec = self.spec(tasks[0], context, outcome)
+        with self.core.use(spec) as version:
+            asked = _tasks(tasks, version.servable.signatures)
+        answers, number = await self.core.infer(
+            spec, asked, lambda: examples_of(request.input)
+        )
         response = inference_pb2.MultiInferenceResponse()
         for task, answer in zip(asked, answers, strict=True):
             result = response.results.add()
@@ -262,6 +254,36 @@ class ModelService(_Front, model_service_pb2_grpc.ModelServiceServicer):
         response = model_management_pb2.ReloadConfigResponse()
         response.status.error_code = 0
         return response
+
+
+def _tasks(
+    tasks: Sequence[Any], known: Mapping[str, SignatureDef]
+) -> list[Task]:
+    """What a multi-inference request asks. TensorFlowMultiInferenceRunner."""
+    asked: list[Task] = []
+    for task in tasks:
+        if not task.model_spec.name:
+            raise invalid("Found ModelSpec with an empty model name.")
+        if task.model_spec.name != tasks[0].model_spec.name:
+            raise invalid(
+                "All ModelSpecs in a MultiInferenceRequest must access the "
+                "same model name."
+            )
+        name = task.model_spec.signature_name or DEFAULT_SIGNATURE
+        if name in [other.signature for other in asked]:
+            raise invalid(f"Duplicate evaluation of signature: {name}")
+        if name not in known:
+            raise invalid(
+                f"Requested signature not found in model graph: {name}"
+            )
+        if task.method_name not in (signatures.CLASSIFY, signatures.REGRESS):
+            raise error(
+                "UNIMPLEMENTED",
+                f"Unsupported signature method_name: {task.method_name}",
+            )
+        signatures.find(known, name, task.method_name)
+        asked.append(Task(task.method_name, name))
+    return asked
 
 
 def _fill(proto, spec: Spec, number: int, signature: str = "") -> None:

@@ -1,61 +1,40 @@
-"""JSON bodies to arrays and back, by TF Serving's rules.
+"""Parsed JSON bodies to arrays, by TF Serving's rules.
 
-Reference: tensorflow_serving/util/json_tensor.cc; its function names stand
-beside the ones here. Messages are its own, cut to a length that can be read.
+Reference: tensorflow_serving/util/json_tensor.cc of July 2026; its function
+names stand beside the ones here. Messages are its own, with values cut to a
+length that can be read.
 
-Departures: a body must be UTF-8 (TF Serving passes other bytes on), of a key
-that stands twice the last counts (there the first), and integers that do not
-fit an int8, int16 or uint8 are refused (there they wrap around).
+Departures: integers that do not fit an int8, int16 or uint8 are refused (there
+they wrap around), and so is a row object in which a key stands twice (there
+its values shift those of the rows that follow); arrays have at most
+`MAX_DIMENSIONS`.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
-import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from kbert.errors import ServingError
+from kbert.serving.json_parse import Repeated
+from kbert.serving.json_parse import shown
+from kbert.serving.json_parse import type_name
+from kbert.serving.status import error
 from kbert.serving.status import invalid
 
-# Longer values are cut in messages: an error must not repeat the body.
-SHOWN = 120
-
-# What a TensorFlow tensor can have.
-MAX_DIMENSIONS = 254
+# What a NumPy array can have; a TensorFlow tensor has up to 254.
+MAX_DIMENSIONS = 64
 
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")
-# Whole numbers up to these fit a float of that size exactly.
-_WHOLE = {"float32": 2**24 - 1, "float64": 2**53 - 1}
+_FLOATS = ("float32", "float64")
 
-
-def parse(body: bytes) -> dict:
-    """The body's object. ParseJson.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, for whatever is no JSON object.
-    """
-    if not body:
-        raise invalid("JSON Parse error: The document is empty")
-    try:
-        value = json.loads(body)
-    except RecursionError as error:
-        raise invalid("JSON Parse error: Nested too deeply") from error
-    except UnicodeDecodeError as error:
-        raise invalid(
-            f"JSON Parse error: Not UTF-8 at offset: {error.start}"
-        ) from error
-    except json.JSONDecodeError as error:
-        raise invalid(
-            f"JSON Parse error: {error.msg} at offset: {error.pos}"
-        ) from error
-    except ValueError as error:  # A number of thousands of digits.
-        raise invalid(f"JSON Parse error: {error}") from error
-    if not isinstance(value, dict):
-        raise invalid(f"JSON Value: {_shown(value)} Is not object")
-    return value
+# White space of C's isspace, and what Base64 is made of.
+_SPACE = re.compile("[\t-\r ]+")
+_BASE64 = re.compile("[A-Za-z0-9+/]*")
 
 
 def signature_name(body: dict) -> str:
@@ -67,7 +46,7 @@ def signature_name(body: dict) -> str:
     name = body.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(
-            f"JSON Value: {_shown(body)} not formatted correctly. "
+            f"JSON Value: {shown(body)} not formatted correctly. "
             f"'signature_name' key must be a string value."
         )
     return utf8(name).decode()
@@ -79,7 +58,7 @@ def predict_inputs(
     """The arrays of a predict request. FillPredictRequestFromJson.
 
     Args:
-        body: what `parse` gave.
+        body: what `json_parse.parse` gave.
         dtypes: NumPy dtype names of the signature's inputs, `"object"` for
             strings.
 
@@ -87,11 +66,12 @@ def predict_inputs(
         Arrays by input name, and whether the row form was used.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, the values do not suit the inputs.
+        ServingError: INVALID_ARGUMENT, the values do not suit the inputs;
+            UNIMPLEMENTED, no JSON value suits an input's type.
     """
     if "instances" in body and "inputs" in body:
         raise invalid(
-            f"JSON Value: {_shown(body)} Not formatted correctly expecting "
+            f"JSON Value: {shown(body)} Not formatted correctly expecting "
             f"only one of 'inputs' or 'instances' keys to exist "
         )
     if "instances" in body:
@@ -105,12 +85,12 @@ def _from_instances(rows: Any, body: dict, dtypes: Mapping) -> dict:
     """FillTensorMapFromInstancesList."""
     if not isinstance(rows, list):
         raise invalid(
-            f"JSON Value: {_shown(body)} Excepting 'instances' to be an "
+            f"JSON Value: {shown(body)} Expecting 'instances' to be an "
             f"list/array"
         )
     if not rows:
         raise invalid(
-            f"JSON Value: {_shown(body)} No values in 'instances' array"
+            f"JSON Value: {shown(body)} No values in 'instances' array"
         )
     if not isinstance(rows[0], dict) and len(dtypes) > 1:
         raise invalid(
@@ -118,27 +98,80 @@ def _from_instances(rows: Any, body: dict, dtypes: Mapping) -> dict:
             "multiple input tensors required as per tensorinfo_map"
         )
     named = _is_object(rows[0])
-    columns: dict[str, list] = {name: [] for name in dtypes}
+    columns: dict[str, _Column] = {}
     for i, row in enumerate(rows):
         if named != _is_object(row):
             wanted = (
                 "object but got list" if named else "value/list but got object"
             )
             raise invalid(f"Expecting {wanted} at item {i} of input list")
-        if not named:
-            columns[next(iter(dtypes))].append(row)
+        if named:
+            _add_named(columns, row, dtypes, i)
             continue
-        if row.keys() != dtypes.keys():
-            raise invalid(
-                f"Failed to process element: {i} of 'instances' list. JSON "
-                f"object: {_shown(row)} keys must be equal to: "
-                f"{','.join(sorted(dtypes))}"
-            )
-        for name, value in row.items():
-            columns[name].append(value)
-    return {
-        name: _tensor(values, dtypes[name]) for name, values in columns.items()
-    }
+        name = next(iter(dtypes))
+        try:
+            _add(columns, row, name, dtypes)
+        except ServingError as failure:
+            raise _at(f"{i}", failure) from failure
+    return {name: column.array() for name, column in columns.items()}
+
+
+def _add_named(columns: dict, row: dict, dtypes: Mapping, i: int) -> None:
+    for name, value in row.items():
+        try:
+            _add(columns, value, name, dtypes)
+        except ServingError as failure:
+            raise _at(f"{i} key: {name}", failure) from failure
+    if row.keys() != dtypes.keys():
+        raise invalid(
+            f"Failed to process element: {i} of 'instances' list. JSON "
+            f"object: {shown(row)} keys must be equal to: "
+            f"{','.join(sorted(dtypes))}"
+        )
+    if isinstance(row, Repeated):
+        raise invalid(
+            f"Failed to process element: {i} of 'instances' list. JSON "
+            f"object: {shown(dict(row))} has a key that stands twice"
+        )
+
+
+def _at(place: str, failure: ServingError) -> ServingError:
+    return invalid(
+        f"Failed to process element: {place} of 'instances' list. Error: "
+        f"{failure.code}: {failure}"
+    )
+
+
+def _add(columns: dict, value: Any, name: str, dtypes: Mapping) -> None:
+    """AddInstanceItem."""
+    if name not in dtypes:
+        raise invalid(f"JSON object: does not have named input: {name}")
+    shape, values = _dense(value, dtypes[name], MAX_DIMENSIONS - 1)
+    column = columns.get(name)
+    if column is None:
+        column = columns[name] = _Column(dtypes[name], shape, len(values))
+    elif column.size != len(values):
+        raise invalid(
+            f"Expecting tensor size: {column.size} but got: {len(values)}"
+        )
+    elif column.shape != shape:
+        raise invalid(
+            f"Expecting shape {_listed(column.shape)} but got: {_listed(shape)}"
+        )
+    column.values += values
+    column.rows += 1
+
+
+class _Column:
+    """The rows of one input, all of the first one's shape."""
+
+    def __init__(self, dtype: str, shape: list[int], size: int):
+        self.dtype, self.shape, self.size = dtype, shape, size
+        self.values: list = []
+        self.rows = 0
+
+    def array(self) -> np.ndarray:
+        return _array(self.values, [self.rows, *self.shape], self.dtype)
 
 
 def _from_inputs(value: Any, dtypes: Mapping) -> dict:
@@ -150,39 +183,41 @@ def _from_inputs(value: Any, dtypes: Mapping) -> dict:
                 "multiple input tensors required as per tensorinfo_map"
             )
         value = {next(iter(dtypes)): value}
-    for name in dtypes:
+    arrays = {}
+    for name, dtype in dtypes.items():
         if name not in value:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-    return {name: _tensor(value[name], dtypes[name]) for name in dtypes}
+        shape, values = _dense(value[name], dtype, MAX_DIMENSIONS)
+        arrays[name] = _array(values, shape, dtype)
+    return arrays
 
 
-def _tensor(value: Any, dtype: str) -> np.ndarray:
-    """A dense tensor of nested lists. GetDenseTensorShape, FillTensorProto."""
+def _dense(value: Any, dtype: str, limit: int) -> tuple[list[int], list]:
+    """The shape and the values of nested lists. GetDenseTensorShape."""
     shape: list[int] = []
     level = value
     while isinstance(level, list):
         shape.append(len(level))
         level = level[0] if level else None
-    if len(shape) > MAX_DIMENSIONS:
+    if len(shape) > limit:
         raise invalid(
             f"Encountered list nested {len(shape)} deep, expected at most "
-            f"{MAX_DIMENSIONS} dimensions"
+            f"{limit}"
         )
-    flat: list = []
-    _flatten(value, shape, 0, dtype, flat)
-    array = np.empty(len(flat), object if dtype == "object" else dtype)
-    array[:] = flat
-    return array.reshape(shape)
+    values: list = []
+    _fill(value, shape, 0, dtype, values)
+    return shape, values
 
 
-def _flatten(value, shape: list[int], level: int, dtype: str, flat: list):
+def _fill(value, shape: list[int], level: int, dtype: str, values: list):
+    """FillTensorProto."""
     if not isinstance(value, list):
         if level != len(shape):
             raise invalid(
-                f"JSON Value: {_shown(value)} found at incorrect level: "
+                f"JSON Value: {shown(value)} found at incorrect level: "
                 f"{level + 1} in the JSON DOM. Expected at level: {len(shape)}"
             )
-        flat.append(_leaf(value, dtype))
+        values.append(_leaf(value, dtype))
         return
     if level >= len(shape):
         raise invalid(
@@ -195,7 +230,14 @@ def _flatten(value, shape: list[int], level: int, dtype: str, flat: list):
             f"{level} expected size: {shape[level]}"
         )
     for item in value:
-        _flatten(item, shape, level + 1, dtype, flat)
+        _fill(item, shape, level + 1, dtype, values)
+
+
+def _array(values: list, shape: list[int], dtype: str) -> np.ndarray:
+    array = np.empty(len(values), dtype)
+    with np.errstate(over="ignore"):  # Beyond a float's range is infinity.
+        array[:] = values
+    return array.reshape(shape)
 
 
 def _leaf(value: Any, dtype: str) -> Any:
@@ -205,46 +247,29 @@ def _leaf(value: Any, dtype: str) -> Any:
             return utf8(value)
         if isinstance(value, dict):
             return from_base64(value)
+    elif isinstance(value, dict):
+        pass  # Said before the type is looked at.
     elif dtype == "bool":
         if isinstance(value, bool):
             return value
-    elif isinstance(value, bool):
-        pass  # Python's bool is an int, JSON's is not.
+    elif dtype in _FLOATS:
+        if type(value) in (int, float):  # Not bool, which is an int, too.
+            return float(value)
     elif dtype in _INTEGERS:
-        if isinstance(value, int):
+        if type(value) is int:
             limits = np.iinfo(dtype)
             if limits.min <= value <= limits.max:
                 return value
-    elif dtype in _WHOLE:
-        if isinstance(value, int | float):
-            return decimal(value, dtype)
     else:
-        raise invalid(
-            f"Conversion of JSON Value: {_shown(value)} to type: {dtype}"
+        raise error(
+            "UNIMPLEMENTED",
+            f"Conversion of JSON Value: {shown(value)} to type: "
+            f"{type_string(dtype)}",
         )
     raise invalid(
-        f"JSON Value: {_shown(value)} Type: {type_name(value)} is not of "
-        f"expected type: {_tensorflow(dtype)}"
+        f"JSON Value: {shown(value)} Type: {type_name(value)} is not of "
+        f"expected type: {type_string(dtype)}"
     )
-
-
-def decimal(value: int | float, dtype: str) -> float:
-    """A number as a float, if nothing is lost. IsLosslessDecimal."""
-    try:
-        number = float(value)
-    except OverflowError as error:
-        raise invalid(
-            "JSON Parse error: Number too big to be stored in double."
-        ) from error
-    # JSON's larger integers are read as decimal numbers.
-    whole = isinstance(value, int) and -(2**63) <= value < 2**64
-    limit = _WHOLE[dtype] if whole else float(np.finfo(dtype).max)
-    if np.isfinite(number) and abs(value) > limit:
-        raise invalid(
-            f"Cannot convert JSON value: {_shown(value)} to "
-            f"{_tensorflow(dtype)} without loss of precision."
-        )
-    return number
 
 
 def _is_object(value: Any) -> bool:
@@ -255,116 +280,58 @@ def is_base64(value: Any) -> bool:
     """IsValBase64Object."""
     return (
         isinstance(value, dict)
+        and not isinstance(value, Repeated)
         and len(value) == 1
         and isinstance(value.get("b64"), str)
     )
 
 
 def from_base64(value: dict) -> bytes:
-    """JsonDecodeBase64Object."""
+    """JsonDecodeBase64Object, absl::Base64Unescape.
+
+    White space inside is skipped; padding, `=` or `.`, is right or left out.
+    """
     if not is_base64(value):
         raise invalid(
-            f"JSON Value: {_shown(value)} not formatted correctly for base64 "
+            f"JSON Value: {shown(value)} not formatted correctly for base64 "
             f"data"
         )
-    text = value["b64"].rstrip("=")
-    try:
-        # Padding is optional, as in absl::Base64Unescape.
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise invalid("Unable to base64 decode") from error
+    text = _SPACE.sub("", value["b64"])
+    data = text.rstrip("=.")
+    padding = -len(data) % 4
+    if (
+        padding == 3
+        or len(text) - len(data) not in (0, padding)
+        or not _BASE64.fullmatch(data)
+    ):
+        raise invalid("Unable to base64 decode")
+    return base64.b64decode(data + "=" * padding)
 
 
 def utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:  # Half of a surrogate pair.
-        raise invalid(
-            "JSON Parse error: The surrogate pair in string is invalid"
-        ) from error
-
-
-def predict_response(outputs: Mapping[str, np.ndarray], row: bool) -> dict:
-    """The body of an answer. MakeJsonFromTensors.
-
-    Args:
-        outputs: arrays by output name; bytes as dtype object.
-        row: whether the request came in the row form.
+    """The bytes of a string, if it is one.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, the outputs are no rows.
+        ServingError: INVALID_ARGUMENT, it has half of a surrogate pair.
     """
-    if not row:
-        values = {name: _values(name, x) for name, x in outputs.items()}
-        alone = len(values) == 1
-        return {"outputs": next(iter(values.values())) if alone else values}
-    sizes = {}
-    for name, array in outputs.items():
-        if array.ndim == 0:
-            raise invalid(f"Tensor name: {name} has no shape information ")
-        sizes[name] = len(array)
-        if len(array) != next(iter(sizes.values())):
-            raise invalid(
-                f"Tensor name: {name} has inconsistent batch size: "
-                f"{len(array)} expecting: {next(iter(sizes.values()))}"
-            )
-    columns = {name: _values(name, x) for name, x in outputs.items()}
-    if len(columns) == 1:
-        return {"predictions": next(iter(columns.values()))}
-    rows = zip(*columns.values(), strict=True)
-    return {
-        "predictions": [dict(zip(columns, row, strict=True)) for row in rows]
+    try:
+        return text.encode()
+    except UnicodeEncodeError as failure:
+        raise invalid(
+            "JSON Parse error: The surrogate pair in string is invalid."
+        ) from failure
+
+
+def type_string(dtype: str) -> str:
+    """TensorFlow's name of a NumPy dtype's name. DataTypeString."""
+    names = {
+        "float16": "half",
+        "float32": "float",
+        "float64": "double",
+        "object": "string",
     }
-
-
-def _values(name: str, array: np.ndarray) -> Any:
-    """An array as JSON has it. AddTensorValues."""
-    if array.dtype == object:
-        coder = _as_b64 if name.endswith("_bytes") else _as_text
-        return np.frompyfunc(coder, 1, 1)(array).tolist()
-    return numbers(array)
-
-
-def numbers(array: np.ndarray) -> Any:
-    """Numbers as nested lists, with the digits that tell them. WriteDecimal."""
-    if array.dtype in (np.float32, np.float16):
-        # Through text: 0.2 as float32 is 0.20000000298 as a Python float.
-        return array.astype("U").astype(np.float64).tolist()
-    return array.tolist()
-
-
-def _as_text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
-
-
-def _as_b64(value: bytes) -> dict:
-    return {"b64": base64.b64encode(value).decode()}
-
-
-def type_name(value: Any) -> str:
-    kinds = {
-        bool: str(value),
-        type(None): "Null",
-        dict: "Object",
-        list: "Array",
-        str: "String",
-    }
-    return kinds.get(type(value), "Number")
-
-
-def _tensorflow(dtype: str) -> str:
-    names = {"float32": "float", "float64": "double", "object": "string"}
     return names.get(dtype, dtype)
 
 
-def _shown(value: Any) -> str:
-    text = ""
-    try:
-        # Piece by piece: a large value is not written out to be cut.
-        for piece in json.JSONEncoder().iterencode(value):
-            text += piece
-            if len(text) > SHOWN:
-                return f"{text[:SHOWN]}..."
-    except (RecursionError, ValueError):
-        return f"({type_name(value)})"
-    return text
+def _listed(shape: list[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kbert.serving import json_codec
+from kbert.serving import json_answers
 from kbert.serving.status import CODES
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def class_pairs(answer: dict[str, np.ndarray]) -> list[list[list]]:
     Reference: json_tensor.cc, MakeJsonFromClassificationResult.
     """
     labels, scores = class_columns(answer)
-    rows = zip(labels, json_codec.numbers(scores), strict=True)
+    rows = zip(labels, json_answers.numbers(scores), strict=True)
     return [
         [
             [label.decode("utf-8", "replace"), score]

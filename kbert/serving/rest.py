@@ -7,7 +7,6 @@ http_rest_api_util.cc; g3doc/api_rest.md.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kbert.errors import ServingError
+from kbert.serving import json_answers
 from kbert.serving import json_codec
+from kbert.serving import json_parse
 from kbert.serving import messages
 from kbert.serving import signatures
 from kbert.serving.bodies import read_body
@@ -31,15 +32,17 @@ from kbert.serving.core import Task
 from kbert.serving.examples import examples_from_json
 from kbert.serving.logs import Log
 from kbert.serving.metrics import Metrics
+from kbert.serving.servable import DEFAULT_SIGNATURE
 from kbert.serving.status import error
 from kbert.serving.status import http_status
 from kbert.serving.status import invalid
 
-# kPredictionApiRegex and kModelStatusApiRegex.
+# kPredictionApiGegex and kModelStatusApiRegex. They do not heed case, what
+# compares the method afterwards does.
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _PREDICTION = re.compile(
     rf"/v1/models/(?P<name>[^/:]+){_VERSION}"
-    r":(?P<method>classify|regress|predict)",
+    r":(?P<method>(?-i:classify|regress|predict))",
     re.IGNORECASE | re.ASCII,
 )
 _STATUS = re.compile(
@@ -74,11 +77,12 @@ class Rest:
         path = request.scope["raw_path"].decode("latin-1").split("?")[0]
         found = _PREDICTION.fullmatch(path)
         api = found["method"].capitalize() if found else "Status"
-        status, body, model = 200, {}, ""
+        status, text, model = 200, b"", ""
         try:
             with self.metrics.request(api, "REST") as outcome:
                 try:
                     body = await self._answer(request, path, outcome)
+                    text = b"" if body is None else json_answers.dump(body)
                 except ServingError:
                     raise
                 except ClientDisconnect:
@@ -90,7 +94,8 @@ class Rest:
                 finally:
                     model = outcome.model
         except ServingError as failure:
-            status, body = http_status(failure), {"error": str(failure)}
+            status = http_status(failure)
+            text = json_answers.dump({"error": str(failure)})
         self.log(
             "request",
             method=request.method,
@@ -99,10 +104,16 @@ class Rest:
             status=status,
             ms=round(1e3 * (time.perf_counter() - started), 2),
         )
-        return reply(body, status)
+        # A full server says when to come again.
+        headers = {"Retry-After": "1"} if status == 503 else None
+        return Response(text, status, headers, media_type="application/json")
 
-    async def _answer(self, request: Request, path: str, outcome) -> dict:
+    async def _answer(
+        self, request: Request, path: str, outcome
+    ) -> dict | None:
         method = request.method
+        if method == "OPTIONS":
+            return _preflight(request)
         pattern = {"POST": _PREDICTION, "GET": _STATUS}.get(method)
         found = pattern.fullmatch(path) if pattern else None
         if found is None:
@@ -115,18 +126,18 @@ class Rest:
             return self._about(spec, found["part"])
         raw = await read_body(request, self.max_body, deadline)
         if len(raw) > LARGE_BODY:
-            body = await asyncio.to_thread(json_codec.parse, raw)
+            body = await asyncio.to_thread(json_parse.parse, raw)
         else:
-            body = json_codec.parse(raw)
-        if found["method"].lower() == "predict":
+            body = json_parse.parse(raw)
+        if found["method"] == "predict":
             return await self._predict(spec, body, outcome)
-        return await self._infer(spec, body, found["method"].lower(), outcome)
+        return await self._infer(spec, body, found["method"], outcome)
 
     def _about(self, spec: Spec, part: str | None) -> dict:
         """ProcessModelStatusRequest, ProcessModelMetadataRequest."""
         if not spec.name:
             raise invalid("Missing model name in request.")
-        if part:
+        if part == "metadata":
             return messages.metadata_json(messages.metadata(self.core, spec))
         return messages.as_json(messages.status(self.core, spec))
 
@@ -138,6 +149,11 @@ class Rest:
 
         def read(signature) -> dict[str, np.ndarray]:
             nonlocal row
+            if signature is None:  # GetInfoMap's words, not those of gRPC.
+                raise invalid(
+                    f'Serving signature name: "{name or DEFAULT_SIGNATURE}" '
+                    f"not found in signature def"
+                )
             dtypes = signatures.dtypes(signature)
             if not dtypes:
                 raise invalid(
@@ -145,18 +161,11 @@ class Rest:
                     f"{name or 'DEFAULT'}"
                 )
             inputs, row = json_codec.predict_inputs(body, dtypes)
-            return inputs
+            return signatures.complete(signature, inputs, lambda _, x: x)
 
-        # GetInfoMap refuses in other words than gRPC's Predict.
-        with self.core.use(spec) as version:
-            if name and name not in version.servable.signatures:
-                raise invalid(
-                    f'Serving signature name: "{name}" not found in signature '
-                    f"def"
-                )
         outputs, _ = await self.core.predict(spec, read)
         outcome.rows = _rows(outputs)
-        return json_codec.predict_response(outputs, row)
+        return json_answers.predict_response(outputs, row)
 
     async def _infer(
         self, spec: Spec, body: dict, method: str, outcome
@@ -167,18 +176,24 @@ class Rest:
             json_codec.signature_name(body),
         )
         examples = examples_from_json(body)
-        (answer,), _ = await self.core.infer(spec, [task], examples)
+        (answer,), _ = await self.core.infer(spec, [task], lambda: examples)
         outcome.rows = len(examples)
         if method == "regress":
-            return {"results": json_codec.numbers(answer["outputs"])}
+            return {"results": json_answers.numbers(answer["outputs"])}
         return {"results": messages.class_pairs(answer)}
 
 
-def reply(body: dict, status: int) -> Response:
-    """A JSON response; a full server says when to come again."""
-    headers = {"Retry-After": "1"} if status == 503 else None
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return Response(text, status, headers, media_type="application/json")
+def _preflight(request: Request) -> None:
+    """A browser's question before a request of another origin.
+
+    It is answered without the headers that would let the request pass, as
+    --enable_cors_support is off there unless it is given.
+    """
+    if not re.search("https?://", request.headers.get("origin", "")):
+        raise error(
+            "FAILED_PRECONDITION",
+            "Origin header is missing in CORS preflight",
+        )
 
 
 def _spec(found: re.Match, deadline: float) -> Spec:

@@ -10,21 +10,33 @@ saved_model_bundle_factory.cc.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from kbert.errors import ExportError
 from kbert.errors import ServingError
 from kbert.export.check_ops import check_ops
+from kbert.serving.json_codec import type_string
 from kbert.serving.status import NAMES
 from kbert.serving.status import error
 from kbert.serving.status import invalid
 
+if TYPE_CHECKING:
+    from tensorflow import DType
+
 # What a request without a signature name asks.
 DEFAULT_SIGNATURE = "serving_default"
+
+# Pairs of feeds and fetches that are kept ready: a client's output_filter
+# makes as many as it likes.
+MAX_PROGRAMS = 64
 
 
 class Servable:
@@ -60,10 +72,10 @@ class Servable:
                 check_ops(path, release)
             except ExportError as failure:
                 raise error("NOT_FOUND", str(failure)) from failure
-        graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
+        self._graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=self._graph)
         try:
-            with graph.as_default():
+            with self._graph.as_default():
                 loaded = tf.compat.v1.saved_model.load(
                     self._session, [tf.saved_model.SERVING], str(path)
                 )
@@ -76,6 +88,24 @@ class Servable:
                 "NOT_FOUND", f"Could not load {path}: {failure}"
             ) from failure
         self.signatures = dict(loaded.signature_def)
+        self._program = functools.lru_cache(MAX_PROGRAMS)(self._make_program)
+
+    def _make_program(
+        self, feeds: tuple[str, ...], fetches: tuple[str, ...]
+    ) -> tuple[list[DType], list[DType], Callable[..., list]]:
+        """The types of feeds and fetches, and what computes them."""
+        from tensorflow.core.protobuf.config_pb2 import CallableOptions
+
+        def types(names):
+            found = map(self._graph.get_tensor_by_name, names)
+            return [tensor.dtype.base_dtype for tensor in found]
+
+        # Python's `Session.run` compares shapes with those of placeholders,
+        # the C++ session does not. This is its MakeCallable.
+        compute = self._session._make_callable_from_options(
+            CallableOptions(feed=feeds, fetch=fetches)
+        )
+        return types(feeds), types(fetches), compute
 
     def run(
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]
@@ -83,7 +113,8 @@ class Servable:
         """Compute tensors, by name, in the thread that calls.
 
         Args:
-            feeds: arrays of input tensors, bytes as dtype object.
+            feeds: arrays of input tensors, bytes as dtype object. Their
+                shapes are what the graph makes of them.
             fetches: names of output tensors.
 
         Returns:
@@ -94,18 +125,45 @@ class Servable:
         """
         import tensorflow as tf
 
+        if self._session is None:
+            raise error("UNAVAILABLE", "The version is unloaded")
+        given, names = sorted(feeds), sorted(set(fetches))
         try:
-            return self._session.run(list(fetches), dict(feeds))
+            takes, gives, compute = self._program(tuple(given), tuple(names))
         except tf.errors.OpError as failure:
             raise _from_tensorflow(failure) from failure
-        except (TypeError, ValueError) as failure:  # Such as a wrong shape.
+        except (KeyError, ValueError) as failure:
+            # The graph lacks a tensor that the signature names.
             raise invalid(str(failure)) from failure
-        except RuntimeError as failure:  # The session is closed.
-            raise error("UNAVAILABLE", str(failure)) from failure
+        for i, (name, dtype) in enumerate(zip(given, takes, strict=True)):
+            if feeds[name].dtype != dtype.as_numpy_dtype:
+                raise invalid(
+                    f"Expects arg[{i}] to be {type_string(dtype.name)} but "
+                    f"{type_string(feeds[name].dtype.name)} is provided"
+                )
+        try:
+            answers = compute(*(feeds[name] for name in given))
+        except tf.errors.OpError as failure:
+            raise _from_tensorflow(failure) from failure
+        except (TypeError, ValueError) as failure:
+            raise invalid(str(failure)) from failure
+        arrays = dict(zip(names, map(_as_array, answers, gives), strict=True))
+        return [arrays[name] for name in fetches]
 
     def close(self) -> None:
         """Free the weights."""
-        self._session.close()
+        session, self._session = self._session, None
+        if session is not None:
+            if hasattr(self, "_program"):
+                self._program.cache_clear()
+            session.close()
+
+
+def _as_array(value: Any, dtype: DType) -> np.ndarray:
+    # A scalar comes as itself, and NumPy's own bytes would lose a last NUL.
+    array = np.asarray(value, object if isinstance(value, bytes) else None)
+    # Quantized numbers come as plain ones.
+    return array.view(dtype.as_numpy_dtype) if dtype.is_quantized else array
 
 
 def _from_tensorflow(failure) -> ServingError:

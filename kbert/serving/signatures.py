@@ -6,14 +6,15 @@ classifier.cc and regressor.cc; the messages are theirs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from kbert.serving.servable import DEFAULT_SIGNATURE
-from kbert.serving.status import error
 from kbert.serving.status import invalid
 
 if TYPE_CHECKING:
@@ -29,20 +30,42 @@ def dtypes(signature: SignatureDef) -> dict[str, str]:
 
 
 def dtype(info) -> str:
-    """The NumPy dtype name of a `TensorInfo`."""
+    """The name of a `TensorInfo`'s dtype, NumPy's or else TensorFlow's."""
     import tensorflow as tf
 
-    return np.dtype(tf.dtypes.as_dtype(info.dtype).as_numpy_dtype).name
+    try:
+        name = tf.dtypes.as_dtype(info.dtype).base_dtype.name
+    except TypeError:  # The file says none, or one of the future.
+        return "invalid"
+    return "object" if name == "string" else name
 
 
-def batchable(signature: SignatureDef) -> bool:
-    """Whether rows of different requests may be computed together."""
+def batchable(
+    signature: SignatureDef, inputs: Mapping[str, np.ndarray]
+) -> bool:
+    """Whether rows of different requests may be computed together.
+
+    That is so if all tensors of the signature have rows, and the arrays are
+    what it says of them; others are what the graph alone may judge.
+    """
+    import tensorflow as tf
+
     tensors = [*signature.inputs.values(), *signature.outputs.values()]
-    return all(
+    rows = all(
         not info.tensor_shape.unknown_rank
         and info.tensor_shape.dim
         and info.tensor_shape.dim[0].size == -1
         for info in tensors
+    )
+    return (
+        rows
+        and len({x.shape[:1] for x in inputs.values()}) == 1
+        and all(
+            tf.TensorShape(
+                signature.inputs[name].tensor_shape
+            ).is_compatible_with(x.shape)
+            for name, x in inputs.items()
+        )
     )
 
 
@@ -58,35 +81,55 @@ def joinable(signature: SignatureDef, names: Sequence[str]) -> bool:
     )
 
 
-def check_inputs(
-    signature: SignatureDef, inputs: Mapping[str, np.ndarray]
-) -> None:
-    """VerifyRequestInputsSize, and the tensors' types and first sizes.
+def complete(
+    signature: SignatureDef,
+    inputs: Mapping[str, Any],
+    convert: Callable[[str, Any], np.ndarray],
+) -> dict[str, np.ndarray]:
+    """The inputs that were sent, and the defaults of those that were not.
+
+    VerifyRequestInputsSize; saved_model::GetInputValues in TensorFlow.
+
+    Args:
+        signature: what was asked.
+        inputs: what was sent, by input name.
+        convert: makes an array of a name and what was sent.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, the inputs are not the signature's.
+        ServingError: INVALID_ARGUMENT, the inputs are not the signature's;
+            and what `convert` raises.
     """
+    import tensorflow as tf
+
     wanted, sent = set(signature.inputs), set(inputs)
-    if wanted != sent:
+    if len(sent) > len(wanted) or (
+        len(sent) < len(wanted) and not signature.defaults
+    ):
         raise invalid(
             f"input size does not match signature: {len(sent)}!={len(wanted)} "
             f"len({{{_listed(sent)}}}) != len({{{_listed(wanted)}}}). Sent "
             f"extra: {{{_listed(sent - wanted)}}}. Missing but required: "
             f"{{{_listed(wanted - sent)}}}."
         )
+    full = {}
     for name, info in signature.inputs.items():
-        if inputs[name].dtype.name != dtype(info):
+        if name in inputs:
+            full[name] = convert(name, inputs[name])
+        elif name in signature.defaults:
+            full[name] = tf.make_ndarray(signature.defaults[name])
+        else:
             raise invalid(
-                f"Expected input {name} of type {dtype(info)}. Received: "
-                f"{inputs[name].dtype.name}"
+                f"Signature input alias: {name}(feed name: {info.name}) not "
+                f"found in request and no default value provided. Inputs "
+                f"expected to be in the request {{{_listed(sent)}}}, or "
+                f"default input alias set: {_listed(signature.defaults)}"
             )
-    if batchable(signature):
-        sizes = {x.shape[:1] for x in inputs.values()}
-        if len(sizes) > 1 or sizes == {()}:
-            raise invalid(
-                "Batching Run() input tensors must have equal 0th-dimension "
-                "size"
-            )
+    if sent - wanted:
+        raise invalid(
+            f"Inputs contains invalid name. Used request inputs: "
+            f"{_listed(sent & wanted)}, request input: {_listed(sent)}"
+        )
+    return full
 
 
 def outputs(signature: SignatureDef, wanted: Sequence[str] = ()) -> list[str]:
@@ -95,15 +138,17 @@ def outputs(signature: SignatureDef, wanted: Sequence[str] = ()) -> list[str]:
     Raises:
         ServingError: INVALID_ARGUMENT, one is unknown or stands twice.
     """
+    names: list[str] = []
     for name in wanted:
         if name not in signature.outputs:
             raise invalid(
                 f"output tensor alias not found in signature: {name} Outputs "
                 f"expected to be in the set {{{_listed(signature.outputs)}}}."
             )
-    if len(set(wanted)) < len(wanted):
-        raise invalid("duplicate output tensor alias")
-    return list(wanted) or sorted(signature.outputs)
+        if name in names:
+            raise invalid(f"duplicate output tensor alias: {name}")
+        names.append(name)
+    return names or sorted(signature.outputs)
 
 
 def find(
@@ -111,33 +156,37 @@ def find(
 ) -> SignatureDef:
     """The signature of a classify or regress request.
 
+    Whether it can answer one is seen by its tensors: TensorFlow 2 writes the
+    method name of predict for all. PreProcessClassification,
+    PreProcessRegression.
+
     Raises:
-        ServingError: INVALID_ARGUMENT, there is none of that name and method;
-            FAILED_PRECONDITION, its tensors are not named as they must be.
+        ServingError: INVALID_ARGUMENT, there is none of that name, or its
+            tensors are not those of the method.
     """
     name = name or DEFAULT_SIGNATURE
-    kind = "classification" if method == CLASSIFY else "regression"
+    classify = method == CLASSIFY
+    kind = "classification" if classify else "regression"
     if name not in signatures:
         raise invalid(f"No signature was found with the name: {name}")
     signature = signatures[name]
-    if signature.method_name != method:
-        raise invalid(
-            f"Expected {kind} signature method_name to be {method}. Was: "
-            f"{signature.method_name}"
-        )
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
-    if "inputs" not in signature.inputs:
-        raise error(
-            "FAILED_PRECONDITION",
-            f"No {kind} inputs found in SignatureDef: {name}",
+    if classify and len(signature.outputs) not in (1, 2):
+        raise invalid(
+            f"Expected one or two output Tensors, found "
+            f"{len(signature.outputs)}"
         )
-    names = {"classes", "scores"} if method == CLASSIFY else {"outputs"}
-    if not names & set(signature.outputs):
-        raise error(
-            "FAILED_PRECONDITION",
-            f"Expected {kind} signature outputs to contain at least one of "
-            f"{_listed(names)}. Signature was: {name}",
+    if not classify and len(signature.outputs) != 1:
+        raise invalid("Expected one output Tensor.")
+    if "inputs" not in signature.inputs:
+        raise invalid(f"No {kind} inputs found in SignatureDef: {name}")
+    if not classify and "outputs" not in signature.outputs:
+        raise invalid(f"No {kind} outputs found in SignatureDef: {name}")
+    if classify and not {"classes", "scores"} & set(signature.outputs):
+        raise invalid(
+            f"Expected classification signature outputs to contain at least "
+            f'one of "classes" or "scores". Signature was: {name}'
         )
     return signature
 

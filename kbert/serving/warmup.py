@@ -5,6 +5,7 @@ Reference: tensorflow_serving/servables/tensorflow/saved_model_warmup_util.cc.
 
 from __future__ import annotations
 
+import functools
 import time
 
 import numpy as np
@@ -90,11 +91,8 @@ def _replay(servable: Servable, record: bytes, max_bytes: int) -> None:
                 f'Serving signature key "{name}" not found.',
             )
         signature = servable.signatures[name]
-        inputs = {
-            key: tensors.to_array(proto, max_bytes)
-            for key, proto in request.inputs.items()
-        }
-        signatures.check_inputs(signature, inputs)
+        convert = functools.partial(tensors.to_array, max_bytes=max_bytes)
+        inputs = signatures.complete(signature, request.inputs, convert)
         _run(servable, signature, inputs)
     elif kind in ("classify_log", "regress_log"):
         request = getattr(log, kind).request

@@ -158,6 +158,68 @@ def number_model(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def kind_model(tmp_path_factory):
+    """A SavedModel with a signature for each type, and odd ones."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    model, signatures = tf.Module(), {}
+
+    def add(name, function, *specs):
+        made = tf.function(function, input_signature=specs)
+        setattr(model, f"f_{name}", made)
+        signatures[name] = made
+
+    for name in (
+        *("float", "double", "half", "bfloat16", "bool", "string"),
+        *("int8", "int16", "int32", "int64", "uint8", "uint16"),
+        *("uint32", "uint64", "complex64", "qint8"),
+    ):
+        spec = tf.TensorSpec(None, tf.as_dtype(name), "x")
+        add(name, lambda x: {"y": tf.identity(x)}, spec)
+    x = tf.TensorSpec(None, tf.float32, "x")
+
+    def to(name):
+        return lambda x: {"y": tf.cast(x, name)}
+
+    for name in ("half", "bfloat16", "uint16", "complex64", "complex128"):
+        add(f"to_{name}", to(name), x)
+    add(
+        "to_qint8",
+        lambda x: {"y": tf.quantization.quantize(x, -1.0, 1.0, tf.qint8)[0]},
+        x,
+    )
+    row = tf.TensorSpec((None,), tf.float32, "x")
+    rest = tf.TensorSpec((None,), tf.float32, "z")
+    add("sum", lambda x, z: {"sum": tf.reduce_sum(x) + z, "x": x}, row, rest)
+    add("rows", lambda x: {"x": x, "one": x[:1]}, row)
+
+    def of_size(output, answer):
+        return lambda inputs: {output: answer(tf.size(inputs))}
+
+    examples = tf.TensorSpec((None,), tf.string, "inputs")
+    for name, output, answer in (
+        ("classes", "classes", lambda n: tf.fill((n, 2), "a") + [["", "b"]]),
+        ("scores_flat", "scores", lambda n: tf.zeros(n)),
+        ("scores_double", "scores", lambda n: tf.zeros((n, 1), "double")),
+        ("regress_double", "outputs", lambda n: tf.zeros(n, "double")),
+        ("regress_wide", "outputs", lambda n: tf.zeros((n, 2))),
+        ("regress_less", "outputs", lambda n: tf.zeros(n - 1)),
+    ):
+        add(name, of_size(output, answer), examples)
+    path = tmp_path_factory.mktemp("models") / "kinds"
+    tf.saved_model.save(model, str(path / "1"), signatures)
+    # TensorFlow's Python has no way to say what an input is by default.
+    file = path / "1" / "saved_model.pb"
+    saved = SavedModel.FromString(file.read_bytes())
+    saved.meta_graphs[0].signature_def["sum"].defaults["z"].CopyFrom(
+        tf.make_tensor_proto([1.0])
+    )
+    file.write_bytes(saved.SerializeToString())
+    return path
+
+
+@pytest.fixture(scope="session")
 def server(run_server, text_model, number_model):
     """A server of both."""
     from kbert.serving.config import from_folder

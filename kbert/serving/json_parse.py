@@ -1,0 +1,137 @@
+"""JSON bodies to Python's values, by RapidJSON's rules as TF Serving sets them.
+
+Reference: tensorflow_serving/util/json_tensor.cc, ParseJson; its messages.
+What follows the first value is not looked at (kParseStopWhenDoneFlag), `NaN`
+and `Infinity` are numbers (kParseNanAndInfFlag), integers beyond 64 bits are
+decimal numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from kbert.serving.status import invalid
+
+# Longer values are cut in messages: an error must not repeat the body.
+SHOWN = 120
+
+# RapidJSON's words for what Python's parser finds.
+_WORDS = {
+    "Expecting value": "Invalid value.",
+    "Expecting property name enclosed in double quotes": (
+        "Missing a name for object member."
+    ),
+    "Expecting ':' delimiter": (
+        "Missing a colon after a name of object member."
+    ),
+    "Unterminated string starting at": (
+        "Missing a closing quotation mark in string."
+    ),
+    "Invalid control character at": "Invalid encoding in string.",
+    "Invalid \\escape": "Invalid escape character in string.",
+    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
+}
+
+
+class Repeated(dict):
+    """An object in which a key stands twice, of which the first counts.
+
+    Attributes:
+        pairs: all keys and values, in order.
+    """
+
+    def __init__(self, pairs: list[tuple[str, Any]]):
+        super().__init__(reversed(pairs))
+        self.pairs = pairs
+
+
+def parse(body: bytes) -> dict:
+    """The body's object. ParseJson.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, for whatever is no JSON object.
+    """
+    try:
+        # A byte order mark may come first, as there.
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as failure:
+        raise _wrong(
+            f"Invalid encoding, expected UTF-8. at offset: {failure.start}"
+        ) from failure
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    if start == len(text):
+        raise _wrong("The document is empty.")
+    try:
+        value, _ = _DECODER.raw_decode(text, start)
+    except RecursionError as failure:
+        raise _wrong("Nested too deeply.") from failure
+    except json.JSONDecodeError as failure:
+        offset = len(text[: failure.pos].encode())
+        words = failure.msg.split(": ")[0]
+        raise _wrong(
+            f"{_WORDS.get(words, words)} at offset: {offset}"
+        ) from failure
+    if not isinstance(value, dict):
+        raise invalid(f"JSON Value: {shown(value)} Is not object")
+    return value
+
+
+def _wrong(message: str) -> Exception:
+    return invalid(f"JSON Parse error: {message}")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict:
+    value = dict(pairs)
+    return value if len(value) == len(pairs) else Repeated(pairs)
+
+
+def _decimal(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise _wrong("Number too big to be stored in double.")
+    return value
+
+
+def _integer(digits: str) -> int | float:
+    # 18 digits always fit; of thousands Python makes no integer at all.
+    if len(digits) > 18:
+        value = int(digits) if len(digits) <= 20 else 2**64
+        if not -(2**63) <= value < 2**64:
+            return _decimal(digits)
+    return int(digits)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_decimal, parse_int=_integer
+)
+
+
+def type_name(value: Any) -> str:
+    """RapidJSON's name of a value's type. JsonTypeString."""
+    if isinstance(value, bool):
+        return str(value)
+    for kind, name in (
+        (dict, "Object"),
+        (list, "Array"),
+        (str, "String"),
+        (type(None), "Null"),
+    ):
+        if isinstance(value, kind):
+            return name
+    return "Number"
+
+
+def shown(value: Any) -> str:
+    """A value for a message, cut. JsonValueToDebugString."""
+    text = ""
+    try:
+        # Piece by piece: a large value is not written out to be cut.
+        for piece in json.JSONEncoder().iterencode(value):
+            text += piece
+            if len(text) > SHOWN:
+                return f"{text[:SHOWN]}..."
+    except RecursionError:
+        return f"({type_name(value)})"
+    return text
