@@ -10,6 +10,7 @@ TensorFlow nor Keras.
 
 import importlib
 
+from kbert import registration
 from kbert.hookspecs import hookimpl
 
 __version__ = "0.1.0"
@@ -48,3 +49,7 @@ def __getattr__(name: str):
 
 def __dir__():
     return sorted(__all__)
+
+
+# `keras.models.load_model` is to know kbert's layers from now on.
+registration.watch()

@@ -33,6 +33,7 @@ SIZES = {
 }
 
 
+@keras.saving.register_keras_serializable("kbert")
 class Backbone(keras.Model):
     """A BERT encoder without a head.
 
@@ -325,7 +326,12 @@ class Backbone(keras.Model):
         }
 
     def get_config(self):
-        return self.config | {"name": self.name}
+        policy = self.embeddings.dtype_policy
+        return self.config | {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.saving.serialize_keras_object(policy),
+        }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 
+@keras.saving.register_keras_serializable("kbert")
 class Dense(keras.layers.Dense):
     """`keras.layers.Dense` for training in half precision on TensorFlow.
 

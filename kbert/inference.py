@@ -89,10 +89,31 @@ def outputs_on(
     if backbone.pooler in model.layers:
         names.append("pooled_output")
     more = [model.input[k] for k in model.input if k not in backbone.input]
-    head = keras.Model(
+    head = later_part(
+        model.input,
         [*(padded[name] for name in names), model.input["padding_mask"], *more],
         model.output,
     )
     return head(
         [*(other[name] for name in names), encoder.input["padding_mask"], *more]
     )
+
+
+def later_part(
+    inputs: Any, begin: list[keras.KerasTensor], outputs: Any
+) -> keras.Model:
+    """The later part of a functional graph as a model; layers are shared.
+
+    Args:
+        inputs: those of the graph.
+        begin: tensors of the graph, its inputs among them or not.
+        outputs: what is computed from these tensors alone.
+
+    Returns:
+        A functional `keras.Model` from `begin` to `outputs`.
+    """
+    # Of a copy: where `begin` has one of the graph's inputs, Keras takes it
+    # from the graph, which then cannot be saved any more.
+    whole = keras.Model(inputs, (begin, outputs))
+    copy = keras.models.clone_model(whole, clone_function=lambda layer: layer)
+    return keras.Model(*copy.output)

@@ -84,6 +84,7 @@ def kernel_initializer(stddev: float = 0.02) -> keras.Initializer:
     return keras.initializers.TruncatedNormal(stddev=stddev)
 
 
+@keras.saving.register_keras_serializable("kbert")
 class Embeddings(keras.layers.Layer):
     """Sum of token, position and segment embeddings, normalized.
 
@@ -103,9 +104,11 @@ class Embeddings(keras.layers.Layer):
     Call arguments:
         token_ids, segment_ids: int `(B, T)`.
         layout: None, or one of `kbert.layout`.
+        table: whether the embeddings of all token ids are wanted instead, as
+            output weights that a graph shares with its input.
 
     Returns:
-        float `(B, T, H)` or, laid flat, `(N, H)`.
+        float `(B, T, H)` or, laid flat, `(N, H)`; or `(V, E)`.
     """
 
     def __init__(
@@ -169,7 +172,16 @@ class Embeddings(keras.layers.Layer):
             self.projection.build((None, None, size))
         self.built = True
 
-    def call(self, token_ids, segment_ids, layout=None, training=None):
+    def call(
+        self,
+        token_ids,
+        segment_ids=None,
+        layout=None,
+        table=False,
+        training=None,
+    ):
+        if table:
+            return ops.convert_to_tensor(self.token_embedding.embeddings)
         x = (
             self.token_embedding(flatten(token_ids, layout))  # (..., E)
             + self.segment_embedding(flatten(segment_ids, layout))  # (..., E)
@@ -179,8 +191,18 @@ class Embeddings(keras.layers.Layer):
         return x if self.projection is None else self.projection(x)
 
     def compute_output_spec(
-        self, token_ids, segment_ids, layout=None, training=None
+        self,
+        token_ids,
+        segment_ids=None,
+        layout=None,
+        table=False,
+        training=None,
     ):
+        if table:
+            size = self.embedding_dim or self.hidden_dim
+            return keras.KerasTensor(
+                (self.vocabulary_size, size), dtype=self.compute_dtype
+            )
         shape = token_ids.shape if layout is None else (None,)
         return keras.KerasTensor(
             (*shape, self.hidden_dim), dtype=self.compute_dtype
@@ -199,6 +221,7 @@ class Embeddings(keras.layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable("kbert")
 class SelfAttention(keras.layers.Layer):
     """Multi-head scaled dot-product self-attention.
 
@@ -280,6 +303,7 @@ class SelfAttention(keras.layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable("kbert")
 class EncoderLayer(keras.layers.Layer):
     """Attention and feed-forward, each with a residual and a norm after it.
 

@@ -64,6 +64,7 @@ def choose_layout(layout: str = "auto", packed: bool = False) -> str:
     return "packed" if packed else "padded"
 
 
+@keras.saving.register_keras_serializable("kbert")
 class FlatLayout(keras.layers.Layer):
     """Where the real tokens of a padded batch are, and the way back.
 
@@ -120,6 +121,7 @@ class FlatLayout(keras.layers.Layer):
         return super().get_config() | {"num_heads": self.num_heads}
 
 
+@keras.saving.register_keras_serializable("kbert")
 class PackedLayout(keras.layers.Layer):
     """The layout of texts that share rows, as `kbert.packing` puts them.
 

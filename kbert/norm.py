@@ -33,6 +33,7 @@ def constant_norms() -> Iterator[None]:
         _constant.reset(token)
 
 
+@keras.saving.register_keras_serializable("kbert")
 class LayerNormalization(keras.layers.LayerNormalization):
     """`keras.layers.LayerNormalization` over the last axis, fused on a CPU.
 

@@ -118,7 +118,7 @@ class Plugins:
         version = _version("kbert")
         for name in BUILTIN:
             self._register(importlib.import_module(name), "kbert", version)
-        for entry_point in _entry_points():
+        for entry_point in installed_plugins():
             self._load(entry_point)
         for module in modules:
             self._register(module, getattr(module, "__name__", "?"), "0")
@@ -166,7 +166,7 @@ class Plugins:
         hooks("register_presets")(register=add_preset)
 
 
-def _entry_points() -> list[importlib.metadata.EntryPoint]:
+def installed_plugins() -> list[importlib.metadata.EntryPoint]:
     found = sorted(
         importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name
     )

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from kbert.registration import later
+
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 # What C++ logs before it is told how much to log; other lines are shown.
@@ -55,7 +57,8 @@ def _import() -> None:
     unused = ["matplotlib", "pandas", "sklearn"]
     if _backend() == "tensorflow":
         unused.append("jax")
-    with _never_collected():
+    # Classes are registered when all modules may be imported again.
+    with later(), _never_collected():
         with left_out(*unused):
             import tensorflow  # noqa: F401  It imports Keras, too.
         import tensorflow_text  # noqa: F401

@@ -176,6 +176,15 @@ def plain_tensorflow(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def fresh(tmp_path_factory):
+    """Runs programs where nothing is imported."""
+    folder = tmp_path_factory.mktemp("fresh")
+    run = Interpreter([], folder, dict(os.environ))
+    yield run
+    run.close()
+
+
+@pytest.fixture(scope="session")
 def on_jax(tmp_path_factory):
     """Runs programs where kbert has JAX as its backend."""
     run = Interpreter(

@@ -19,6 +19,7 @@ from kbert.export import portable
 from kbert.export.onnx_encoder import FUSED
 from kbert.export.onnx_encoder import encoder_graph
 from kbert.folders import new_folder
+from kbert.inference import later_part
 
 if TYPE_CHECKING:
     from kbert.task import Task
@@ -92,7 +93,9 @@ def _head(task: Task):
     names = ["sequence_output", "real_tokens"]
     if task.backbone.pooler in task.model.layers:
         names.append("pooled_output")
-    inner = keras.Model([features[name] for name in names], answers)
+    inner = later_part(
+        task.model.input, [features[name] for name in names], answers
+    )
     inputs = {
         name: keras.Input(
             features[name].shape[1:], dtype=features[name].dtype, name=name

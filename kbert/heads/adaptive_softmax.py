@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+from weakref import WeakValueDictionary
+
 import keras
 import numpy as np
 from keras import ops
@@ -9,7 +12,11 @@ from keras import ops
 from kbert.batching import static_shapes
 from kbert.errors import ConfigError
 
+# The newest layer of each key. Keras makes a model's layers, then its loss.
+_newest: WeakValueDictionary[str, AdaptiveSoftmax] = WeakValueDictionary()
 
+
+@keras.saving.register_keras_serializable("kbert")
 class AdaptiveSoftmax(keras.layers.Layer):
     """Probabilities of labels in a cluster of frequent ones and rarer tails.
 
@@ -29,6 +36,8 @@ class AdaptiveSoftmax(keras.layers.Layer):
         order: label indices, the most frequent first.
         cutoffs: ascending places in that order, where the tails begin.
         shrink: factor of the projections' sizes from tail to tail.
+        key: what the layer's loss finds it by, in a model that is loaded or
+            cloned; by default one of its own.
 
     Call arguments:
         x: float `(B, H)`.
@@ -50,9 +59,16 @@ class AdaptiveSoftmax(keras.layers.Layer):
     """
 
     def __init__(
-        self, order: list[int], cutoffs: list[int], shrink: int = 4, **kwargs
+        self,
+        order: list[int],
+        cutoffs: list[int],
+        shrink: int = 4,
+        key: str | None = None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
+        self.key = key or uuid.uuid4().hex
+        _newest[self.key] = self
         self.order = list(order)
         self.cutoffs = list(cutoffs)
         self.shrink = shrink
@@ -100,9 +116,11 @@ class AdaptiveSoftmax(keras.layers.Layer):
             "order": self.order,
             "cutoffs": self.cutoffs,
             "shrink": self.shrink,
+            "key": self.key,
         }
 
 
+@keras.saving.register_keras_serializable("kbert")
 class AdaptiveSoftmaxLoss(keras.losses.Loss):
     """-log p of the target, without the probabilities of other tails.
 
@@ -118,9 +136,29 @@ class AdaptiveSoftmaxLoss(keras.losses.Loss):
         y_pred: float `(B, H)`, what the layer gave.
     """
 
-    def __init__(self, softmax: AdaptiveSoftmax, name="adaptive_softmax_loss"):
-        super().__init__(name=name)
+    def __init__(
+        self,
+        softmax: AdaptiveSoftmax,
+        name="adaptive_softmax_loss",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
         self.softmax = softmax
+
+    def get_config(self):
+        return super().get_config() | {"softmax": self.softmax.key}
+
+    @classmethod
+    def from_config(cls, config):
+        key = config["softmax"]
+        if key not in _newest:
+            raise ConfigError(
+                f"Expected the loss of a model that is there: it computes "
+                f"with the model's own layer. Received: a configuration "
+                f"without a layer of the key {key!r}. Make the loss from the "
+                f"layer, AdaptiveSoftmaxLoss(layer)."
+            )
+        return cls(**(config | {"softmax": _newest[key]}))
 
     def call(self, y_true, y_pred):
         softmax = self.softmax

@@ -16,13 +16,14 @@ from kbert.heads.base import Head
 from kbert.heads.base import check_labels
 from kbert.heads.forms import TransformersForm
 from kbert.heads.spans import read_entities
+from kbert.heads.tag_accuracy import IGNORED
+from kbert.heads.tag_accuracy import TagAccuracy
 from kbert.heads.tags import score
 from kbert.windows import Windows
 from kbert.windows import to_characters
 
 # Tags of the model: outside, then B- and I- of each label.
 OUTSIDE = 0
-IGNORED = -1
 
 
 class EntityHead(Head):
@@ -303,15 +304,6 @@ class EntityHead(Head):
             [set(row) for row in targets],
             self.labels,
         )
-
-
-@keras.saving.register_keras_serializable("kbert")
-class TagAccuracy(keras.metrics.SparseCategoricalAccuracy):
-    """Accuracy over the words, without what the loss ignores."""
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        known = ops.cast(ops.not_equal(y_true, IGNORED), "float32")
-        super().update_state(ops.maximum(y_true, 0), y_pred, known)
 
 
 def join_words(rows: Any) -> Any:

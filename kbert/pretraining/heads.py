@@ -19,6 +19,7 @@ PAIR_OBJECTIVES = ("nsp", "sop")
 OBJECTIVES = ("mlm", *PAIR_OBJECTIVES)
 
 
+@keras.saving.register_keras_serializable("kbert")
 class MaskedLanguageHead(keras.layers.Layer):
     """Logits of the vocabulary for the hidden tokens.
 
@@ -29,8 +30,6 @@ class MaskedLanguageHead(keras.layers.Layer):
     run_pretraining.py.
 
     Args:
-        token_embedding: `keras.layers.Embedding`, `(V, E)`, whose weights are
-            shared; E is H unless the backbone has an `embedding_dim`.
         activation: a key of `kbert.layers.ACTIVATIONS`.
         layer_norm_epsilon: float.
         initializer_range: standard deviation of the initial weights.
@@ -38,80 +37,67 @@ class MaskedLanguageHead(keras.layers.Layer):
     Call arguments:
         x: float `(B, T, H)`, the backbone's `sequence_output`.
         positions: int `(B, P)`, which tokens of each row to answer for.
+        table: float `(V, E)`, the token embeddings; E is H unless the
+            backbone has an `embedding_dim`.
 
     Returns:
         float32 `(B, P, V)`.
-
-    Made from its own config, the head has embeddings of its own, which are no
-    longer shared: make it anew with `pretraining_model`.
     """
 
     def __init__(
         self,
-        token_embedding,
         activation="gelu",
         layer_norm_epsilon=1e-12,
         initializer_range=0.02,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.token_embedding = token_embedding
-        self.embedding_dim = token_embedding.output_dim
         self.activation = activation
+        self.layer_norm_epsilon = layer_norm_epsilon
         self.initializer_range = initializer_range
+
+    def build(self, x_shape, positions_shape, table_shape):
+        vocabulary_size, embedding_dim = table_shape
         self.dense = Dense(
-            self.embedding_dim,
-            activation=ACTIVATIONS[activation],
-            kernel_initializer=kernel_initializer(initializer_range),
+            embedding_dim,
+            activation=ACTIVATIONS[self.activation],
+            kernel_initializer=kernel_initializer(self.initializer_range),
             dtype=self.dtype_policy,
             name="transform",
         )
         self.norm = keras.layers.LayerNormalization(
-            epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="norm"
+            epsilon=self.layer_norm_epsilon,
+            dtype=self.dtype_policy,
+            name="norm",
         )
-
-    def build(self, x_shape, positions_shape):
         self.dense.build(x_shape)
-        self.norm.build((None, None, self.embedding_dim))
+        self.norm.build((None, None, embedding_dim))
         self.bias = self.add_weight(
-            shape=(self.token_embedding.input_dim,),
-            initializer="zeros",
-            name="bias",
+            shape=(vocabulary_size,), initializer="zeros", name="bias"
         )
         self.built = True
 
-    def call(self, x, positions):
+    def call(self, x, positions, table):
         # Only hidden tokens meet the vocabulary: that is most of the work.
         rows, length = ops.shape(x)[0], ops.shape(x)[1]
         flat = ops.reshape(x, (-1, x.shape[-1]))  # (B * T, H)
         places = positions + length * ops.arange(rows)[:, None]  # (B, P)
         x = ops.take(flat, places, axis=0)  # (B, P, H)
         x = self.norm(self.dense(x))  # (B, P, E)
-        table = ops.cast(self.token_embedding.embeddings, x.dtype)  # (V, E)
         logits = ops.matmul(x, ops.transpose(table)) + self.bias  # (B, P, V)
         return ops.cast(logits, "float32")
 
-    def compute_output_spec(self, x, positions):
+    def compute_output_spec(self, x, positions, table):
         return keras.KerasTensor(
-            (*positions.shape, self.token_embedding.input_dim), dtype="float32"
+            (*positions.shape, table.shape[0]), dtype="float32"
         )
 
     def get_config(self):
         return super().get_config() | {
-            "token_embedding": keras.saving.serialize_keras_object(
-                self.token_embedding
-            ),
             "activation": self.activation,
-            "layer_norm_epsilon": self.norm.epsilon,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
             "initializer_range": self.initializer_range,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        embedding = keras.saving.deserialize_keras_object(
-            config.pop("token_embedding")
-        )
-        return cls(embedding, **config)
 
 
 def pretraining_model(
@@ -142,13 +128,16 @@ def pretraining_model(
         positions = keras.Input((None,), dtype="int32", name="masked_positions")
         inputs["masked_positions"] = positions
         outputs["mlm"] = MaskedLanguageHead(
-            backbone.embeddings.token_embedding,
             activation=config["activation"],
             layer_norm_epsilon=config["layer_norm_epsilon"],
             initializer_range=config["initializer_range"],
             dtype=dtype,
             name="mlm",
-        )(backbone.output["sequence_output"], positions)
+        )(
+            backbone.output["sequence_output"],
+            positions,
+            backbone.embeddings(inputs["token_ids"], table=True),
+        )
     for name in PAIR_OBJECTIVES:
         if name in objectives:
             outputs[name] = keras.layers.Dense(

@@ -13,7 +13,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from kbert.batching import LengthBatches
 from kbert.batching import TokenTable
@@ -34,6 +33,7 @@ from kbert.training.fit import read_held_out
 from kbert.training.fit import split
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
+from kbert.training.losses import PairwiseCosineLoss
 from kbert.training.options import checked
 
 # The layer that the logistic regression becomes.
@@ -47,36 +47,6 @@ EPOCHS, LEAST_EPOCHS, MOST_EPOCHS = 3, 8, 20
 # More than for other trainings: the steps are small, and so is what a graph
 # would gain.
 EAGER_STEPS = 12
-
-
-@keras.saving.register_keras_serializable("kbert")
-class PairwiseCosineLoss(keras.losses.Loss):
-    """Squared error of the cosine of every two texts of a batch.
-
-    It should be 1 for texts of one class and 0 otherwise; both kinds of
-    pairs count the same, however many there are.
-
-    Call arguments:
-        y_true: `(B,)`, a number for each class.
-        y_pred: float `(B, H)`.
-    """
-
-    def __init__(self, name="pairwise_cosine_loss", **kwargs):
-        super().__init__(name=name, **kwargs)
-
-    def call(self, y_true, y_pred):
-        y_true = ops.reshape(y_true, (-1, 1))  # (B, 1)
-        y_pred = ops.normalize(y_pred, axis=-1)
-        cosine = ops.matmul(y_pred, ops.transpose(y_pred))  # (B, B)
-        same = ops.cast(y_true == ops.transpose(y_true), cosine.dtype)
-        error = ops.square(cosine - same)
-        # A text and itself are no pair.
-        positive = same - ops.eye(ops.shape(cosine)[0], dtype=cosine.dtype)
-        losses = [
-            ops.sum(error * pairs) / ops.maximum(ops.sum(pairs), 1.0)
-            for pairs in (positive, 1.0 - same)
-        ]
-        return sum(losses) / 2
 
 
 class ClassBatches(LengthBatches):

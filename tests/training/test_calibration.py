@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import kbert
-from kbert.heads import MultiLabelHead
+from kbert.heads.multi_label import MultiLabelHead
 from kbert.plugins import Registered
 from kbert.plugins import get_plugins
 from kbert.training.fit import calibrate

@@ -8,7 +8,7 @@ from kbert.batching import TokenTable
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.training.few_shot import ClassBatches
-from kbert.training.few_shot import PairwiseCosineLoss
+from kbert.training.losses import PairwiseCosineLoss
 
 TEXTS = [f"{word} {i}" for i in range(8) for word in ("aaa", "zz", "mmmm")]
 LABELS = ["a", "z", "m"] * 8
