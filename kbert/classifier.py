@@ -164,7 +164,8 @@ class Classifier(Task):
                 learns from (docs/heads.md); None if `x` is a dataset.
             validation_data: `(x, y)` in the same forms, or a dataset.
             validation_split: fraction of the rows to set aside for
-                validation, each class in proportion.
+                validation, each label in proportion; see
+                `kbert.training.split.set_aside`.
             epochs: passes over the data. Default 3.
             batch_size: rows in a step. Default 32.
             learning_rate: the highest rate. Default 5e-5.

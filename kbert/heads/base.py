@@ -172,6 +172,20 @@ class Head:
             )
         return np.array([index[label] for label in y], "int32")
 
+    def strata(self, y: list) -> list | None:
+        """The labels of each row, which rows set aside are in proportion of.
+
+        Args:
+            y: what `read` gave.
+
+        Returns:
+            A collection a row; None if there is nothing to keep proportions
+            of.
+        """
+        if all(isinstance(label, str | int) for label in y):
+            return [(label,) for label in y]
+        return None
+
     def align(self, targets: Any, windows: Windows) -> Any:
         """Targets of texts as the loss takes them, for windows of the texts.
 

@@ -143,6 +143,9 @@ class MultiLabelHead(ClassificationHead):
         targets[rows, [index[label] for row in y for label in row]] = 1
         return targets
 
+    def strata(self, y: list) -> list[list]:
+        return y
+
     # === Model ===
 
     def loss(self) -> keras.losses.Loss:

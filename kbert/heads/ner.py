@@ -134,6 +134,9 @@ class EntityHead(Head):
                     )
         return y
 
+    def strata(self, y: list) -> list[set]:
+        return [{kind for *_, kind in row} for row in y]
+
     def align(self, targets: list, windows: Windows) -> TokenTargets:
         index = {label: i for i, label in enumerate(self.labels)}
         values = np.where(windows.first, OUTSIDE, IGNORED).astype("int32")

@@ -169,6 +169,9 @@ class AnswerHead(Head):
                 )
         return y
 
+    def strata(self, y: list) -> list[tuple]:
+        return [(bool(row["text"]),) for row in y]
+
     def align(self, targets: list, windows: Windows) -> np.ndarray:
         """First and last token of the first answer, `(windows, 2)`; [CLS]
         where a window does not have the whole of it."""

@@ -104,7 +104,8 @@ def fit(
     if validation_data is not None:
         held_out = read_held_out(task, validation_data)
     else:
-        rows, held_out = split(rows, validation_split, seed)
+        strata = task.head.strata(labels)
+        rows, held_out = split(rows, strata, validation_split, seed)
     examples = Examples.of(task, rows)
     _check(task, examples)
     if epochs is None:

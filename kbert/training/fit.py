@@ -38,6 +38,7 @@ from kbert.training.resume import BestWeights
 from kbert.training.resume import RunFolder
 from kbert.training.resume import SaveState
 from kbert.training.resume import restore
+from kbert.training.split import set_aside
 
 # Set aside for a head that needs validation data when none is given.
 HELD_OUT = 0.1
@@ -314,7 +315,7 @@ def read_rows(
         return rows, read_held_out(task, validation_data)
     if not validation_split and task.head.needs_validation:
         validation_split = HELD_OUT
-    return split(rows, validation_split, seed)
+    return split(rows, task.head.strata(labels), validation_split, seed)
 
 
 def read_held_out(task: Task, data: Any) -> Rows:
@@ -462,29 +463,18 @@ def _weights(task, labels, class_weight, sample_weight):
     return weight.astype("float32")
 
 
-def split(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows | None]:
-    """A part for training and one for validation, each class in both."""
+def split(
+    rows: Rows, strata: list | None, fraction: float, seed: int
+) -> tuple[Rows, Rows | None]:
+    """A part for training, and one for validation if there is to be one.
+
+    Args:
+        rows: all of them.
+        strata: what the head's `strata` gave.
+        fraction: part of the rows for validation.
+        seed: which of them.
+    """
     if not fraction:
         return rows, None
-    from sklearn.model_selection import train_test_split
-
-    stratify = None
-    # Only where there is one target a row.
-    if isinstance(rows.targets, np.ndarray) and rows.targets.ndim == 1:
-        counts = np.unique(rows.targets, return_counts=True)[1]
-        # Stratifying takes at least one row of each class on either side.
-        if counts.min() > 1 and fraction * len(rows) >= len(counts):
-            stratify = rows.targets
-    try:
-        train, held_out = train_test_split(
-            np.arange(len(rows)),
-            test_size=fraction,
-            stratify=stratify,
-            random_state=seed,
-        )
-    except ValueError as error:
-        raise InputError(
-            f"Expected enough rows to set {fraction:.0%} aside for "
-            f"validation. Received: {len(rows)} rows ({error})."
-        ) from error
-    return rows.take(np.sort(train)), rows.take(np.sort(held_out))
+    aside = set_aside(strata or [()] * len(rows), fraction, seed)
+    return rows.take(np.flatnonzero(~aside)), rows.take(np.flatnonzero(aside))
