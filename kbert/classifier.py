@@ -179,8 +179,9 @@ class Classifier(Task):
                 dropout, and the two answers are held together. It takes
                 twice the time; 1.0 is usual.
                 Default 0.0, without. For heads that answer one label.
-            class_weight: `"balanced"`, or a dict of label to weight.
-            sample_weight: one weight a row.
+            class_weight: `"balanced"`, or a dict of label to weight, where
+                labels that are not named weigh 1.
+            sample_weight: one weight a row; it multiplies with the label's.
             early_stopping: epochs without a better validation metric after
                 which to stop. The best epoch's weights are kept whenever
                 there is validation data.

@@ -20,6 +20,7 @@ from kbert.errors import did_you_mean
 from kbert.errors import listed
 from kbert.errors import short
 from kbert.files import read_table as read_table
+from kbert.labels import plain
 from kbert.row_names import row_name
 from kbert.row_names import rows_of
 
@@ -148,7 +149,7 @@ def encoded_parts(columns: list[Column], size: int) -> Iterator[list]:
 
 
 def as_labels(y: Any, rows: int) -> list:
-    """Labels of any usual form as a list of `str` or `int`.
+    """Labels of any usual form as a list of `str`, `int` or `bool`.
 
     Raises:
         InputError: another number of labels than of texts, or a label that
@@ -171,9 +172,9 @@ def as_labels(y: Any, rows: int) -> list:
     for row, label in enumerate(labels):
         if isinstance(label, bytes):
             labels[row] = label.decode("utf-8", "ignore")
-        elif isinstance(label, bool):
-            labels[row] = int(label)
-        elif not isinstance(label, str | int):
+            continue
+        labels[row] = plain(label)
+        if not isinstance(labels[row], str | int):
             raise InputError(
                 f"Expected strings or integers as labels. Received: "
                 f"{short(label)} ({type(label).__name__}) in "

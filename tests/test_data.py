@@ -106,12 +106,14 @@ def test_messages_stay_short():
         (np.array([True, False]), [1, 0]),
         (Tensor(np.array([1, 0])), [1, 0]),
         ([True, False], [1, 0]),
+        # As pandas has a column of integers that had a gap.
+        (np.array([1.0, 0.0]), [1, 0]),
     ],
 )
 def test_labels_of_any_form(y, expected):
     labels = as_labels(y, 2)
     assert labels == expected
-    assert {type(label) for label in labels} <= {str, int}
+    assert {type(label) for label in labels} <= {str, int, bool}
 
 
 def test_labels_of_pandas():

@@ -189,12 +189,6 @@ def text_columns(clf: Classifier, text: list[str] | None) -> tuple[str, ...]:
     return names
 
 
-def match_labels(y: list, known: list | None) -> list:
-    """Labels as the model has them: 1 in JSON is "1" in TSV."""
-    names = {str(label): label for label in known or ()}
-    return [names.get(str(label), label) for label in y]
-
-
 def file_format(
     format: Format | None, path: str | Path, head: type[Head] | Head
 ) -> str | None:

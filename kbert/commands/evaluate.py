@@ -70,7 +70,7 @@ def evaluate(
     )
     report = clf.evaluate(
         dict(zip(clf.inputs, x.values(), strict=True)),
-        common.match_labels(y, clf.labels),
+        y,
         batch_size=batch_size,
     )
     if as_json:

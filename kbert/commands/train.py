@@ -16,6 +16,7 @@ from rich.console import Console
 
 from kbert.commands import common
 from kbert.encodings import check_encoding
+from kbert.errors import did_you_mean
 from kbert.files import read_table
 from kbert.folders import check_saved
 from kbert.scratch import check_room
@@ -222,8 +223,7 @@ def train(
     x, y = read(file)
     held_out = None
     if validation is not None:
-        xv, yv = read(validation)
-        held_out = (xv, common.match_labels(yv, y))
+        held_out = read(validation)
     elif validation_split is None:
         validation_split = 0.1
 
@@ -321,17 +321,29 @@ def _head_options(pairs: list[str] | None) -> dict[str, Any]:
 def _class_weight(value: str | None) -> str | dict | None:
     if value in (None, "balanced"):
         return value
-    try:
-        weights = json.loads(value)
-    except ValueError:
-        weights = None
-    if not isinstance(weights, dict):
+    weights, reason = None, ""
+    if value.lstrip().startswith("{"):
+        try:
+            weights = json.loads(value, object_pairs_hook=_once)
+        except (ValueError, RecursionError) as error:
+            reason = f" {error}."
+    else:
+        reason = did_you_mean(value, ["balanced"])
+    if weights is None:
         raise typer.BadParameter(
             "Expected 'balanced' or a JSON object such as "
-            f"'{{\"spam\": 5}}'. Received: {value!r}.",
+            f"'{{\"spam\": 5}}'. Received: {value!r}.{reason}",
             param_hint="--class-weight",
         )
     return weights
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Of labels that stand twice, JSON's reader would take the last.
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{twice[0]!r} stands there twice")
+    return dict(pairs)
 
 
 def _head_class(name: str) -> type[Head]:

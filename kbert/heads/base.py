@@ -13,6 +13,8 @@ the layers' outputs into answers. Nothing else in kbert knows the task.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from collections.abc import Set
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -25,6 +27,8 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.forms import TransformersForm
+from kbert.labels import LabelFinder
+from kbert.labels import plain
 from kbert.row_names import row_name
 
 if TYPE_CHECKING:
@@ -144,7 +148,7 @@ class Head:
             InputError: the labels do not suit the head.
         """
         if self.labels is None:
-            self.labels = check_labels(_sorted(set(y)), self.least_labels)
+            self.labels = check_labels(_distinct(y), self.least_labels)
 
     def encode(self, y: list) -> Any:
         """Targets of labels; by default int32 indices `(rows,)`.
@@ -159,8 +163,9 @@ class Head:
         Raises:
             InputError: a label was not among the training labels.
         """
-        index = {label: i for i, label in enumerate(self.labels)}
-        unseen = [(i, label) for i, label in enumerate(y) if label not in index]
+        find = LabelFinder(self.labels)
+        found = [find(label, row) for row, label in enumerate(y)]
+        unseen = [(i, y[i]) for i, label in enumerate(found) if label is None]
         if unseen:
             row, label = unseen[0]
             others = len(unseen) - 1
@@ -170,7 +175,8 @@ class Head:
                 f"{short(label)} in {row_name(row)}{more}. Remove such rows, "
                 f"or train with that label."
             )
-        return np.array([index[label] for label in y], "int32")
+        index = {label: i for i, label in enumerate(self.labels)}
+        return np.array([index[label] for label in found], "int32")
 
     def strata(self, y: list) -> list | None:
         """The labels of each row, which rows set aside are in proportion of.
@@ -361,10 +367,18 @@ def check_labels(labels: list, least: int = 2) -> list:
     """`labels` as a list, if they are `least` or more distinct names.
 
     Raises:
-        ConfigError: labels repeat, or are not all strings or all integers.
+        ConfigError: labels repeat, have no order, or are not all strings, all
+            integers or all booleans, which become 0 and 1.
         InputError: there are fewer.
     """
-    labels = [x.item() if isinstance(x, np.generic) else x for x in labels]
+    if isinstance(labels, str | bytes | Set | Mapping):
+        raise ConfigError(
+            f"Labels must be a list, in order. Received: "
+            f"{short(labels)} ({type(labels).__name__})"
+        )
+    labels = [plain(label) for label in labels]
+    if {type(label) for label in labels} == {bool}:
+        labels = [int(label) for label in labels]
     kinds = {type(label) for label in labels}
     if not (kinds <= {str} or kinds <= {int}):
         raise ConfigError(
@@ -382,6 +396,7 @@ def check_labels(labels: list, least: int = 2) -> list:
     return labels
 
 
-def _sorted(labels: set) -> list:
-    # Mixed kinds cannot be compared; `check_labels` says so properly.
-    return sorted(labels, key=lambda x: (type(x).__name__, x))
+def _distinct(y: list) -> list:
+    # To Python 1 and True are one, and mixed kinds cannot be compared;
+    # `check_labels` says so properly.
+    return [label for _, label in sorted({(type(x).__name__, x) for x in y})]

@@ -18,6 +18,7 @@ from kbert.heads.base import Head
 from kbert.heads.base import mean_pool
 from kbert.heads.figures import of_decisions
 from kbert.heads.forms import TransformersForm
+from kbert.labels import LabelFinder
 
 # With more labels, reports leave out the table of all by all.
 MOST_CONFUSED = 500
@@ -155,7 +156,8 @@ class ClassificationHead(Head):
     def adapt(self, y: list) -> None:
         super().adapt(y)
         if self.adaptive_softmax and self.label_counts is None:
-            counts = Counter(y)
+            find = LabelFinder(self.labels)
+            counts = Counter(find(label) for label in y)
             self.label_counts = [counts[label] for label in self.labels]
             self._check_adaptive()
 

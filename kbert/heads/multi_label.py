@@ -18,6 +18,7 @@ from kbert.heads.classification import ClassificationHead
 from kbert.heads.figures import of_decisions
 from kbert.heads.figures import ratio
 from kbert.heads.forms import TransformersForm
+from kbert.labels import LabelFinder
 
 
 class MultiLabelHead(ClassificationHead):
@@ -128,19 +129,17 @@ class MultiLabelHead(ClassificationHead):
     def encode(self, y: list) -> np.ndarray:
         """float32 `(rows, labels)`, 1 for a row's labels."""
         targets = np.zeros((len(y), len(self.labels)), "float32")
-        rows = [row for row, labels in enumerate(y) for _ in labels]
-        # The base class finds what is unknown, but counts labels, not rows.
-        known = set(self.labels)
+        find = LabelFinder(self.labels)
+        index = {label: i for i, label in enumerate(self.labels)}
         for row, labels in enumerate(y):
             for label in labels:
-                if label not in known:
+                if (found := find(label, row)) is None:
                     raise InputError(
                         f"Expected labels out of "
                         f"{reprlib.repr(self.labels)}. Received: {label!r} in "
                         f"row {row}. Remove it, or train with it."
                     )
-        index = {label: i for i, label in enumerate(self.labels)}
-        targets[rows, [index[label] for row in y for label in row]] = 1
+                targets[row, index[found]] = 1
         return targets
 
     def strata(self, y: list) -> list[list]:

@@ -13,12 +13,12 @@ from kbert.data import as_texts
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.base import Head
-from kbert.heads.base import check_labels
 from kbert.heads.forms import TransformersForm
 from kbert.heads.spans import read_entities
 from kbert.heads.tag_accuracy import IGNORED
 from kbert.heads.tag_accuracy import TagAccuracy
 from kbert.heads.tags import score
+from kbert.labels import LabelFinder
 from kbert.windows import Windows
 from kbert.windows import to_characters
 
@@ -120,19 +120,22 @@ class EntityHead(Head):
 
     def adapt(self, y: list) -> None:
         if self.labels is None:
-            kinds = {kind for row in y for *_, kind in row}
-            self.labels = check_labels(sorted(kinds), self.least_labels)
+            super().adapt([kind for row in y for *_, kind in row])
 
     def encode(self, y: list) -> list[list]:
-        for row, found in enumerate(y):
-            for *_, kind in found:
-                if kind not in self.labels:
+        find = LabelFinder(self.labels)
+        targets = []
+        for row, spans in enumerate(y):
+            targets.append([])
+            for start, end, kind in spans:
+                if (label := find(kind, row)) is None:
                     raise InputError(
                         f"Expected entities of the types "
-                        f"{', '.join(self.labels)}. Received: {kind!r} in row "
-                        f"{row}. Remove it, or train with it."
+                        f"{', '.join(map(str, self.labels))}. Received: "
+                        f"{kind!r} in row {row}. Remove it, or train with it."
                     )
-        return y
+                targets[-1].append((start, end, label))
+        return targets
 
     def strata(self, y: list) -> list[set]:
         return [{kind for *_, kind in row} for row in y]

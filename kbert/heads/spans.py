@@ -12,6 +12,7 @@ from kbert.errors import InputError
 from kbert.heads.tags import guess_scheme
 from kbert.heads.tags import read_tags
 from kbert.heads.tags import word_spans
+from kbert.labels import plain
 from kbert.normalizer import CHINESE
 
 Span = tuple[int, int, str]
@@ -141,8 +142,8 @@ def _of_spans(spans: list, text: str, number: int) -> list[Span]:
             isinstance(span, list | tuple)
             and len(span) == 3
             and all(isinstance(place, int | np.integer) for place in span[:2])
-            and isinstance(span[2], str)
-            and span[2]
+            and isinstance(plain(span[2]), str | int)
+            and span[2] != ""
         ):
             raise InputError(
                 "Expected spans as (start, end, type), in characters. "
@@ -161,8 +162,8 @@ def _of_spans(spans: list, text: str, number: int) -> list[Span]:
                 f"in row {number}, where {reprlib.repr(there)} stands."
             )
         start = int(span[0]) + len(there) - len(there.lstrip())
-        read.append((start, start + len(there.strip()), span[2]))
-    read.sort()
+        read.append((start, start + len(there.strip()), plain(span[2])))
+    read.sort(key=lambda span: span[:2])
     for one, other in zip(read, read[1:], strict=False):
         if other[0] < one[1]:
             raise InputError(

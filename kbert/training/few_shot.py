@@ -24,6 +24,7 @@ from kbert.inference import features_of
 from kbert.layout import choose_layout
 from kbert.row_names import rows_of
 from kbert.task import Task
+from kbert.training.class_weight import label_weights
 from kbert.training.fit import Examples
 from kbert.training.fit import Rows
 from kbert.training.fit import calibrate
@@ -108,6 +109,7 @@ def fit(
         rows, held_out = split(rows, strata, validation_split, seed)
     examples = Examples.of(task, rows)
     _check(task, examples)
+    weights = label_weights(task.head, labels, class_weight)
     if epochs is None:
         wanted = EPOCHS * (len(task.head.labels) - 1)
         epochs = min(max(wanted, LEAST_EPOCHS), MOST_EPOCHS)
@@ -127,7 +129,7 @@ def fit(
         verbose=verbose,
         seed=seed,
     )
-    _solve_head(task, examples, class_weight or task.head.class_weight)
+    _solve_head(task, examples, list(weights.values()))
     facts = {"epochs": epochs, "method": "few_shot"}
     if held_out is not None:
         facts |= calibrate(task, held_out)
@@ -211,21 +213,16 @@ def _train_backbone(
         words.trainable = trained
 
 
-def _solve_head(
-    task: Task, examples: Examples, class_weight: dict | str | None
-) -> None:
+def _solve_head(task: Task, examples: Examples, weights: list[float]) -> None:
     """The second phase: a logistic regression, written into the head."""
     from sklearn.linear_model import LogisticRegression
 
     layer = task.model.get_layer(LOGITS)
     vectors = _inputs_of(task, layer, examples.table)  # (rows, H)
     scale = np.linalg.norm(vectors, axis=1).mean()
-    if isinstance(class_weight, dict):
-        class_weight = {
-            task.head.labels.index(label): weight
-            for label, weight in class_weight.items()
-        }
-    regression = LogisticRegression(class_weight=class_weight, max_iter=1000)
+    regression = LogisticRegression(
+        class_weight=dict(enumerate(weights)) or None, max_iter=1000
+    )
     regression.fit(vectors / scale, examples.targets)
     kernel, bias = regression.coef_.T / scale, regression.intercept_
     if kernel.shape[1] == 1:  # Of two classes: the odds of the second one.

@@ -25,11 +25,13 @@ from kbert.dataset_rows import read_dataset
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
+from kbert.labels import LabelFinder
 from kbert.layout import choose_layout
 from kbert.packing import PackedBatches
 from kbert.row_names import rows_of
 from kbert.scratch import check_room
 from kbert.task import Task
+from kbert.training.class_weight import label_weights
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
 from kbert.training.options import checked
@@ -431,27 +433,13 @@ def _either(sample_weight: Any, weight: list | None) -> Any:
 
 def _weights(task, labels, class_weight, sample_weight):
     """One weight a row, the product of both kinds, or None."""
-    if class_weight is None:
-        class_weight = task.head.class_weight
+    by_label = label_weights(task.head, labels, class_weight)
     weight = np.ones(len(labels), "float32")
-    if class_weight is None and sample_weight is None:
+    if not by_label and sample_weight is None:
         return None
-    if class_weight is not None:
-        if not all(isinstance(label, str | int) for label in labels):
-            raise ConfigError(
-                f"`class_weight` weighs rows by their one label. Received: "
-                f"class_weight={class_weight!r} for the head "
-                f"{task.head.name!r}. Use `sample_weight`."
-            )
-        from sklearn.utils import compute_sample_weight
-
-        try:
-            weight = compute_sample_weight(class_weight, labels)
-        except ValueError as error:
-            raise ConfigError(
-                "`class_weight` must be 'balanced', or a dict of label to "
-                f"weight. Received: class_weight={class_weight!r} ({error})."
-            ) from error
+    if by_label:
+        find = LabelFinder(task.head.labels)
+        weight = np.array([by_label[find(label)] for label in labels])
     if sample_weight is not None:
         sample_weight = np.asarray(sample_weight, "float32")
         if sample_weight.shape != (len(labels),):

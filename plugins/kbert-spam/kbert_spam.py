@@ -12,6 +12,8 @@ import kbert
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.classification import ClassificationHead
+from kbert.labels import LabelFinder
+from kbert.labels import plain
 
 # Log-odds between the threshold and the ham that sets it.
 MARGIN = 1e-3
@@ -34,7 +36,7 @@ class SpamHead(ClassificationHead):
     Args:
         labels: see `kbert.Head`; two of them.
         positive: the label of spam. By default the label that is "spam", in
-            any case, or 1.
+            any case, or 1 or true.
         max_false_positive_rate: the part of ham that may be called spam, 0
             to 1; None keeps `threshold` as it is.
         threshold: probability from which a text is spam; `fit` replaces it.
@@ -101,11 +103,12 @@ class SpamHead(ClassificationHead):
                 f"Expected two labels, spam and not. Received: {self.labels}. "
                 f"Use head='classification' for more."
             )
+        find = LabelFinder(self.labels)
         if self.positive is None:
             found = [
                 label
                 for label in self.labels
-                if str(label).casefold() in ("spam", "1")
+                if str(label).casefold() == "spam" or label == find(1)
             ]
             if len(found) != 1:
                 raise InputError(
@@ -113,11 +116,13 @@ class SpamHead(ClassificationHead):
                     f"Pass positive=, the label of spam."
                 )
             self.positive = found[0]
-        elif self.positive not in self.labels:
+        elif (found := find(plain(self.positive))) is None:
             raise InputError(
                 f"Expected `positive` to be one of {self.labels}. Received: "
                 f"positive={self.positive!r}"
             )
+        else:
+            self.positive = found
 
     @property
     def spam_id(self) -> int:
