@@ -13,7 +13,9 @@
         + RequestError (ValueError)   the request is wrong; do not repeat it
         + UnavailableError            not now; the same request may do later
 
-Every message says what was expected, what was received and what to do.
+Every message says what was expected, what was received and what to do. What
+a terminal would obey, such as an escape sequence out of a file, is spelt out
+in it.
 """
 
 import reprlib
@@ -67,8 +69,31 @@ def did_you_mean(name: Any, known: Iterable[str]) -> str:
     return f" Did you mean {cases[close[0]]!r}?" if close else ""
 
 
+def printable(text: str) -> str:
+    """A text as it can be shown: control characters are spelt out.
+
+    Line feeds stay; so does whatever Python calls printable.
+
+    Example:
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c
+        if c.isprintable() or c == "\n"
+        else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
 class KbertError(Exception):
     """Base of everything kbert raises on purpose."""
+
+    def __init__(self, message: str = ""):
+        super().__init__(printable(message))
 
 
 class InputError(KbertError, ValueError):

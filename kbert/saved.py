@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
+from packaging.utils import InvalidName
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion
+from packaging.version import Version
 
 import kbert
 from kbert.checkpoints import huggingface
@@ -27,6 +31,7 @@ from kbert.checkpoints.tensors import check_tensors
 from kbert.errors import CheckpointError
 from kbert.errors import PluginError
 from kbert.errors import UnknownNameError
+from kbert.errors import short
 from kbert.folders import SAVED
 from kbert.folders import check_saved
 from kbert.folders import new_folder
@@ -53,11 +58,28 @@ def find_head(head: dict, path: Path) -> Registered:
     try:
         return get_plugins().heads.get(head["name"])
     except UnknownNameError as error:
+        plugin, version = head["plugin"], head["version"]
+        advice = (
+            f"Install it if you trust who made the file: "
+            f"pip install '{plugin}>={version}'."
+        )
+        if not _is_release(plugin, version):
+            advice = "That is no name and version of a package."
         raise PluginError(
-            f"{path} needs the head {head['name']!r} of the plugin "
-            f"{head['plugin']} {head['version']}, which is not installed. "
-            f"Install it: pip install '{head['plugin']}>={head['version']}'."
+            f"{path} needs the head {short(head['name'])}, "
+            f"which is not installed. Its {CONFIG} says that it is of the "
+            f"plugin {short(plugin)} {short(version)}. {advice}"
         ) from error
+
+
+def _is_release(name: str, version: str) -> bool:
+    """Whether a package can have this name (PEP 503) and version (PEP 440)."""
+    try:
+        canonicalize_name(name, validate=True)
+        Version(version)
+    except (InvalidName, InvalidVersion):
+        return False
+    return len(name) + len(version) < 100
 
 
 def saved_front(path: str | Path) -> str:

@@ -16,7 +16,8 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # The largest published one, LaBSE's, has 501,153.
 MAX_TOKENS = 2**19
 MAX_TOKEN_CHARACTERS = 1000
-MAX_BYTES = 32 * 2**20
+# What the tokenizer builds grows with the sum; LaBSE's file has 5 MB.
+MAX_BYTES = 8 * 2**20
 
 # No text holds them by the time that words are cut. JSON can spell halves of
 # characters, the surrogates, which have no UTF-8.
@@ -57,7 +58,13 @@ def check_tokens(tokens: Sequence[str], path) -> None:
 
     Raises:
         InputError: a token has control characters or is too long for one.
+        UnsafeFileError: together they are too long.
     """
+    if (total := sum(map(len, tokens))) > MAX_BYTES:
+        raise UnsafeFileError(
+            f"Expected a vocabulary of at most {MAX_BYTES:,} characters in "
+            f"{path}. Received: {total:,}. Do not use this file."
+        )
     for number, token in enumerate(tokens, start=1):
         if len(token) > MAX_TOKEN_CHARACTERS or _NO_TEXT.search(token):
             raise InputError(

@@ -96,7 +96,9 @@ def test_json_without_end(tmp_path):
         (HEAD + "x" * 1001 + "\n", "at most 1000 characters", InputError),
         (HEAD + "x\n" * 10**6, "at most 524,288 tokens", UnsafeFileError),
         ("\n" * 10**6, "at most 524,288 tokens", UnsafeFileError),
-        ("x" * (33 * 2**20), "at most 33,554,432 bytes", UnsafeFileError),
+        ("x" * (9 * 2**20), "at most 8,388,608 bytes", UnsafeFileError),
+        # Each line would do, but not all of them together.
+        (f"{'x' * 246}\n" * 40_000, "at most 8,388,608 bytes", UnsafeFileError),
         ("a\nb\n", r"lacks \[PAD\]", InputError),
         ("", "is empty", InputError),
     ],

