@@ -107,6 +107,8 @@ def _is_column(values: Any) -> bool:
         return False
     if isinstance(values, Set):  # A dict's views are ordered.
         return not isinstance(values, set | frozenset)
+    if hasattr(values, "to_list"):  # Ragged tensors are not iterable.
+        return True
     return isinstance(values, Iterable) and getattr(values, "ndim", 1) != 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import reprlib
 from dataclasses import replace
 from typing import Any
 
@@ -11,14 +10,21 @@ import keras
 import numpy as np
 from keras import ops
 
+from kbert.containers import as_list
 from kbert.data import as_labels
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.heads.classification import ClassificationHead
 from kbert.heads.figures import of_decisions
 from kbert.heads.figures import ratio
 from kbert.heads.forms import TransformersForm
+from kbert.heads.indicators import NamedRows
+from kbert.heads.indicators import of_columns
+from kbert.heads.indicators import of_lists
 from kbert.labels import LabelFinder
+from kbert.row_names import naming_rows
+from kbert.row_names import row_name
 
 
 class MultiLabelHead(ClassificationHead):
@@ -96,32 +102,32 @@ class MultiLabelHead(ClassificationHead):
         """The labels of each row.
 
         Takes lists; strings with commas between labels, or a JSON list, as
-        files have them; and where `labels` is set, an array `(rows, labels)`
-        of 0 and 1.
+        files have them; and columns of 0 and 1, of a data frame or a dict by
+        their names, or where `labels` is set of an array, a sparse matrix, a
+        tensor or lists in their order.
         """
         count = len(columns[0])
-        if self.labels is not None and getattr(y, "ndim", 1) == 2:
-            y = self._of_indicators(np.asarray(y))
-        rows = list(y) if hasattr(y, "__iter__") else y
-        if not isinstance(rows, list) or len(rows) != count:
-            received = len(rows) if isinstance(rows, list) else repr(y)
+        rows = of_columns(y, self.labels)
+        if rows is None:
+            rows = as_list(y, "lists of labels")
+        if len(rows) != count:
             raise InputError(
                 f"Expected a list of labels for each of {count} texts. "
-                f"Received: {received}."
+                f"Received: {len(rows)}."
             )
-        return [_row(row, number) for number, row in enumerate(rows)]
-
-    def _of_indicators(self, y: np.ndarray) -> list[list]:
-        if y.shape[1] != len(self.labels) or not np.isin(y, (0, 1)).all():
-            raise InputError(
-                f"Expected 0 or 1 for each of {len(self.labels)} labels. "
-                f"Received: an array of shape {y.shape}, from {y.min()} to "
-                f"{y.max()}."
-            )
-        return [[self.labels[i] for i in np.flatnonzero(row)] for row in y]
+        if isinstance(rows, NamedRows):
+            return rows
+        sets = any(isinstance(row, set | frozenset) for row in rows)
+        rows = [_row(row, number) for number, row in enumerate(rows)]
+        rows = rows if sets else of_lists(rows, self.labels)
+        if isinstance(rows, NamedRows):
+            return rows
+        return [_names(row, number) for number, row in enumerate(rows)]
 
     def adapt(self, y: list) -> None:
-        if self.labels is None:
+        if self.labels is None and isinstance(y, NamedRows):
+            self.labels = y.labels
+        elif self.labels is None:
             super().adapt([label for row in y for label in row])
         if self.thresholds is None:
             self.thresholds = [self.threshold] * len(self.labels)
@@ -136,8 +142,8 @@ class MultiLabelHead(ClassificationHead):
                 if (found := find(label, row)) is None:
                     raise InputError(
                         f"Expected labels out of "
-                        f"{reprlib.repr(self.labels)}. Received: {label!r} in "
-                        f"row {row}. Remove it, or train with it."
+                        f"{short(self.labels)}. Received: {short(label)} in "
+                        f"{row_name(row)}. Remove it, or train with it."
                     )
                 targets[row, index[found]] = 1
         return targets
@@ -245,29 +251,39 @@ def best_threshold(scores: np.ndarray, true: np.ndarray) -> float:
 
 
 def _row(row: Any, number: int) -> list:
+    if isinstance(row, bytes):
+        row = row.decode("utf-8", "ignore")
     if isinstance(row, str):
         row = _split(row, number)
-    if not isinstance(row, list | tuple | set | frozenset | np.ndarray):
+    if hasattr(row, "tolist"):
+        row = row.tolist()
+    if not isinstance(row, list | tuple | set | frozenset):
         raise InputError(
             f"Expected a list of labels in each row. Received: "
-            f"{reprlib.repr(row)} in row {number}. Put a single label into a "
+            f"{short(row)} in {row_name(number)}. Put a single label into a "
             f"list: [label]."
         )
+    return list(row)
+
+
+def _names(row: list, number: int) -> list:
     try:
-        labels = as_labels(row, len(row))
+        with naming_rows("place {}".format):
+            labels = as_labels(row, len(row))
     except InputError as error:
         # It counts the labels of this row.
-        raise InputError(f"In row {number}: {error}") from error
+        raise InputError(f"In {row_name(number)}: {error}") from error
     if "" in labels:  # In answers it stands for no label.
         raise InputError(
             f"Expected labels that have a name. Received: "
-            f"{reprlib.repr(labels)} in row {number}. A row without labels "
+            f"{short(labels)} in {row_name(number)}. A row without labels "
             f"has an empty list."
         )
     if len(set(labels)) < len(labels):
         raise InputError(
             f"Expected different labels in a row. Received: "
-            f"{reprlib.repr(labels)} in row {number}. Name each once."
+            f"{short(labels)} in {row_name(number)}. Name each once; pass "
+            f"columns of 0 and 1 as an array: np.array(y)."
         )
     return labels
 
@@ -279,6 +295,6 @@ def _split(text: str, number: int) -> list:
         except ValueError as error:
             raise InputError(
                 f"Expected a JSON list of labels. Received: "
-                f"{reprlib.repr(text)} in row {number}: {error}."
+                f"{short(text)} in {row_name(number)}: {error}."
             ) from error
     return [part.strip() for part in text.split(",") if part.strip()]
