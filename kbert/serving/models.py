@@ -29,6 +29,7 @@ import numpy as np
 from kbert.errors import ServingError
 from kbert.serving.config import ModelConfig
 from kbert.serving.logs import Log
+from kbert.serving.memory import give_back
 from kbert.serving.servable import Servable
 from kbert.serving.status import error
 
@@ -135,6 +136,7 @@ class Models:
         self._count_failure = count_failure
         self._troubles: dict[str, str] = {}
         self._updating = asyncio.Lock()
+        self._left_memory = False
 
     # === What requests ask ===
 
@@ -243,6 +245,9 @@ class Models:
             for name in set(self._versions) - set(self.configs):
                 with self._looking(name):
                     await self._update(name, {})
+            if self._left_memory:
+                self._left_memory = False
+                await asyncio.to_thread(give_back)
 
     @contextlib.contextmanager
     def _looking(self, name: str) -> Iterator[None]:
@@ -297,11 +302,14 @@ class Models:
             version.servable = await asyncio.to_thread(self._load, version)
         except Exception as failure:
             # Whatever is in the folder, the others are served and looked at.
-            if not isinstance(failure, ServingError):
-                failure = error("INTERNAL", f"Could not load: {failure!r}")
-            version.state, version.failure = "END", failure
+            code, message = "INTERNAL", f"Could not load: {failure!r}"
+            if isinstance(failure, ServingError):
+                code, message = failure.code, str(failure)
+            # Made anew: the traceback would keep what was loaded.
+            version.state, version.failure = "END", error(code, message)
             version._failed_at = time.monotonic()
-            self._note("load failed", version, error=str(failure))
+            self._left_memory = True
+            self._note("load failed", version, error=message)
             return
         version.loaded = time.time()
         version.state = "AVAILABLE"
@@ -318,6 +326,7 @@ class Models:
             await asyncio.to_thread(servable.close)
         finally:
             version.state = "END"
+            self._left_memory = True
         self._note("unloaded", version)
 
     def _note(self, event: str, version: Version, **facts) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import errno
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,16 @@ from kbert.serving.logs import Log
 from kbert.serving.models import Models
 from kbert.serving.status import error
 
+FAKES = weakref.WeakSet()
+
 
 class Fake:
     """A SavedModel whose file says whether it can be loaded."""
 
     def __init__(self, version):
         self.closed = False
+        self.itself = self  # As a graph, which only a collection frees.
+        FAKES.add(self)
         if (version.path / "saved_model.pb").read_text() == "bad":
             raise error("NOT_FOUND", "bad graph")
         if (version.path / "saved_model.pb").read_text() == "odd":
@@ -68,6 +74,26 @@ def test_the_newest_is_served_and_the_old_one_goes(base):
         assert states(models) == {1: "END", 2: "END"}
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("second", ["good", "bad", "odd"])
+def test_memory_is_given_back(base, second):
+    async def main():
+        models = Models([ModelConfig("m", base)], Fake, Log(None))
+        await models.update()
+        add(base, 2, second)
+        await models.update()
+        # The old one is gone, or the new one that could not be loaded.
+        left = [fake for fake in FAKES]
+        assert left == [models._find("m", None, None).servable]
+        await models.close()
+
+    FAKES.clear()
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
 
 
 def test_whatever_fails_the_polling_goes_on(base):
