@@ -6,11 +6,16 @@ Shared Task.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kbert.errors import InputError
+
+# What may stand between and around columns.
+BLANKS = " \t\r\n"
+SPACES = re.compile("[ \r\n]+")
 
 # Of a file whose columns nobody named: the first and the last of a line.
 WORD, TAG = "text", "label"
@@ -40,8 +45,11 @@ def read_conll(
     words: list[list[str]] = []
     first = width = 0
     for number, line in enumerate(lines, start=1):
-        cells = line.split("\t") if "\t" in line else line.split()
-        cells = [cell.strip() for cell in cells]
+        # Other blanks, such as U+00A0 and U+0085, are of the words.
+        cells = line.split("\t") if "\t" in line else SPACES.split(line)
+        cells = [cell.strip(BLANKS) for cell in cells]
+        if "\t" not in line:
+            cells = [cell for cell in cells if cell]
         comment = line.startswith("# ") and " = " in line
         if cells and cells[0] == "-DOCSTART-" or comment:
             continue

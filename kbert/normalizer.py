@@ -1,6 +1,7 @@
 """BERT's text normalization as core TensorFlow ops and one of TF Text's."""
 
 import re
+import unicodedata
 
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -31,7 +32,8 @@ DELIMITER = (
 )
 # Of these the Chinese characters, for Python: each is a word.
 CHINESE = re.compile(
-    r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]"
+    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df"
+    "\U0002a700-\U0002b81f\U0002b820-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
 # Not one of the delimiters that are common enough to matter to the speed.
 WORDLIKE = (
@@ -46,6 +48,10 @@ SORTED = (
     r"[\x{1715}\x{1B44}\x{1BAA}\x{1BF2}\x{1BF3}\x{302E}\x{302F}\x{A953}"
     r"\x{A9C0}\x{111C0}\x{11235}\x{1134D}\x{116B6}\x{1193D}\x{16FF0}"
     r"\x{16FF1}\x{1D165}\x{1D166}\x{1D16D}-\x{1D172}]"
+)
+
+_CONTROL = re.compile(
+    re.sub(r"\\x\{(\w+)\}", lambda m: f"\\U{m[1]:0>8}", f"[{CONTROL}]")
 )
 
 # DEL: cleaned text has none, so no word that holds one is in a vocabulary.
@@ -94,11 +100,13 @@ class Normalizer:
             unit: `"byte"` or `"character"`, what spans are counted in.
 
         Returns:
-            `(normal, places, starts, ends)`. `normal` is `(B,)`, the same
-            words as calling the normalizer gives, though spaced otherwise;
-            for each of its characters `places` has its first byte in
-            `normal`, int64 `(B, None)`, `starts` and `ends` the span of
-            `text` it was made from, int32 `(B, None)`.
+            `(normal, places, starts, ends, reaches)`. `normal` is `(B,)`, the
+            same words as calling the normalizer gives, though spaced
+            otherwise; for each of its characters `places` has its first byte
+            in `normal`, int64 `(B, None)`, `starts` and `ends` the span of
+            `text` it was made from, int32 `(B, None)`, and `reaches` the end
+            of what was deleted behind it: accents, control characters and
+            invalid bytes.
         """
         chars, starts = tf.strings.unicode_split_with_offsets(
             text, "UTF-8", errors="ignore"
@@ -106,10 +114,12 @@ class Normalizer:
         if unit == "byte":
             starts = tf.cast(starts.values, tf.int32)  # (C,)
             ends = starts + tf.strings.length(chars.values)
+            size = tf.strings.length(text)  # (B,)
         else:
             starts = tf.ragged.range(chars.row_lengths()).values
             starts = tf.cast(starts, tf.int32)
             ends = starts + 1
+            size = tf.cast(chars.row_lengths(), tf.int32)
 
         # Every step works on one character at a time, or swaps one for one:
         # done to single characters it gives as many as done to the text.
@@ -118,6 +128,13 @@ class Normalizer:
             tf.strings.length(_isolate(self._normalize(distinct)), "UTF8_CHAR"),
             which,
         )  # (C,)
+        # Up to the next character that stays, or the end of the text.
+        stays = counts > 0
+        row = tf.boolean_mask(chars.value_rowids(), stays)  # (K,)
+        following = tf.concat([tf.boolean_mask(starts, stays), [0]], 0)[1:]
+        is_last = row != tf.concat([row, [-1]], 0)[1:]
+        reaches = tf.where(is_last, tf.gather(size, row), following)
+        reaches = tf.repeat(reaches, tf.boolean_mask(counts, stays))
         normal = _spoil(_isolate(self._normalize(text)), "[^ ]")
         _, places = tf.strings.unicode_decode_with_offsets(normal, "UTF-8")
         return (
@@ -125,6 +142,7 @@ class Normalizer:
             places,
             places.with_values(tf.repeat(starts, counts)),
             places.with_values(tf.repeat(ends, counts)),
+            places.with_values(reaches),
         )
 
     def _normalize(self, text: tf.Tensor) -> tf.Tensor:
@@ -171,4 +189,37 @@ def _spoil(text: tf.Tensor, character: str) -> tf.Tensor:
     """Swap the last of every 101 characters in a row for `SPOIL`."""
     return tf.strings.regex_replace(
         text, f"({character}{{{MAX_WORD}}}){character}", rf"\1{SPOIL}"
+    )
+
+
+# === The same for one character, in Python ===
+
+
+def is_deleted(character: str) -> bool:
+    """Whether nothing of it is left: controls, and accents if lower-cased.
+
+    Example:
+
+    >>> [is_deleted(c) for c in "e\u0301\u200b "]
+    [False, True, True, False]
+    """
+    return (
+        _CONTROL.match(character) is not None
+        or unicodedata.category(character) == "Mn"
+        or character == "\u1734"
+    )
+
+
+def is_blank(character: str) -> bool:
+    """Whether it is whitespace, which is in no word."""
+    return character in "\t\n\r" or unicodedata.category(character)[0] == "Z"
+
+
+def ends_word(character: str) -> bool:
+    """Whether a text is split at it: blanks, punctuation, Chinese."""
+    return any(
+        c in "\t\n\r$+<=>^`|~"
+        or unicodedata.category(c)[0] in "PZ"
+        or CHINESE.match(c)
+        for c in unicodedata.normalize("NFD", character)
     )

@@ -183,8 +183,12 @@ class Tokenizer:
             raise ConfigError(
                 f"`unit`, expected one of {UNITS}. Received: unit={unit!r}"
             )
-        normal, places, starts, ends = self._normalizer.with_spans(
-            _strings(text), unit
+        return self._offsets(_strings(text), unit)[:3]
+
+    def _offsets(self, text: tf.Tensor, unit: str) -> tuple:
+        """The same, and where what was deleted behind each token ends."""
+        normal, places, starts, ends, reaches = self._normalizer.with_spans(
+            text, unit
         )
         ids, token_starts, token_ends = self._wordpiece.tokenize_with_offsets(
             normal
@@ -204,6 +208,7 @@ class Tokenizer:
             ids,
             ids.with_values(tf.gather(starts.values, first)),
             ids.with_values(tf.gather(ends.values, last)),
+            ids.with_values(tf.gather(reaches.values, last)),
         )
 
     def pieces(
@@ -244,10 +249,11 @@ class Tokenizer:
         Returns:
             What `pieces` gives with `offsets`; `"first"` bool, the token
             begins a word; `"word_starts"` and `"word_ends"` int32, the bytes
-            of that word in the text.
+            of that word in the text, with what is deleted behind it, such as
+            an accent that is a character of its own.
         """
         text = _strings(text)
-        ids, starts, ends = self.tokenize_with_offsets(text)
+        ids, starts, ends, reaches = self._offsets(text, "byte")
         first = self.begins_word(ids.values)  # (N,)
         # Of a text's first token there can be no other.
         opening = tf.boolean_mask(ids.row_starts(), ids.row_lengths() > 0)
@@ -258,7 +264,7 @@ class Tokenizer:
         )
         word = tf.cumsum(tf.cast(first, tf.int32)) - 1  # (N,)
         word_starts = tf.math.segment_min(starts.values, word)  # (words,)
-        word_ends = tf.math.segment_max(ends.values, word)
+        word_ends = tf.math.segment_max(reaches.values, word)
         segments = tf.fill(tf.shape(word), number)
         if self.casing:
             row = tf.boolean_mask(ids.value_rowids(), first)

@@ -44,8 +44,9 @@ def make_windows(
         `(W, None)`: `token_ids` and `segment_ids` int32; `first` bool, the
         token begins a word, as BERT splits words; `own` bool, the window is
         the one that answers the token; `start` and `end` int32, the bytes of
-        the word that the token is of. Special tokens, and the text of a
-        pair, have False and -1. Dense: `row` int64 `(W,)`, the text.
+        the word that the token is of, and of what BERT deletes behind it.
+        Special tokens, and the text of a pair, have False and -1. Dense:
+        `row` int64 `(W,)`, the text.
 
     Raises:
         ConfigError: `max_length` leaves no room for a token of each text.

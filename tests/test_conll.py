@@ -4,6 +4,7 @@ import pytest
 
 from kbert.errors import InputError
 from kbert.files import read_table
+from kbert.heads.tags import word_spans
 
 TEXT = """-DOCSTART- -X- -X- O
 
@@ -37,6 +38,18 @@ def test_tabs_and_windows_line_ends(tmp_path):
     path = write(tmp_path, "北\tB-A\r\n京\tI-A\r\n\r\n\r\nx\tO\r\n")
     x, y = read_table(path, ("text",), "label")
     assert x["text"] == ["北 京", "x"] and y == [["B-A", "I-A"], ["O"]]
+
+
+@pytest.mark.parametrize("blank", "\u00a0\u0085\u2028\u3000\x1c\x0b\x0c\u200b")
+@pytest.mark.parametrize("between", [" ", "  ", "\t"])
+def test_other_blanks_are_of_the_words(tmp_path, blank, between):
+    words = [f"10{blank}000", f"{blank}x", f"y{blank}", blank]
+    rows = [between.join((word, "N", "B-A")) + between[1:] for word in words]
+    path = write(tmp_path, "\n".join(rows) + "\n\nz N O\n")
+    x, y = read_table(path, ("text",), "label")
+    assert x["text"] == [" ".join(words), "z"]
+    assert y == [["B-A"] * 4, ["O"]]
+    assert word_spans(x["text"][0], 4)[0] == (0, 6)
 
 
 @pytest.mark.parametrize(

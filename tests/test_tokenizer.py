@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -21,6 +22,9 @@ from tokenizers import BertWordPieceTokenizer
 
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.normalizer import ends_word
+from kbert.normalizer import is_blank
+from kbert.normalizer import is_deleted
 from kbert.tokenizer import Tokenizer
 
 REPOSITORY = Path(__file__).parents[1]
@@ -320,11 +324,47 @@ def test_all_code_points(lowercase):
 def test_offsets_slice_the_input():
     text = "\u200bCaféS  我😀 é!\x00"
     expected = ["Café", "S", "我", "😀", "é", "!"]
+    # What is deleted behind a token is not in its span, as in `tokenizers`.
     ((span,), _) = spans(True, [text], "character")
     assert [text[a:b] for a, b in span] == expected
     data = b"\xff" + text.encode()
     ((span,), _) = spans(True, [data], "byte")
     assert [data[a:b].decode() for a, b in span] == expected
+
+
+def test_words_end_behind_what_is_deleted(lowercase):
+    pieces = SMALL[lowercase].pieces_of_words
+    texts = ["हिन्दू, a\u200b\u0301 \u200bb\0".encode(), b"a\xffb\xff \xffa\xff"]
+    facts = pieces(texts)
+    words = [
+        [text[a:b] for a, b in dict.fromkeys(zip(*row, strict=True))]
+        for text, *row in zip(
+            texts,
+            facts["word_starts"].to_list(),
+            facts["word_ends"].to_list(),
+            strict=True,
+        )
+    ]
+    assert [word.decode() for word in words[0]] == [
+        *("हिन्दू", ",", "a\u200b\u0301", "b\0")
+    ]
+    assert words[1] == [b"a\xffb\xff", b"\xffa\xff"[1:]]
+
+
+@pytest.mark.parametrize("start", [0, 0x2000, 0xFE00, 0x1F300, 0xE0000])
+def test_python_knows_what_is_deleted_and_where_words_end(start):
+    tokenizer = SMALL[True]
+    known = [
+        c
+        for c in map(chr, range(start, start + 0x800))
+        if unicodedata.category(c) not in ("Cn", "Cs")
+    ]
+    alone = tokenizer.tokenize(known).row_lengths().numpy()
+    gone = [is_blank(c) or is_deleted(c) for c in known]
+    assert (alone == 0).tolist() == gone
+    words = tokenizer.pieces_of_words([f"9{c}9" for c in known])["first"]
+    split = tf.reduce_sum(tf.cast(words, tf.int32), axis=1).numpy() > 1
+    assert split.tolist() == [ends_word(c) for c in known]
 
 
 @given(TEXTS, st.booleans())

@@ -145,15 +145,14 @@ class EntityHead(Head):
         values = np.where(windows.first, OUTSIDE, IGNORED).astype("int32")
         places = windows.tokens_of(len(targets))
         for found, place in zip(targets, places, strict=True):
-            first, start = windows.first[place], windows.start[place]
+            start, part = windows.start[place], values[place]
             for begin, end, kind in found:
-                inside = first & (start >= begin) & (start < end)
-                if not inside.any():  # Of characters that BERT deletes.
-                    continue
+                # A word that two entities share is the first one's.
+                inside = part == OUTSIDE
+                inside &= (start < end) & (windows.end[place] > begin)
                 tag = 1 + 2 * index[kind]
-                part = values[place]
                 part[inside] = tag + 1
-                part[inside & (start == start[inside].min())] = tag
+                part[inside & (start == start[inside].min(initial=end))] = tag
         return TokenTargets(values, windows.table.offsets, IGNORED)
 
     # === Model ===

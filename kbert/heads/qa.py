@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import reprlib
+import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -17,6 +19,7 @@ from kbert.heads.base import Head
 from kbert.heads.base import decode
 from kbert.heads.forms import TransformersForm
 from kbert.heads.spans import characters
+from kbert.heads.spans import settle
 from kbert.windows import Windows
 from kbert.windows import to_characters
 
@@ -30,7 +33,8 @@ class AnswerHead(Head):
     ends with it. A span has the sum of both, no answer the sum of `[CLS]`'s.
     Long contexts are read in windows, of which the best span is taken, and
     for no answer the window that says so least. Spans are of whole words, as
-    BERT splits words.
+    BERT splits words, with what it deletes behind them, such as an accent
+    that is a character of its own.
 
     References:
         Devlin et al. 2018, sections 4.2 and 4.3
@@ -174,22 +178,46 @@ class AnswerHead(Head):
 
     def align(self, targets: list, windows: Windows) -> np.ndarray:
         """First and last token of the first answer, `(windows, 2)`; [CLS]
-        where a window does not have the whole of it."""
+        where a window does not have the whole of it.
+
+        Warns:
+            UserWarning: answers that no window has the whole of, or that
+                begin or end inside of a word.
+        """
         aligned = np.zeros((len(windows.row), 2), "int32")
-        for window, row in enumerate(windows.row):
-            if not targets[row]["text"]:
+        splits = windows.table.offsets
+        edges = np.searchsorted(windows.row, np.arange(len(targets) + 1))
+        lost, cut = [], []
+        for target, parts in zip(targets, pairwise(edges), strict=True):
+            if not target["text"]:
                 continue
-            begin, end = targets[row]["span"]
-            part = slice(*windows.table.offsets[window : window + 2])
-            start, stop = windows.start[part], windows.end[part]
+            begin, end = target["span"]
+            tokens = slice(*splits[list(parts)])
+            start, stop = windows.start[tokens], windows.end[tokens]
             inside = (start < end) & (stop > begin)
-            places = np.flatnonzero(inside)
-            if (
-                len(places)
-                and start[places[0]] <= begin
-                and stop[places[-1]] >= end
-            ):
-                aligned[window] = places[[0, -1]]
+            if not inside.any():
+                lost.append(target["row"])
+                continue
+            whole = start[inside].min(), stop[inside].max()
+            if whole != (begin, end):
+                cut.append(target["row"])
+            for window in range(*parts):
+                part = slice(*(splits[window : window + 2] - tokens.start))
+                places = np.flatnonzero(inside[part])
+                if len(places):
+                    first, last = part.start + places[[0, -1]]
+                    if (start[first], stop[last]) == whole:
+                        aligned[window] = places[[0, -1]]
+            if not aligned[slice(*parts)].any():
+                lost.append(target["row"])
+        _tell(
+            lost,
+            "are in no window as a whole, and are learned as no answer. A "
+            "greater `max_length` has room for them",
+        )
+        _tell(
+            cut, "begin or end inside of a word, and are learned as whole words"
+        )
         return aligned
 
     # === Model ===
@@ -399,6 +427,7 @@ def _read_answers(row: Any, context: str | bytes, number: int) -> dict:
             f"{len(texts)} texts and {len(starts)} places in row {number}."
         )
     context, begins = characters(context)
+    spans = []
     for text, start in zip(texts, starts, strict=True):
         if not text or start < 0 or not context.startswith(text, start):
             there = context[max(start, 0) : max(start, 0) + len(text)]
@@ -408,13 +437,27 @@ def _read_answers(row: Any, context: str | bytes, number: int) -> dict:
                 f"{reprlib.repr(text)} at {start} in row {number}, where "
                 f"{reprlib.repr(there)} stands."
             )
-    span = None
-    if texts:
-        span = (
-            int(begins[starts[0]]),
-            int(begins[starts[0] + len(texts[0])]),
+        span = settle(context, start, start + len(text))
+        if span is None:
+            raise InputError(
+                f"Expected an answer with a character that BERT keeps. "
+                f"Received: {reprlib.repr(text)} in row {number}, of which "
+                f"all is blank or deleted. Remove it."
+            )
+        spans.append(span)
+    return {
+        "text": [context[start:end] for start, end in spans],
+        "span": tuple(int(begins[p]) for p in spans[0]) if spans else None,
+        "row": number,
+    }
+
+
+def _tell(rows: list[int], what: str) -> None:
+    if rows:
+        warnings.warn(
+            f"{len(rows)} answers {what}. The first is that of row {rows[0]}.",
+            stacklevel=2,
         )
-    return {"text": texts, "span": span}
 
 
 def _no_answers(row: Any, number: int) -> InputError:

@@ -13,7 +13,9 @@ from kbert.heads.tags import guess_scheme
 from kbert.heads.tags import read_tags
 from kbert.heads.tags import word_spans
 from kbert.labels import plain
-from kbert.normalizer import CHINESE
+from kbert.normalizer import ends_word
+from kbert.normalizer import is_blank
+from kbert.normalizer import is_deleted
 
 Span = tuple[int, int, str]
 
@@ -43,6 +45,47 @@ def characters(text: str | bytes) -> tuple[str, np.ndarray]:
     valid = [not "\udc80" <= c <= "\udcff" for c in marked]
     kept = begins[np.array([*valid, True])]
     return text.decode("utf-8", "ignore"), kept
+
+
+def settle(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """A span as answers have it: from a character that BERT keeps to the end
+    of what it deletes behind another.
+
+    Returns:
+        None if BERT keeps nothing of the span.
+
+    Example:
+
+    >>> settle("Rene\u0301 left", 0, 4)  # The accent is of the e.
+    (0, 5)
+    >>> settle("Ann left", 0, 4)
+    (0, 3)
+    """
+    kept = [
+        place
+        for place in range(start, end)
+        if not (is_blank(text[place]) or is_deleted(text[place]))
+    ]
+    if not kept:
+        return None
+    end = kept[-1] + 1
+    while end < len(text) and is_deleted(text[end]):
+        end += 1
+    return kept[0], end
+
+
+def cuts_word(text: str, start: int, end: int) -> bool:
+    """Whether a settled span begins or ends where BERT does not split."""
+    before = start - 1
+    while before >= 0 and is_deleted(text[before]):
+        before -= 1
+    last = end - 1
+    while is_deleted(text[last]):
+        last -= 1
+    edges = [(before, start)] * (before >= 0) + [(last, end)] * (
+        end < len(text)
+    )
+    return not all(ends_word(text[a]) or ends_word(text[b]) for a, b in edges)
 
 
 def read_entities(y: Any, texts: list, scheme: str | None) -> list[list[Span]]:
@@ -80,27 +123,17 @@ def read_entities(y: Any, texts: list, scheme: str | None) -> list[list[Span]]:
             spans = _of_tags(row, text, scheme, number)
         else:
             spans = _of_spans(row, text, number)
-            cut += [(number, *span) for span in spans if _cuts(text, span)]
+            cut += [(number, *s) for s in spans if cuts_word(text, *s[:2])]
         read.append([(int(begins[a]), int(begins[b]), k) for a, b, k in spans])
     if cut:
         number, *span = cut[0]
         warnings.warn(
             f"{len(cut)} spans begin or end inside of a word, where no "
-            f"answer can: the first is {tuple(span)} in row {number}. Are "
-            f"they in characters, not in bytes?",
+            f"answer can: the first is {tuple(span)} in row {number}. Whole "
+            f"words are learned. Are they in characters, not in bytes?",
             stacklevel=2,
         )
     return read
-
-
-def _cuts(text: str, span: Span) -> bool:
-    """Whether a span begins or ends where BERT does not split a text."""
-    return any(
-        text[place - 1 : place + 1].isalnum()
-        and not CHINESE.search(text[place - 1 : place + 1])
-        for place in span[:2]
-        if 0 < place < len(text)
-    )
 
 
 def _as_row(row: Any, number: int) -> list:
@@ -125,9 +158,21 @@ def _of_tags(tags: list, text: str, scheme: str, number: int) -> list[Span]:
             f"{reprlib.repr(text)}."
         )
     return [
-        (words[start][0], words[end - 1][1], kind)
+        _settled(text, (words[start][0], words[end - 1][1], kind), number)
         for start, end, kind in read_tags(tags, scheme, number)
     ]
+
+
+def _settled(text: str, span: Span, number: int) -> Span:
+    start, end, kind = span
+    found = settle(text, start, end)
+    if found is None:
+        raise InputError(
+            f"Expected entities with a character that BERT keeps. Received: "
+            f"{reprlib.repr(text[start:end])} as {kind} in row {number}, "
+            f"where all is blank or deleted. Remove it."
+        )
+    return (*found, kind)
 
 
 def _of_spans(spans: list, text: str, number: int) -> list[Span]:
@@ -155,14 +200,14 @@ def _of_spans(spans: list, text: str, number: int) -> list[Span]:
                 f"Received: {tuple(span)} in row {number}."
             )
         there = text[span[0] : span[1]]
-        if not there.strip() or own not in (None, there):
+        if own not in (None, there):
             raise InputError(
-                f"Expected {'words' if own is None else reprlib.repr(own)} "
-                f"where the span is, in characters. Received: {tuple(span)} "
-                f"in row {number}, where {reprlib.repr(there)} stands."
+                f"Expected {reprlib.repr(own)} where the span is, in "
+                f"characters. Received: {tuple(span)} in row {number}, where "
+                f"{reprlib.repr(there)} stands."
             )
-        start = int(span[0]) + len(there) - len(there.lstrip())
-        read.append((start, start + len(there.strip()), plain(span[2])))
+        place = (int(span[0]), int(span[1]), plain(span[2]))
+        read.append(_settled(text, place, number))
     read.sort(key=lambda span: span[:2])
     for one, other in zip(read, read[1:], strict=False):
         if other[0] < one[1]:

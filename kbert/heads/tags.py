@@ -129,14 +129,19 @@ def word_spans(text: str, count: int) -> list[tuple[int, int]] | None:
     """Where the words of a text are, in characters, if there are `count`.
 
     Words have one space between, as where words were joined to a text, or
-    any whitespace; None if neither gives so many.
+    several, tabs and line breaks, or any whitespace; None if none of these
+    gives so many.
     """
     place, joined = 0, []
     for word in text.split(" "):
         joined.append((place, place + len(word)))
         place += len(word) + 1
-    apart = [match.span() for match in re.finditer(r"\S+", text)]
-    return next((s for s in (joined, apart) if len(s) == count), None)
+    # Other whitespace, such as U+00A0, is rather in words than between them.
+    apart, any_ = (
+        [match.span() for match in re.finditer(pattern, text)]
+        for pattern in (r"[^ \t\r\n]+", r"\S+")
+    )
+    return next((s for s in (joined, apart, any_) if len(s) == count), None)
 
 
 def score(predicted: list[set], true: list[set], kinds: Sequence[str]) -> dict:

@@ -82,6 +82,78 @@ def test_spans_come_back_through_windows(trained, data):
         assert part.decode() == entity["text"]
 
 
+# Characters that BERT deletes, or that go with the ones before them.
+MARKS = ["\u0301", "\u0942", "\u094d", "\u0e48", "\u064e", "\u05b0", "\ufe0f"]
+CONTROLS = ["\u200b", "\u200d", "\u200f", "\ufeff", "\u00ad", "\0", "\x85"]
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize(
+    "word", ["हिन्दू", "Rene\u0301", "שָׁלוֹם", "สวัสดี่", "سَلَامٌ", "👩‍💻️"]
+)
+def test_ends_reach_over_marks(trained, lowercase, word):
+    clf = trained[0] if lowercase else cased()
+    text = f"{word} , {word}. {word}"
+    spans = [
+        (place, place + len(word), "PER")
+        for place in (0, len(word) + 3, 2 * len(word) + 5)
+    ]
+    (row,) = perfect(clf, [text], [spans])
+    assert [e["text"] for e in row["entities"]] == [word] * 3
+    assert [(e["start"], e["end"], e["type"]) for e in row["entities"]] == spans
+
+
+def cased():
+    """A head behind a tokenizer that keeps capitals and accents."""
+    clf = tiny(max_length=16, overlap=4, labels=["LOC", "PER"])
+    clf.tokenizer = kbert.Tokenizer(clf.tokenizer.vocabulary, lowercase=False)
+    clf.build()
+    return clf
+
+
+NOISE = st.text(st.sampled_from([*MARKS, *CONTROLS]), max_size=2)
+PIECE = st.tuples(
+    *(NOISE, st.sampled_from(["Ann", "北", "é", "😀", "."]), NOISE),
+    *(st.booleans(), st.floats(0, 1), st.floats(0, 1)),
+)
+
+
+@given(st.lists(st.lists(PIECE, min_size=1, max_size=8), min_size=8))
+@settings(max_examples=5)
+def test_a_right_model_has_f1_1(trained, rows):
+    """Whatever is deleted around the words, and wherever a span ends there."""
+    clf, *_ = trained
+    texts, spans = [], []
+    for row in rows:
+        text, found = "", []
+        for before, word, after, named, begin, stop in row:
+            start = len(text) + round(begin * len(before))
+            end = len(text + before + word) + round(stop * len(after))
+            text += f"{before}{word}{after} "
+            found += [(start, end, "PER")] * named
+        texts.append(text)
+        spans.append(found)
+    targets = clf.head.read(spans, [texts])
+    found = perfect(clf, texts, spans)
+    for text, row, target in zip(texts, found, targets, strict=True):
+        assert target == [
+            (e["start_byte"], e["end_byte"], e["type"]) for e in row["entities"]
+        ]
+        for entity in row["entities"]:
+            assert text[entity["start"] : entity["end"]] == entity["text"]
+    assert list(map(len, targets)) == list(map(len, spans))
+
+
+def test_entities_of_which_nothing_is_kept(trained):
+    clf, *_ = trained
+    with pytest.raises(
+        InputError, match=r"BERT keeps.*'\\u200b'.*PER in row 1"
+    ):
+        clf.head.read([["O"], ["O", "B-PER"]], [["a", "a \u200b"]])
+    with pytest.raises(InputError, match="BERT keeps.*row 0"):
+        clf.head.read([[(1, 3, "PER")]], [["a\u00a0\u0301 b"]])
+
+
 def test_neighbouring_entities_of_one_type_stay_two(trained):
     clf, *_ = trained
     (row,) = perfect(clf, ["Ann Bob"], [[(0, 3, "PER"), (4, 7, "PER")]])
@@ -265,7 +337,7 @@ def test_saved_model_equals_predict_in_a_fresh_process(
         (["abc"], [[(0, 2, "X"), (1, 3, "Y")]], "do not overlap.*row 0"),
         (["abc"], [[(0, 2)]], r"\(start, end, type\)"),
         (["a"], [[(0, 1, "")]], r"\(start, end, type\)"),
-        (["a b"], [[(1, 2, "X")]], "words where the span is.*row 0"),
+        (["a b"], [[(1, 2, "X")]], "that BERT keeps.*' ' as X in row 0"),
         (
             ["é ab"],
             [[{"start": 3, "end": 5, "type": "X", "text": "ab"}]],
@@ -299,6 +371,16 @@ def test_spans_that_split_words_are_told():
         read_entities([[(0, 2, "X")], [(2, 5, "X")]], texts, None)
     with pytest.warns(UserWarning, match=r"1 spans.*\(3, 5, 'X'\) in row 1"):
         read_entities([[], [(3, 6, "X")]], texts, None)
+    for text in ("हिन्दू", "ab\u0301cd", "a\u200bb", "Ann\u200d\u0301a"):
+        with pytest.warns(UserWarning, match="inside of a word"):
+            read_entities([[(0, 1, "X")]], [text], None)
+
+
+def test_a_span_that_splits_a_word_is_learned_with_it(trained):
+    clf, *_ = trained
+    with pytest.warns(UserWarning, match="Whole words are learned"):
+        (row,) = perfect(clf, ["Bobby Ann"], [[(3, 9, "PER")]])
+    assert [e["text"] for e in row["entities"]] == ["Bobby Ann"]
 
 
 def test_type_that_was_not_trained(trained):

@@ -138,6 +138,99 @@ def test_saved_model_equals_predict_in_a_fresh_process(
     assert empty["start"].numpy()[0] == -1
 
 
+# === Answers whose edges are no words' edges ===
+
+EDGES = [
+    ("Ann left Oslo", "Ann ", "Ann"),
+    ("Ann left Oslo", " left", "left"),
+    ("Ann left\nOslo", "left\n", "left"),
+    ("10\u00a0000\u00a0people", "10\u00a0000\u00a0", "10\u00a0000"),
+    ("Rene\u0301 left", "Rene\u0301", "Rene\u0301"),
+    ("Rene\u0301 left", "Rene", "Rene\u0301"),
+    ("ที่นี่ ไกล", "ที่นี่", "ที่นี่"),
+    ("हिन्दू धर्म", "हिन्दू", "हिन्दू"),
+    ("سَلَامٌ عليكم", "سَلَامٌ", "سَلَامٌ"),
+    ("שָׁלוֹם לכם", " לכם", "לכם"),
+    ("x Ann\u200b left", "Ann\u200b", "Ann\u200b"),
+    ("x \u200bAnn left", "\u200bAnn", "Ann"),
+    ("\ufeffAnn left", "\ufeffAnn ", "Ann"),
+    ("👩\u200d💻️ left", "👩\u200d💻️ ", "👩\u200d💻️"),
+    ("x \x07Ann\x00 left", "\x07Ann\x00", "Ann\x00"),
+]
+
+
+@pytest.fixture(scope="module")
+def bare():
+    """Untrained, behind a tokenizer that lower-cases, and one that does not."""
+    found = {}
+    for lowercase in (True, False):
+        found[lowercase] = clf = tiny(no_answer=False)
+        clf.tokenizer = kbert.Tokenizer(
+            clf.tokenizer.vocabulary, lowercase=lowercase
+        )
+        clf.build()
+    return found
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_an_answer_is_the_words_in_it(bare, lowercase):
+    """In any window, of `str` and of bytes."""
+    rows = [
+        (given, answer, text.index(answer), expected)
+        for context, answer, expected in EDGES
+        for text in (context, "w " * 40 + context + " v" * 40)
+        for given in (text, b"\xff" + text.encode() + b"\xff")
+    ]
+    contexts, answers, starts, expected = zip(*rows, strict=True)
+    y = [
+        {"text": text, "answer_start": start}
+        for text, start in zip(answers, starts, strict=True)
+    ]
+    columns = [["who"] * len(rows), [*contexts]]
+    clf = bare[lowercase]
+    windows, targets = clf.windows(columns), clf.head.read(y, columns)
+    assert [t["text"] for t in targets] == [[text] for text in expected]
+    aligned = clf.head.align(targets, windows)
+    for row, (given, text) in enumerate(zip(contexts, expected, strict=True)):
+        raw = given if isinstance(given, bytes) else given.encode()
+        found = np.flatnonzero((windows.row == row) & aligned.any(axis=1))
+        assert len(found)
+        for window in found:
+            first, last = windows.table.offsets[window] + aligned[window]
+            words = raw[windows.start[first] : windows.end[last]]
+            assert words.decode("utf-8", "ignore") == text
+
+
+@pytest.mark.parametrize(("context", "answer", "expected"), EDGES)
+def test_answers_reach_over_what_is_deleted(bare, context, answer, expected):
+    begin = context.index(expected)
+    row = logits(bare[True], "who", context, begin, begin + len(expected))
+    assert row["answer"] == expected
+    assert context[row["start"] : row["end"]] == expected
+    target = [{"text": answer, "answer_start": context.index(answer)}]
+    read = bare[True].head.read(target, [["who"], [context]])
+    answers = {"answer": np.array([row["answer"]], object)}
+    assert bare[True].head.report(answers, read)["exact"] == 1
+
+
+def test_answers_that_cannot_be_placed_are_told(bare):
+    head, windows = bare[True].head, bare[True].windows
+    for context, answer in (("a \u200b b", "\u200b"), ("a  b", " ")):
+        with pytest.raises(InputError, match="BERT keeps.*in row 1"):
+            head.read(
+                [None, {"text": answer, "answer_start": 1 + (answer > " ")}],
+                [["q"] * 2, ["a", context]],
+            )
+    columns = [["q"] * 3, ["a", "w " * 40, "annual"]]
+    answers = [None, {"text": "w " * 40, "answer_start": 0}, None]
+    targets = head.read(answers, columns)
+    with pytest.warns(UserWarning, match="1 answers are in no window.*row 1"):
+        head.align(targets, windows(columns))
+    answers = [None, None, {"text": "ann", "answer_start": 0}]
+    with pytest.warns(UserWarning, match="1 answers begin or end.*row 2"):
+        head.align(head.read(answers, columns), windows(columns))
+
+
 # === What it refuses ===
 
 
