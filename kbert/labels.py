@@ -1,4 +1,4 @@
-"""When two labels are one: 1 in JSON is "1" in CSV.
+"""Labels: what may be one, and when two are one: 1 in JSON is "1" in CSV.
 
 The one rule, for every head, for class weights and for options:
 
@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
 
+from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.row_names import row_name
@@ -37,6 +40,47 @@ def plain(label: Any) -> Any:
     if isinstance(label, float) and label.is_integer() and abs(label) < EXACT:
         return int(label)
     return label
+
+
+def check_labels(labels: list, least: int = 2) -> list:
+    """`labels` as a list, if they are `least` or more distinct names.
+
+    Raises:
+        ConfigError: labels repeat, have no order, or are not all strings, all
+            integers or all booleans, which become 0 and 1.
+        InputError: there are fewer.
+    """
+    unordered = isinstance(labels, str | bytes | Set | Mapping)
+    if unordered or not isinstance(labels, Iterable):
+        raise ConfigError(
+            f"Labels must be a list, in order. Received: "
+            f"{short(labels)} ({type(labels).__name__})"
+        )
+    labels = [plain(label) for label in labels]
+    if {type(label) for label in labels} == {bool}:
+        labels = [int(label) for label in labels]
+    kinds = {type(label) for label in labels}
+    if not (kinds <= {str} or kinds <= {int}):
+        raise ConfigError(
+            "Labels must be all strings or all integers. Received: "
+            f"{short(labels)}. Write them in one way, such as with `str`."
+        )
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"Labels must differ. Received: {short(labels)}")
+    if len(labels) < least:
+        few = "two different labels" if least == 2 else f"{least} label(s)"
+        raise InputError(
+            f"Expected at least {few}. Received: {short(labels)}. A "
+            f"classifier needs examples of each class."
+        )
+    return labels
+
+
+def distinct(y: list) -> list:
+    """Labels of rows, each once and sorted, for `check_labels`."""
+    # To Python 1 and True are one, and mixed kinds cannot be compared;
+    # `check_labels` says so properly.
+    return [label for _, label in sorted({(type(x).__name__, x) for x in y})]
 
 
 class LabelFinder:

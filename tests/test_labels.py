@@ -14,11 +14,11 @@ from kbert.data import as_labels
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import KbertError
-from kbert.heads.base import check_labels
 from kbert.heads.classification import ClassificationHead
 from kbert.heads.multi_label import MultiLabelHead
 from kbert.heads.ner import EntityHead
 from kbert.labels import LabelFinder
+from kbert.labels import check_labels
 from kbert.labels import plain
 from kbert.plugins import get_plugins
 from kbert.training.class_weight import label_weights
@@ -149,7 +149,7 @@ def test_labels_of_a_constructor():
     assert check_labels(np.array([2, 1])) == [2, 1]
     assert check_labels([1.0, 2.0]) == [1, 2]
     assert check_labels([False, True]) == [0, 1]
-    for labels in ("spam", {"a", "b"}, {"a": 0, "b": 1}, b"ab"):
+    for labels in ("spam", {"a", "b"}, {"a": 0, "b": 1}, b"ab", 2):
         with pytest.raises(ConfigError, match="a list, in order"):
             check_labels(labels)
     with pytest.raises(ConfigError, match="all integers"):

@@ -13,8 +13,6 @@ the layers' outputs into answers. Nothing else in kbert knows the task.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Set
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -23,12 +21,12 @@ import numpy as np
 
 from kbert.data import as_labels
 from kbert.data import as_texts
-from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.forms import TransformersForm
 from kbert.labels import LabelFinder
-from kbert.labels import plain
+from kbert.labels import check_labels
+from kbert.labels import distinct
 from kbert.row_names import row_name
 
 if TYPE_CHECKING:
@@ -148,7 +146,7 @@ class Head:
             InputError: the labels do not suit the head.
         """
         if self.labels is None:
-            self.labels = check_labels(_distinct(y), self.least_labels)
+            self.labels = check_labels(distinct(y), self.least_labels)
 
     def encode(self, y: list) -> Any:
         """Targets of labels; by default int32 indices `(rows,)`.
@@ -361,42 +359,3 @@ def decode(values: np.ndarray) -> np.ndarray:
         for v in values.ravel()
     ]
     return np.array(decoded, "object").reshape(values.shape)
-
-
-def check_labels(labels: list, least: int = 2) -> list:
-    """`labels` as a list, if they are `least` or more distinct names.
-
-    Raises:
-        ConfigError: labels repeat, have no order, or are not all strings, all
-            integers or all booleans, which become 0 and 1.
-        InputError: there are fewer.
-    """
-    if isinstance(labels, str | bytes | Set | Mapping):
-        raise ConfigError(
-            f"Labels must be a list, in order. Received: "
-            f"{short(labels)} ({type(labels).__name__})"
-        )
-    labels = [plain(label) for label in labels]
-    if {type(label) for label in labels} == {bool}:
-        labels = [int(label) for label in labels]
-    kinds = {type(label) for label in labels}
-    if not (kinds <= {str} or kinds <= {int}):
-        raise ConfigError(
-            "Labels must be all strings or all integers. Received: "
-            f"{short(labels)}"
-        )
-    if len(set(labels)) < len(labels):
-        raise ConfigError(f"Labels must differ. Received: {short(labels)}")
-    if len(labels) < least:
-        few = "two different labels" if least == 2 else f"{least} label(s)"
-        raise InputError(
-            f"Expected at least {few}. Received: {short(labels)}. A "
-            f"classifier needs examples of each class."
-        )
-    return labels
-
-
-def _distinct(y: list) -> list:
-    # To Python 1 and True are one, and mixed kinds cannot be compared;
-    # `check_labels` says so properly.
-    return [label for _, label in sorted({(type(x).__name__, x) for x in y})]

@@ -17,8 +17,8 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import listed
 from kbert.errors import short
-from kbert.heads.base import check_labels
 from kbert.labels import LabelFinder
+from kbert.labels import check_labels
 from kbert.labels import plain
 from kbert.row_names import row_name
 

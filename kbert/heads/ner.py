@@ -12,6 +12,7 @@ from kbert.batching import TokenTargets
 from kbert.data import as_texts
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.heads.base import Head
 from kbert.heads.forms import TransformersForm
 from kbert.heads.spans import read_entities
@@ -19,6 +20,7 @@ from kbert.heads.tag_accuracy import IGNORED
 from kbert.heads.tag_accuracy import TagAccuracy
 from kbert.heads.tags import score
 from kbert.labels import LabelFinder
+from kbert.row_names import row_name
 from kbert.windows import Windows
 from kbert.windows import to_characters
 
@@ -132,7 +134,8 @@ class EntityHead(Head):
                     raise InputError(
                         f"Expected entities of the types "
                         f"{', '.join(map(str, self.labels))}. Received: "
-                        f"{kind!r} in row {row}. Remove it, or train with it."
+                        f"{short(kind)} in {row_name(row)}. Remove it, or "
+                        f"train with it."
                     )
                 targets[-1].append((start, end, label))
         return targets

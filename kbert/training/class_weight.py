@@ -30,7 +30,7 @@ def label_weights(head: Head, y: list, class_weight: Any) -> dict:
 
     Returns:
         A dict that has every label, in the head's order; an empty one if
-        there is nothing to weigh.
+        there is nothing to weigh by.
 
     Raises:
         ConfigError: it is neither, has something that is no label of the
@@ -40,16 +40,17 @@ def label_weights(head: Head, y: list, class_weight: Any) -> dict:
         class_weight = head.class_weight
     if class_weight is None:
         return {}
-    if not head.labels or not all(isinstance(v, str | int) for v in y):
+    if not all(isinstance(label, str | int) for label in y):
         raise ConfigError(
             f"`class_weight` weighs rows by their one label. Received: "
             f"class_weight={short(class_weight)} for the head "
             f"{head.name!r}. Use `sample_weight`."
         )
+    labels = head.labels or list(dict.fromkeys(y))
     if isinstance(class_weight, Mapping):
-        return _of_labels(head.labels, class_weight)
+        return _of_labels(labels, class_weight)
     if isinstance(class_weight, str) and class_weight == "balanced":
-        return _balanced(head.labels, y)
+        return _balanced(labels, y)
     close = ""
     if isinstance(class_weight, str):
         close = did_you_mean(class_weight, ["balanced"])

@@ -31,11 +31,11 @@ from kbert.training.fit import calibrate
 from kbert.training.fit import no_weights
 from kbert.training.fit import read_examples
 from kbert.training.fit import read_held_out
-from kbert.training.fit import split
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
 from kbert.training.losses import PairwiseCosineLoss
 from kbert.training.options import checked
+from kbert.training.split import split
 
 # The layer that the logistic regression becomes.
 LOGITS = "logits"

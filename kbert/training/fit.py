@@ -40,7 +40,7 @@ from kbert.training.resume import BestWeights
 from kbert.training.resume import RunFolder
 from kbert.training.resume import SaveState
 from kbert.training.resume import restore
-from kbert.training.split import set_aside
+from kbert.training.split import split
 
 # Set aside for a head that needs validation data when none is given.
 HELD_OUT = 0.1
@@ -438,7 +438,7 @@ def _weights(task, labels, class_weight, sample_weight):
     if not by_label and sample_weight is None:
         return None
     if by_label:
-        find = LabelFinder(task.head.labels)
+        find = LabelFinder(by_label)
         weight = np.array([by_label[find(label)] for label in labels])
     if sample_weight is not None:
         sample_weight = np.asarray(sample_weight, "float32")
@@ -449,20 +449,3 @@ def _weights(task, labels, class_weight, sample_weight):
             )
         weight = weight * sample_weight
     return weight.astype("float32")
-
-
-def split(
-    rows: Rows, strata: list | None, fraction: float, seed: int
-) -> tuple[Rows, Rows | None]:
-    """A part for training, and one for validation if there is to be one.
-
-    Args:
-        rows: all of them.
-        strata: what the head's `strata` gave.
-        fraction: part of the rows for validation.
-        seed: which of them.
-    """
-    if not fraction:
-        return rows, None
-    aside = set_aside(strata or [()] * len(rows), fraction, seed)
-    return rows.take(np.flatnonzero(~aside)), rows.take(np.flatnonzero(aside))

@@ -10,10 +10,31 @@ import math
 from collections import Counter
 from collections.abc import Collection
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kbert.errors import InputError
+
+if TYPE_CHECKING:
+    from kbert.training.fit import Rows
+
+
+def split(
+    rows: Rows, strata: list | None, fraction: float, seed: int
+) -> tuple[Rows, Rows | None]:
+    """A part for training, and one for validation if there is to be one.
+
+    Args:
+        rows: all of them.
+        strata: what the head's `strata` gave.
+        fraction: part of the rows for validation.
+        seed: which of them.
+    """
+    if not fraction:
+        return rows, None
+    aside = set_aside(strata or [()] * len(rows), fraction, seed)
+    return rows.take(np.flatnonzero(~aside)), rows.take(np.flatnonzero(aside))
 
 
 def set_aside(

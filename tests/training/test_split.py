@@ -19,7 +19,7 @@ from kbert.training.fit import read_rows
 from kbert.training.split import set_aside
 
 
-def split(labels, fraction, seed=0):
+def parts(labels, fraction, seed=0):
     """Labels that are trained on, and labels that are set aside."""
     aside = set_aside([(label,) for label in labels], fraction, seed)
     labels = np.array(labels)
@@ -29,10 +29,10 @@ def split(labels, fraction, seed=0):
 def test_one_rare_label_leaves_the_others_in_proportion():
     labels = ["a"] * 40 + ["b"] * 4 + ["c"]
     for seed in range(30):
-        train, aside = split(labels, 0.1, seed)
+        train, aside = parts(labels, 0.1, seed)
         assert aside == {"a": 4, "b": 1}
         assert train == {"a": 36, "b": 3, "c": 1}
-    assert split(["a"] * 50 + ["b"] * 30 + [*"cdefgh"], 0.2)[1] == {
+    assert parts(["a"] * 50 + ["b"] * 30 + [*"cdefgh"], 0.2)[1] == {
         **{"a": 10, "b": 6}
     }
 
@@ -46,10 +46,10 @@ def test_every_label_is_trained_on_and_in_proportion(counts, fraction, seed):
     labels = [label for label, count in counts.items() for _ in range(count)]
     if max(counts.values()) == 1:
         with pytest.raises(InputError, match="two or more of a label"):
-            split(labels, fraction, seed)
+            parts(labels, fraction, seed)
         return
-    train, aside = split(labels, fraction, seed)
-    assert (train, aside) == split(labels, fraction, seed)
+    train, aside = parts(labels, fraction, seed)
+    assert (train, aside) == parts(labels, fraction, seed)
     shares = [min(fraction * n, n - 1) for n in counts.values()]
     assert aside.total() == math.ceil(sum(shares) - 1e-6)
     for label, count in counts.items():
@@ -62,7 +62,7 @@ def test_every_label_is_trained_on_and_in_proportion(counts, fraction, seed):
 def test_more_labels_than_rows_that_are_set_aside():
     # Whoever is nearest to a row, and one at most of each.
     labels = [label for label in range(20) for _ in range(5)] + [20, 20]
-    _, aside = split(labels, 0.1)
+    _, aside = parts(labels, 0.1)
     assert aside.total() == 11 and set(aside.values()) == {1}
 
 
