@@ -35,7 +35,7 @@ case $1 in
       case $word in *:/models/kbert:ro) folder=${word%%:*} ;; esac
     done
     "$REAL" -m kbert serve "$folder" --name kbert --rest-port "$REST_PORT" \
-      --grpc-port "$GRPC_PORT" >"$LOG/server" 2>&1 &
+      --grpc-port "$GRPC_PORT" --allow-reload >"$LOG/server" 2>&1 &
     echo $! ;;
   port)
     [ "$3" = 8501/tcp ] && echo "127.0.0.1:$REST_PORT" \
