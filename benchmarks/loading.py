@@ -155,10 +155,11 @@ def _write_tensorflow(
 
 def _write_kerashub(backbone, vocabulary: list[str], folder: Path) -> None:
     from kbert.export.kerashub import save_backbone
+    from kbert.tokenizer import Tokenizer
 
     for path in folder.iterdir():
         path.unlink()
-    save_backbone(backbone, vocabulary, True, folder)
+    save_backbone(backbone, Tokenizer(vocabulary), folder)
 
 
 # === One load, in a process of its own ===

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checkpoints.sentence import SentenceConfig
-from kbert.checkpoints.sentence import read_sentence_config
-from kbert.checkpoints.sentence import write_sentence_config
+from kbert.checkpoints.sentence_modules import DenseModule
+from kbert.checkpoints.sentence_writing import write_sentence_config
+from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.embedding import EmbeddingHead
 from kbert.plugins import get_plugins
@@ -23,11 +25,12 @@ from kbert.task import Task
 class Embedder(Task):
     """A BERT that turns texts into vectors that can be compared.
 
-    Pooling, normalization and the length that texts are truncated to are
-    what the checkpoint's own sentence-transformers files say (modules.json,
-    1_Pooling/config.json, sentence_bert_config.json). A checkpoint without
-    them gets sentence-transformers' defaults: the mean of the tokens, not
-    normalized, as many tokens as the backbone has positions.
+    Pooling, layers after it, normalization, prompts, how vectors are compared
+    and the length that texts are truncated to are what the checkpoint's own
+    sentence-transformers files say (modules.json and those that it names,
+    config_sentence_transformers.json). A checkpoint without them gets
+    sentence-transformers' defaults: the mean of the tokens, not normalized,
+    as many tokens as the tokenizer says or the backbone has positions.
 
     Reference: Reimers & Gurevych 2019, Sentence-BERT,
     https://arxiv.org/abs/1908.10084
@@ -36,7 +39,8 @@ class Embedder(Task):
         preset: a pretrained checkpoint: a preset's name, a folder in Hugging
             Face form, or `"random:SIZE"`; see
             `kbert.checkpoints.loading.open_checkpoint`.
-        pooling: `"mean"` or `"cls"`; None as the checkpoint says.
+        pooling: `"mean"`, `"cls"`, `"max"`, `"mean_sqrt_len_tokens"`,
+            `"weightedmean"` or `"lasttoken"`; None as the checkpoint says.
         normalize: whether vectors are scaled to length 1; None as the
             checkpoint says.
         max_length: tokens a text is truncated to, special ones included;
@@ -47,6 +51,9 @@ class Embedder(Task):
 
     Attributes:
         model: a plain functional `keras.Model` from token arrays to vectors.
+        prompts: what may be put before a text, by name, as the checkpoint
+            says. Before every text, in training and in the SavedModel too,
+            goes the one that it says is the default, if there is one.
 
     Raises:
         UnknownNameError: no such preset.
@@ -65,6 +72,8 @@ class Embedder(Task):
 
     # What a loaded model has; `__init__` sets its own.
     seed: int | None = None
+    # Before every text; None for the head's default.
+    _prompt: str | None = None
 
     def __init__(
         self,
@@ -81,32 +90,74 @@ class Embedder(Task):
             keras.utils.set_random_seed(seed)
         registered = get_plugins().heads.get(EmbeddingHead.name)
         checkpoint = open_checkpoint(preset, vocabulary, lowercase)
-        stated = read_sentence_config(checkpoint.folder, pooling)
+        stated = SentenceConfig(pooling=(pooling or "mean",))
+        if checkpoint.sentences is not None:
+            stated = checkpoint.sentences.config(pooling)
+        head = registered.value(
+            pooling=stated.pooling,
+            normalize=stated.normalize if normalize is None else normalize,
+            dense=[layer.config() for layer in stated.dense],
+            prompts=stated.prompts,
+            default_prompt_name=stated.default_prompt_name,
+            similarity=stated.similarity,
+        )
         backbone = checkpoint.build()
         positions = backbone.config["max_sequence_length"]
         if max_length is None:
-            max_length = min(stated.max_length or positions, positions)
+            limit = stated.max_length or checkpoint.text.max_length
+            max_length = min(limit or positions, positions)
         self.seed = seed
         super().__init__(
-            head=registered.value(
-                pooling=stated.pooling,
-                normalize=stated.normalize if normalize is None else normalize,
-            ),
+            head=head,
             backbone=backbone,
             tokenizer=checkpoint.tokenizer,
             registered=registered,
             inputs=EmbeddingHead.inputs,
             max_length=max_length,
         )
+        for number, layer in enumerate(stated.dense):
+            self._dense(number).set_weights(layer.weights)
+
+    def _dense(self, number: int) -> keras.layers.Dense:
+        return self.model.get_layer(f"dense_{number}")
 
     @property
     def dimension(self) -> int:
         """H, the size of a vector."""
-        return self.backbone.config["hidden_dim"]
+        return self.model.output.shape[-1]
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        return self.head.prompts
+
+    @property
+    def prompt(self) -> str:
+        """What is put before every text, unless `encode` is told another."""
+        return self.head.prompt() if self._prompt is None else self._prompt
+
+    def tokens(self, columns: list) -> dict:
+        if prompt := self.prompt:
+            import tensorflow as tf
+
+            columns = [tf.strings.join([prompt, texts]) for texts in columns]
+        return super().tokens(columns)
+
+    def _after(self, prompt: str) -> Embedder:
+        """The same embedder with another prompt before every text."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), _prompt=prompt)
+        return other
 
     # === Answers ===
 
-    def encode(self, texts: Any, batch_size: int = 64) -> np.ndarray:
+    def encode(
+        self,
+        texts: Any,
+        batch_size: int = 64,
+        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> np.ndarray:
         """The vector of each text.
 
         Texts of like length are computed together and, on TensorFlow,
@@ -116,17 +167,61 @@ class Embedder(Task):
         Args:
             texts: a list, NumPy array, pandas column or other iterable.
             batch_size: texts computed at once.
+            prompt_name: one of `prompts`, to put before every text; None for
+                the checkpoint's default, if it has one.
+            prompt: the same as a text, such as `"query: "`.
 
         Returns:
             float32 `(rows, H)`, in the order of the texts.
 
         Raises:
             InputError: there are no texts, or a row is no text.
+            ConfigError: there is no such prompt, or it is given twice.
+
+        Example:
+
+        >>> embedder.encode(["how to boil rice"], prompt="query: ")
         """
-        return self.answers(texts, batch_size)["embedding"]
+        if prompt is not None and prompt_name is not None:
+            raise ConfigError(
+                f"`prompt` or `prompt_name`, expected one of them. Received: "
+                f"prompt={prompt!r}, prompt_name={prompt_name!r}"
+            )
+        if not isinstance(prompt, str | None):
+            raise ConfigError(
+                f"`prompt`, expected a text. Received: prompt={prompt!r}"
+            )
+        if prompt_name is not None:
+            prompt = self.head.prompt(prompt_name)
+        embedder = self if prompt is None else self._after(prompt)
+        return embedder.answers(texts, batch_size)["embedding"]
+
+    def encode_query(self, texts: Any, batch_size: int = 64) -> np.ndarray:
+        """`encode` with the prompt `"query"`, if the checkpoint has it.
+
+        For what is looked for; `encode_document` for where it is looked for.
+        """
+        return self._encode_as(texts, batch_size, ("query",))
+
+    def encode_document(self, texts: Any, batch_size: int = 64) -> np.ndarray:
+        """`encode` with the prompt `"document"`, `"passage"` or `"corpus"`.
+
+        The first of them that the checkpoint has; `encode` if it has none.
+        """
+        names = ("document", "passage", "corpus")
+        return self._encode_as(texts, batch_size, names)
+
+    def _encode_as(self, texts, batch_size, names) -> np.ndarray:
+        known = [name for name in names if name in self.prompts]
+        return self.encode(
+            texts, batch_size, prompt_name=known[0] if known else None
+        )
 
     def similarity(self, a: Any, b: Any = None) -> np.ndarray:
-        """Cosine of the angle between vectors, from -1 to 1.
+        """How much alike vectors are, as the checkpoint says.
+
+        By default the cosine of the angle between them, from -1 to 1; else
+        the dot product, or the negative Euclidean or Manhattan distance.
 
         Args:
             a: texts, or what `encode` gave for them.
@@ -139,10 +234,11 @@ class Embedder(Task):
             InputError: texts are not as expected, or vectors are not of
                 shape `(rows, H)`.
         """
-        a = self._directions(a)
-        return a @ (a if b is None else self._directions(b)).T
+        a = self._vectors(a)
+        b = a if b is None else self._vectors(b)
+        return SIMILARITY[self.head.similarity](a, b)
 
-    def _directions(self, x: Any) -> np.ndarray:
+    def _vectors(self, x: Any) -> np.ndarray:
         if not (isinstance(x, np.ndarray) and x.dtype.kind == "f"):
             x = self.encode(x)
         if x.ndim != 2 or x.shape[1] != self.dimension:
@@ -150,7 +246,7 @@ class Embedder(Task):
                 f"Expected vectors of shape (rows, {self.dimension}). "
                 f"Received: shape {x.shape}."
             )
-        return unit(x)
+        return x
 
     # === Training ===
 
@@ -234,22 +330,55 @@ class Embedder(Task):
                 f"Expected at least two different scores. Received: "
                 f"{scores[0]} for all of {len(scores)} pairs."
             )
-        a = unit(self.encode(first, batch_size))
-        b = unit(self.encode(second, batch_size))
-        answers = {"similarity": np.sum(a * b, axis=1)}
+        a = self.encode(first, batch_size)
+        b = self.encode(second, batch_size)
+        compare = SIMILARITY[self.head.similarity]
+        similarity = [
+            compare(a[i : i + 1], b[i : i + 1]) for i in range(len(a))
+        ]
+        answers = {"similarity": np.ravel(similarity)}
         return self.head.report(answers, scores)
 
     # === Save and load ===
 
     def write_more(self, folder: Path) -> None:
         # With these sentence-transformers opens the folder too.
+        head = self.head
+        dense = []
+        for number, layer in enumerate(head.dense):
+            weights = tuple(self._dense(number).get_weights())
+            dense.append(DenseModule(**layer, weights=weights))
         config = SentenceConfig(
-            self.head.pooling, self.head.normalize, self.max_length
+            pooling=head.poolings,
+            dense=tuple(dense),
+            normalize=head.normalize,
+            max_length=self.max_length,
+            prompts=head.prompts,
+            default_prompt_name=head.default_prompt_name,
+            similarity=head.similarity,
         )
-        write_sentence_config(config, self.dimension, folder)
+        write_sentence_config(
+            config, self.backbone.config["hidden_dim"], folder
+        )
 
 
 def unit(x: np.ndarray) -> np.ndarray:
     """Vectors `(rows, H)` scaled to length 1; zeros stay zeros."""
     length = np.linalg.norm(x, axis=1, keepdims=True)
     return (x / np.maximum(length, 1e-12)).astype("float32")
+
+
+def _distances(a: np.ndarray, b: np.ndarray, metric: str) -> np.ndarray:
+    # Imported here: SciPy costs a second, which most need not pay.
+    from scipy.spatial.distance import cdist
+
+    return -cdist(a, b, metric).astype("float32")
+
+
+# Of vectors `(rows, H)`, a table `(rows of a, rows of b)`; more is more alike.
+SIMILARITY: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "cosine": lambda a, b: unit(a) @ unit(b).T,
+    "dot": lambda a, b: a @ b.T,
+    "euclidean": lambda a, b: _distances(a, b, "euclidean"),
+    "manhattan": lambda a, b: _distances(a, b, "cityblock"),
+}

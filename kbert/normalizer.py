@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -58,9 +59,12 @@ _CONTROL = re.compile(
 SPOIL = "\x7f"
 MAX_WORD = 100
 
+# A control character, for the same reason: what was put around words.
+_MARK = 1
+
 
 class Normalizer:
-    """Clean text; with `lowercase`, also decompose, strip and lower-case.
+    """Clean text, strip accents and lower-case, as far as asked.
 
     In this order, as the normalizer of `tokenizers` does: delete control
     characters, NFD, delete accents (category Mn), lower-case. Whitespace,
@@ -69,7 +73,9 @@ class Normalizer:
     vocabulary, so that the kernel answers `[UNK]`.
 
     Args:
-        lowercase: `bool`, False to only delete control characters.
+        lowercase: `bool`, whether to lower-case.
+        strip_accents: `bool`, whether to decompose and delete accents; None
+            for `lowercase`.
 
     Example:
 
@@ -77,19 +83,37 @@ class Normalizer:
     array([b'cafe!'], dtype=object)
     """
 
-    def __init__(self, *, lowercase: bool):
+    def __init__(self, *, lowercase: bool, strip_accents: bool | None = None):
         self.lowercase = lowercase
+        self.strip_accents = (
+            lowercase if strip_accents is None else strip_accents
+        )
+        self._whole = ""  # The pattern of `keep_whole`.
+
+    def keep_whole(self, words: Iterable[str]) -> None:
+        """From now on make words of these wherever a text holds them.
+
+        Args:
+            words: as normalized text has them, without what ends a word.
+        """
+        # The longest first: RE2 takes the first that fits.
+        self._whole = "|".join(
+            map(re.escape, sorted(words, key=len, reverse=True))
+        )
 
     def __call__(self, text: tf.Tensor) -> tf.Tensor:
         """Strings `(B,)` to normalized strings `(B,)`, valid UTF-8."""
-        text = self._normalize(text)
-        # Few rows have so long a run, so few pay for `_isolate`.
+        text = self.normalize(text)
+        if self._whole:
+            text = _put_around(text, self._whole, " ")
+        # Few rows have so long a run, so few pay for `_put_around`.
         long = tf.where(
             tf.strings.regex_full_match(
                 text, f"(?s).*{WORDLIKE}{{{MAX_WORD + 1}}}.*"
             )
         )
-        spoilt = _spoil(_isolate(tf.gather_nd(text, long)), "[^ ]")
+        spoilt = _put_around(tf.gather_nd(text, long), DELIMITER, " ")
+        spoilt = _spoil(spoilt, "[^ ]")
         return tf.tensor_scatter_nd_update(text, long, spoilt)
 
     def with_spans(self, text: tf.Tensor, unit: str):
@@ -125,8 +149,7 @@ class Normalizer:
         # done to single characters it gives as many as done to the text.
         distinct, which = tf.unique(chars.values)
         counts = tf.gather(
-            tf.strings.length(_isolate(self._normalize(distinct)), "UTF8_CHAR"),
-            which,
+            tf.strings.length(self.normalize(distinct), "UTF8_CHAR"), which
         )  # (C,)
         # Up to the next character that stays, or the end of the text.
         stays = counts > 0
@@ -135,20 +158,30 @@ class Normalizer:
         is_last = row != tf.concat([row, [-1]], 0)[1:]
         reaches = tf.where(is_last, tf.gather(size, row), following)
         reaches = tf.repeat(reaches, tf.boolean_mask(counts, stays))
-        normal = _spoil(_isolate(self._normalize(text)), "[^ ]")
+        words = f"{self._whole}|{DELIMITER}" if self._whole else DELIMITER
+        marked = _put_around(self.normalize(text), words, chr(_MARK))
+        codes = tf.strings.unicode_decode(marked, "UTF-8").values  # (N,)
+        # Each character's place among those that were there before marks.
+        place = tf.cumsum(tf.cast(codes != _MARK, tf.int32)) - 1
+        place = tf.maximum(place, 0)
+        normal = tf.strings.regex_replace(marked, rf"\x{_MARK:02x}", " ")
+        normal = _spoil(normal, "[^ ]")
         _, places = tf.strings.unicode_decode_with_offsets(normal, "UTF-8")
         return (
             normal,
             places,
-            places.with_values(tf.repeat(starts, counts)),
-            places.with_values(tf.repeat(ends, counts)),
-            places.with_values(reaches),
+            places.with_values(tf.gather(tf.repeat(starts, counts), place)),
+            places.with_values(tf.gather(tf.repeat(ends, counts), place)),
+            places.with_values(tf.gather(reaches, place)),
         )
 
-    def _normalize(self, text: tf.Tensor) -> tf.Tensor:
-        """Send only those rows through the chain that it would change."""
-        # Surrogates are no characters, but RE2's negated classes hold them.
-        plain = PLAIN if self.lowercase else rf"^\x{{D800}}-\x{{DFFF}}{CONTROL}"
+    def normalize(self, text: tf.Tensor) -> tf.Tensor:
+        """The same characters for the same ones, whatever is around them."""
+        # Only those rows go through the chain that it would change.
+        plain = PLAIN
+        if not (self.lowercase or self.strip_accents):
+            # Surrogates are no characters, but RE2's negated classes hold them.
+            plain = rf"^\x{{D800}}-\x{{DFFF}}{CONTROL}"
         others = tf.where(~tf.strings.regex_full_match(text, f"[{plain}]*"))
         changed = self._chain(tf.gather_nd(text, others))
         if self.lowercase:
@@ -164,15 +197,16 @@ class Normalizer:
             replace_control_characters=False,
         )
         text = tf.strings.regex_replace(text, f"[{CONTROL}]+", "")
+        if self.strip_accents:
+            # NFD sorts runs of marks in quadratic time, 80 s for a megabyte:
+            # drop the accents first and break what may remain of such a run.
+            # More than 100 marks are a word too long to be known in any case.
+            text = tf.strings.regex_replace(text, ACCENT, "")
+            text = _spoil(text, SORTED)
+            text = tf_text.normalize_utf8(text, "NFD")
+            text = tf.strings.regex_replace(text, ACCENT, "")
         if not self.lowercase:
             return text
-        # NFD sorts runs of marks in quadratic time, 80 s for a megabyte: drop
-        # the accents first and break what may remain of such a run. More than
-        # 100 marks are a word too long to be known in any case.
-        text = tf.strings.regex_replace(text, ACCENT, "")
-        text = _spoil(text, SORTED)
-        text = tf_text.normalize_utf8(text, "NFD")
-        text = tf.strings.regex_replace(text, ACCENT, "")
         # ICU lower-cases by context (a final sigma) and by locale (a Turkish
         # I): take both out of its hands.
         text = tf.strings.regex_replace(text, "Σ", "σ")
@@ -180,9 +214,9 @@ class Normalizer:
         return tf.strings.lower(text, encoding="utf-8")
 
 
-def _isolate(text: tf.Tensor) -> tf.Tensor:
-    """Put spaces around whatever ends a word: words lie between spaces."""
-    return tf.strings.regex_replace(text, f"({DELIMITER})", r" \1 ")
+def _put_around(text: tf.Tensor, pattern: str, mark: str) -> tf.Tensor:
+    """Put a character before and after whatever fits a pattern."""
+    return tf.strings.regex_replace(text, f"({pattern})", rf"{mark}\1{mark}")
 
 
 def _spoil(text: tf.Tensor, character: str) -> tf.Tensor:

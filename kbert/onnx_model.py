@@ -76,6 +76,7 @@ class OnnxModel:
             facts = json.loads(facts["kbert"])
             vocabulary = read_vocabulary(member(path, "vocab.txt"))
             self._tokenizer = _tokenizer(vocabulary, facts)
+            self._prompt = facts.get("prompt", "")
             self.inputs = tuple(facts["inputs"])
             self.labels = facts["labels"]
             self.label_outputs = tuple(facts["label_outputs"])
@@ -100,7 +101,8 @@ class OnnxModel:
         """
         columns = [
             [
-                v.decode("utf-8", "ignore") if isinstance(v, bytes) else v
+                self._prompt
+                + (v.decode("utf-8", "ignore") if isinstance(v, bytes) else v)
                 for v in column
             ]
             for column in as_texts(x, self.inputs)
@@ -172,8 +174,11 @@ def _tokenizer(vocabulary: list[str], facts: dict):
         models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100)
     )
     tokenizer.normalizer = normalizers.BertNormalizer(
-        lowercase=facts["lowercase"]
+        lowercase=facts["lowercase"],
+        # Files of earlier versions have none of the rest.
+        strip_accents=facts.get("strip_accents"),
     )
+    tokenizer.add_tokens(facts.get("added_tokens", []))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(
         ("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"])

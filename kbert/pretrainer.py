@@ -21,6 +21,7 @@ from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.pretraining import assign_heads
 from kbert.checkpoints.pretraining import head_tensors
 from kbert.checkpoints.safetensors_form import write_tensors
+from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import InputError
@@ -36,6 +37,7 @@ from kbert.pretraining.first_weights import begin_with_corpus
 from kbert.pretraining.heads import pretraining_model
 from kbert.scratch import check_room
 from kbert.training.optimizer import make_optimizer
+from kbert.vocabulary import same_ids
 
 # As in BERT (Devlin et al. 2018, section 3.1).
 DEFAULT_OBJECTIVES = {"mlm": 1.0, "nsp": 1.0}
@@ -158,11 +160,12 @@ class Pretrainer:
 
     def _checkpoint(self) -> Checkpoint:
         """The preset, whose vocabulary must be the corpus's."""
-        mine = tuple(self.corpus.vocabulary), self.corpus.lowercase
         if self.preset.startswith(RANDOM):
-            return open_checkpoint(self.preset, *mine)
+            return open_checkpoint(
+                self.preset, self.corpus.vocabulary, self.corpus.lowercase
+            )
         checkpoint = open_checkpoint(self.preset)
-        if (tuple(checkpoint.vocabulary), checkpoint.lowercase) != mine:
+        if not same_ids(checkpoint, self.corpus):
             raise CheckpointError(
                 f"Expected a corpus with the vocabulary of {self.preset}. "
                 f"Received: {self.corpus.path}, which was built with another. "
@@ -385,8 +388,7 @@ class Pretrainer:
 
     def _open(self, corpus: str | os.PathLike | Corpus) -> Corpus:
         corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
-        mine = (self.corpus.vocabulary, self.corpus.lowercase)
-        if (corpus.vocabulary, corpus.lowercase) != mine:
+        if not same_ids(corpus, self.corpus):
             raise InputError(
                 f"Expected a corpus with the vocabulary of "
                 f"{self.corpus.path}. Received: {corpus.path}, which was "
@@ -433,9 +435,7 @@ class Pretrainer:
                 hidden_dropout_prob=self._rates["dropout"],
                 attention_probs_dropout_prob=self._rates["attention_dropout"],
             )
-            huggingface.write_tokenizer(
-                self.corpus.vocabulary, self.corpus.lowercase, folder
-            )
+            write_tokenizer(self.corpus, folder)
 
 
 def _dropout_rates(config: dict) -> dict[str, float]:

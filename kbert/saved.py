@@ -28,6 +28,7 @@ from kbert.checkpoints.tensors import Tensor
 from kbert.checkpoints.tensors import assign_tensors
 from kbert.checkpoints.tensors import build_backbone
 from kbert.checkpoints.tensors import check_tensors
+from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.errors import CheckpointError
 from kbert.errors import PluginError
 from kbert.errors import UnknownNameError
@@ -141,9 +142,7 @@ def save_model(
     with new_folder(path, replace=True, ours=SAVED) as folder:
         write_tensors(tensors, folder / WEIGHTS)
         huggingface.write_config(backbone, folder)
-        huggingface.write_tokenizer(
-            tokenizer.vocabulary, tokenizer.lowercase, folder
-        )
+        write_tokenizer(tokenizer, folder)
         write_json(config, folder / CONFIG)
         write_more(folder)
 

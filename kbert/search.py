@@ -46,7 +46,8 @@ class Hit(NamedTuple):
 
     Attributes:
         text: the text that was found.
-        score: cosine of its vector and the query's, -1 to 1.
+        score: cosine of its vector and the query's, -1 to 1, or their dot
+            product if the embedder's checkpoint says so.
         row: its place among the texts that were added.
     """
 
@@ -87,6 +88,7 @@ class SearchIndex:
                 f"`kind` must be one of {', '.join(KINDS)}. Received: "
                 f"kind={kind!r}"
             )
+        embedder.head.check_products()
         self.embedder = embedder
         self.kind = kind
         self.texts: list[str] = []
@@ -103,11 +105,15 @@ class SearchIndex:
         """Add texts, a window at a time."""
         [column] = self.embedder.columns(texts)
         for window in windows(column, WINDOW):
-            self._index.add(unit(self.embedder.encode(window)))
+            self._index.add(self._scaled(self.embedder.encode_document(window)))
             self.texts += [
                 t.decode("utf-8", "ignore") if isinstance(t, bytes) else t
                 for t in window
             ]
+
+    def _scaled(self, vectors: np.ndarray) -> np.ndarray:
+        dot = self.embedder.head.similarity == "dot"
+        return vectors if dot else unit(vectors)
 
     def search(self, queries: Any, k: int = 5) -> list:
         """The `k` texts nearest to each query, the nearest first.
@@ -130,7 +136,7 @@ class SearchIndex:
         if isinstance(queries, str):
             return self.search([queries], k)[0]
         [column] = as_texts(queries, self.embedder.inputs)
-        vectors = unit(self.embedder.encode(column))
+        vectors = self._scaled(self.embedder.encode_query(column))
         scores, rows = self._index.search(vectors, min(k, len(self)))
         return [
             [

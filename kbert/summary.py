@@ -88,6 +88,7 @@ def summarize(
         from kbert.embedder import Embedder
 
         embedder = Embedder()
+    embedder.head.check_products()
     similarity = embedder.similarity(found)  # (S, S)
     chosen = choose(centrality(similarity), similarity, sentences)
     return [found[i] for i in sorted(chosen)]

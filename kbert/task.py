@@ -156,6 +156,11 @@ class Task:
             name=self.model.name,
         )
 
+    @property
+    def prompt(self) -> str:
+        """What is put before every text."""
+        return ""
+
     def require_model(self) -> None:
         """Raise `ConfigError` if there is no model yet."""
         if self.model is None:

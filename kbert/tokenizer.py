@@ -13,6 +13,8 @@ from kbert.casing import casing_of
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.folders import new_file
+from kbert.normalizer import CONTROL
+from kbert.normalizer import DELIMITER
 from kbert.normalizer import SPOIL
 from kbert.normalizer import Normalizer
 from kbert.truncation import TRUNCATIONS
@@ -56,6 +58,12 @@ class Tokenizer:
             that continue a word start with `##`.
         lowercase: `bool`, whether to lower-case and strip accents. True for
             the uncased vocabularies and bert-base-chinese, False for cased.
+        strip_accents: `bool`, whether to decompose text (NFD) and delete the
+            accents; None for `lowercase`, as in BERT.
+        added_tokens: words of the vocabulary that are a token wherever a text
+            holds them, inside of other words too, as those that
+            `add_tokens` of transformers adds. They have no spaces,
+            punctuation or Chinese characters.
         casing: `bool`, whether segment ids also say how each token's word
             was written before it was lower-cased: 2 is added where it has a
             capital, 4 where it has two letters or more, all of them
@@ -64,8 +72,9 @@ class Tokenizer:
     Raises:
         InputError: the vocabulary is empty, lacks a special token or any
             other, or has an empty or repeated line.
-        ConfigError: `lowercase` or `casing` is not a `bool`, or there is
-            nothing to tell, as with a cased vocabulary.
+        ConfigError: `lowercase`, `strip_accents` or `casing` is not a `bool`,
+            there is nothing to tell, as with a cased vocabulary, or an added
+            token is no such word.
 
     Example:
 
@@ -97,9 +106,17 @@ class Tokenizer:
         vocabulary: Sequence[str],
         *,
         lowercase: bool = True,
+        strip_accents: bool | None = None,
+        added_tokens: Sequence[str] = (),
         casing: bool = False,
     ):
-        for name, value in (("lowercase", lowercase), ("casing", casing)):
+        if strip_accents is None:
+            strip_accents = lowercase
+        for name, value in (
+            ("lowercase", lowercase),
+            ("strip_accents", strip_accents),
+            ("casing", casing),
+        ):
             if not isinstance(value, bool):
                 raise ConfigError(
                     f"`{name}`, expected True or False. "
@@ -113,6 +130,8 @@ class Tokenizer:
             )
         self.vocabulary = tuple(vocabulary)
         self.lowercase = lowercase
+        self.strip_accents = strip_accents
+        self.added_tokens = tuple(added_tokens)
         self.casing = casing
         ids = index_vocabulary(self.vocabulary)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
@@ -120,12 +139,15 @@ class Tokenizer:
         )
 
         # === Kernels ===
-        self._normalizer = Normalizer(lowercase=lowercase)
+        self._normalizer = Normalizer(
+            lowercase=lowercase, strip_accents=strip_accents
+        )
         # A constant, and on the CPU: the kernel that reads it has no other.
         with tf.init_scope(), tf.device("CPU:0"):
+            whole = self._whole_words(ids)
             try:
                 self._wordpiece = tf_text.FastWordpieceTokenizer(
-                    vocab=_matchable(self.vocabulary),
+                    vocab=_matchable(self.vocabulary, whole),
                     max_bytes_per_word=MAX_BYTES_PER_WORD,
                     token_out_type=tf.int32,
                     unknown_token="[UNK]",
@@ -136,6 +158,31 @@ class Tokenizer:
                     "The vocabulary, expected tokens that words are made of. "
                     f"Received: {self.vocabulary_size} lines, {error}"
                 ) from error
+
+    def _whole_words(self, ids: dict[str, int]) -> dict[str, int]:
+        """The added tokens as normalized text has them, to their ids."""
+        if not self.added_tokens:
+            return {}
+        names = self.added_tokens
+        if unknown := [name for name in names if name not in ids]:
+            raise ConfigError(
+                f"`added_tokens`, expected tokens of the vocabulary. "
+                f"Received: {unknown[0]!r}, which it lacks."
+            )
+        words = self._normalizer.normalize(tf.constant(names)).numpy()
+        whole = {
+            word.decode(): ids[name]
+            for word, name in zip(words, names, strict=True)
+        }
+        for word, number in whole.items():
+            if not is_word(word):
+                raise ConfigError(
+                    f"`added_tokens`, expected words without spaces, "
+                    f"punctuation and Chinese characters. Received: "
+                    f"{self.vocabulary[number]!r}."
+                )
+        self._normalizer.keep_whole(whole)
+        return whole
 
     @property
     def vocabulary_size(self) -> int:
@@ -435,7 +482,7 @@ class Tokenizer:
 
         Args:
             path: the file.
-            **options: `lowercase` and `casing`.
+            **options: those of `Tokenizer`, such as `lowercase`.
 
         Raises:
             InputError: the file is missing, not UTF-8, or not a vocabulary.
@@ -449,7 +496,13 @@ class Tokenizer:
 
     def get_config(self) -> dict:
         """What `from_config` needs besides the vocabulary, JSON-ready."""
-        return {"lowercase": self.lowercase, "casing": self.casing}
+        config = {"lowercase": self.lowercase, "casing": self.casing}
+        # What few have: earlier versions of kbert read the config of others.
+        if self.strip_accents != self.lowercase:
+            config["strip_accents"] = self.strip_accents
+        if self.added_tokens:
+            config["added_tokens"] = list(self.added_tokens)
+        return config
 
     @classmethod
     def from_config(cls, config: dict, vocabulary: Sequence[str]):
@@ -457,14 +510,28 @@ class Tokenizer:
         return cls(vocabulary, **config)
 
 
-def _matchable(vocabulary: tuple[str, ...]) -> list[str]:
-    """The vocabulary without what no word can hold.
+def is_word(text: str) -> bool:
+    """Whether nothing in a normalized text ends a word."""
+    pattern = rf"(?:{DELIMITER}|[{CONTROL}])"
+    found = tf.strings.regex_replace(text, pattern, "")
+    return bool(text) and found.numpy().decode() == text
 
-    The kernel takes a token with whitespace for a word: bert-base-chinese has
-    two, U+2028 and ##U+2028.
+
+def _matchable(vocabulary: tuple[str, ...], whole: dict[str, int]) -> list[str]:
+    """The vocabulary as the kernel is to know it.
+
+    Without what no word can hold: the kernel takes a token with whitespace
+    for a word, and bert-base-chinese has two, U+2028 and ##U+2028. A word
+    that is kept whole is nobody else's.
     """
+    own = {number: word for word, number in whole.items()}
     return [
-        f"{SPOIL}{i}" if re.search(rf"[\s{SPOIL}]", token) else token
+        own.get(i)
+        or (
+            f"{SPOIL}{i}"
+            if token in whole or re.search(rf"[\s{SPOIL}]", token)
+            else token
+        )
         for i, token in enumerate(vocabulary)
     ]
 

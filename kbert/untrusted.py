@@ -20,6 +20,8 @@ from kbert.errors import UnsafeFileError
 # Hugging Face's tokenizer.json of 500,000 tokens has 20 MB.
 MAX_JSON_BYTES = 64 * 2**20
 
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
 # Names in one message; a hostile file can hold millions.
 MAX_NAMED = 500
 
@@ -76,7 +78,23 @@ def member(folder: Path, name: str) -> Path:
             f"Expected a plain file. Received: {path}, a folder, pipe or "
             f"device. Do not use these files."
         )
+    _refuse_pointer(path)
     return path
+
+
+def _refuse_pointer(path: Path) -> None:
+    """Git LFS leaves a few lines in place of a large file."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(_POINTER))
+    except OSError:
+        return  # Whoever reads the file says so.
+    if start == _POINTER:
+        raise CheckpointError(
+            f"Expected the file itself in {path}. Received: a pointer of Git "
+            f"LFS to it, as `git clone` leaves one without git-lfs. Run `git "
+            f"lfs pull` in the folder, or fetch it from the Hub by its name."
+        )
 
 
 def has_member(folder: Path, name: str) -> bool:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from kbert.errors import InputError
 from kbert.errors import UnsafeFileError
@@ -78,6 +79,16 @@ def write_vocabulary(vocabulary: Sequence[str], path) -> None:
     """Write a vocabulary to `path` as `read_vocabulary` reads it."""
     text = "".join(f"{token}\n" for token in vocabulary)
     Path(path).write_bytes(text.encode("utf-8"))
+
+
+def same_ids(a: Any, b: Any) -> bool:
+    """Whether two tokenizers, or what has their attributes, agree."""
+
+    def facts(x):
+        added = sorted(x.added_tokens)
+        return tuple(x.vocabulary), x.lowercase, x.strip_accents, added
+
+    return facts(a) == facts(b)
 
 
 def index_vocabulary(vocabulary: Sequence[str]) -> dict[str, int]:

@@ -98,6 +98,28 @@ def toy():
 
 
 @pytest.fixture(scope="session")
+def bert_json():
+    """Makes the tokenizer of a vocabulary, and the JSON that it writes."""
+    import tokenizers
+
+    def make(vocabulary, **options):
+        ids = {token: i for i, token in enumerate(vocabulary)}
+        tokenizer = tokenizers.Tokenizer(
+            tokenizers.models.WordPiece(ids, unk_token="[UNK]")
+        )
+        tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(**options)
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+        tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+            single="[CLS]:0 $A:0 [SEP]:0",
+            pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+            special_tokens=[(t, ids[t]) for t in ("[CLS]", "[SEP]")],
+        )
+        return tokenizer, json.loads(tokenizer.to_str())
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def batch():
     """Makes a padded batch of random tokens, by the lengths of its texts."""
     import numpy as np

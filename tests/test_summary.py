@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 import kbert
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.heads.embedding import EmbeddingHead
 from kbert.summary import centrality
 from kbert.summary import choose
 
 
 class Words:
     """In place of an embedder: similarity is the words in common."""
+
+    head = EmbeddingHead()
 
     def similarity(self, texts):
         words = [set(text.lower().strip(".").split()) for text in texts]

@@ -95,7 +95,7 @@ def open_weights(folder: Path, config: dict) -> tuple[dict[str, Tensor], str]:
     if any(name.endswith(_VALUE) for name in tensors):
         found = _garden(tensors, config)
     else:
-        found = _tf1(tensors)
+        found = huggingface.canonical_tensors(_tf1(tensors))
     return found, f"{names[0]}.index"
 
 

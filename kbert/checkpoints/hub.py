@@ -17,12 +17,22 @@ SCHEME = "hf:"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
 # What kbert reads; .bin only where there is no safetensors.
-_PATTERNS = [
+_FILES = [
     *("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"),
-    *("modules.json", "*/config.json", "model*.safetensors"),
+    *("special_tokens_map.json", "added_tokens.json", "adapter_config.json"),
+    *("sentence_*_config.json", "model*.safetensors"),
     "model.safetensors.index.json",
 ]
-_TORCH_PATTERNS = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+_PATTERNS = [
+    *("modules.json", "config_sentence_transformers.json"),
+    # Modules of sentence-transformers have folders such as 1_Pooling.
+    *(f"{place}{name}" for name in _FILES for place in ("", "[0-9]_*/")),
+]
+_TORCH_PATTERNS = [
+    f"{place}{name}"
+    for name in ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+    for place in ("", "[0-9]_*/")
+]
 
 
 def is_repository(name: str) -> bool:
@@ -51,7 +61,7 @@ def fetch(name: str) -> Path:
         folder = snapshot_download(
             repo, revision=revision, allow_patterns=_PATTERNS
         )
-        if not any(Path(folder).glob("*.safetensors")):
+        if _lacks_weights(Path(folder)):
             folder = snapshot_download(
                 repo, revision=revision, allow_patterns=_TORCH_PATTERNS
             )
@@ -68,6 +78,14 @@ def fetch(name: str) -> Path:
                 f"it where there is a network and give its folder."
             ) from error
     return Path(folder)
+
+
+def _lacks_weights(folder: Path) -> bool:
+    """Whether a folder that should hold weights has no safetensors."""
+    places = [*folder.glob("[0-9]_Dense")]
+    if not any(folder.glob("0_*/*.safetensors")):
+        places.append(folder)
+    return not all(any(place.glob("*.safetensors")) for place in places)
 
 
 def _reach(repo: str, revision: str | None) -> None:

@@ -8,6 +8,7 @@ ELECTRA (Clark et al. 2020, arXiv:2003.10555).
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -29,9 +30,11 @@ from kbert.checkpoints.tensors import named_variables
 from kbert.errors import CheckpointError
 from kbert.errors import short
 from kbert.untrusted import has_member
+from kbert.untrusted import listed
 from kbert.untrusted import member
 from kbert.untrusted import read_object
-from kbert.vocabulary import write_vocabulary
+
+_WORDS = "embeddings.word_embeddings.weight"
 
 # Hugging Face's config.json key -> Backbone argument.
 _CONFIG = {
@@ -87,9 +90,56 @@ _LEFT_OUT = {
 
 # Ways to compute that a config.json may ask for and kbert has not.
 _ONLY = {
-    "position_embedding_type": "absolute",
-    "is_decoder": False,
-    "add_cross_attention": False,
+    "position_embedding_type": ("absolute",),
+    "is_decoder": (False,),
+    "add_cross_attention": (False,),
+    "is_encoder_decoder": (False,),
+    "pruned_heads": ({},),
+    "quantization_config": (),
+    "auto_map": (),
+}
+_WHY = {
+    "quantization_config": "kbert reads weights as they were before they were "
+    "quantized: save the model in float32, float16 or bfloat16.",
+    "auto_map": "kbert runs no code that comes with a model.",
+}
+
+# Other names of what kbert computes.
+_ACTIVATIONS = {"gelu_python": "gelu", "gelu_fast": "gelu_pytorch_tanh"}
+
+# Keys that do not change the features: of heads, of training, of text that is
+# generated, of how the model was saved.
+_NO_MATTER = {
+    *("_name_or_path", "_num_labels", "architectures", "attention_type"),
+    *("adapters", "bad_words_ids", "begin_suppress_tokens", "bos_token_id"),
+    *("chunk_size_feed_forward", "classifier_dropout", "cls_token_id"),
+    *(
+        "cross_attention_hidden_size",
+        "custom_pipelines",
+        "decoder_start_token_id",
+    ),
+    *("directionality", "diversity_penalty", "do_sample", "dtype"),
+    *("early_stopping", "encoder_no_repeat_ngram_size", "eos_token_id"),
+    *("exponential_decay_length_penalty", "finetuning_task"),
+    *("forced_bos_token_id", "forced_eos_token_id", "generator_size"),
+    *("generator_hidden_size", "gradient_checkpointing", "id2label"),
+    *("label2id", "language", "length_penalty", "mask_token_id", "max_length"),
+    *("min_length", "model_type", "name", "no_repeat_ngram_size"),
+    *("num_beam_groups", "num_beams", "num_labels", "num_return_sequences"),
+    *("output_attentions", "output_hidden_states", "output_past"),
+    *("output_scores", "pad_token_id", "pooler_fc_size"),
+    *("pooler_num_attention_heads", "pooler_num_fc_layers"),
+    *("pooler_size_per_head", "pooler_type", "prefix", "problem_type"),
+    *("qa_dropout", "remove_invalid_values", "repetition_penalty"),
+    *("return_dict", "return_dict_in_generate", "sep_token_id"),
+    *("seq_classif_dropout", "sentence_transformers", "sinusoidal_pos_embds"),
+    *("summary_activation", "summary_last_dropout", "summary_type"),
+    *("summary_use_proj", "suppress_tokens", "task_specific_params"),
+    *("temperature", "tf_legacy_loss", "tie_encoder_decoder", "tie_weights_"),
+    *("tie_word_embeddings", "tokenizer_class", "top_k", "top_p"),
+    *("torch_dtype", "torchscript", "transformers_version", "typical_p"),
+    *("unk_token_id", "use_bfloat16", "use_cache", "xla_device"),
+    *("_attn_implementation_autoset", "model_name", "vocab_file"),
 }
 
 
@@ -111,12 +161,13 @@ def read_config(folder: Path, name: str = "config.json") -> dict:
             f"Expected one of the model types {', '.join(TYPES)} in {path}. "
             f"Received: {short(kind)}. kbert reads BERT and its close kin only."
         )
-    for key, value in _ONLY.items():
-        if config.get(key, value) != value:
+    for key, values in _ONLY.items():
+        if config.get(key) is not None and config[key] not in values:
+            expected = repr(values[0]) if values else "left out"
+            why = _WHY.get(key, "kbert computes BERT as its paper has it.")
             raise CheckpointError(
-                f"Expected {key} {value!r} in {path}. Received: "
-                f"{short(config[key])}. kbert computes BERT as its paper has "
-                f"it."
+                f"Expected {key} {expected} in {path}. Received: "
+                f"{short(config[key])}. {why}"
             )
     if kind == "distilbert":
         config = {
@@ -124,8 +175,18 @@ def read_config(folder: Path, name: str = "config.json") -> dict:
         } | {"type_vocab_size": 2}
     if missing := [key for key in _REQUIRED if key not in config]:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}.")
+    if unknown := config.keys() - {*_CONFIG, *_ONLY, *_NO_MATTER}:
+        logging.getLogger("kbert").warning(
+            "%s has keys that kbert does not read: %s. If they change what "
+            "the model computes, kbert's features are others.",
+            path,
+            listed(sorted(map(str, unknown)), ", "),
+        )
     config = _LEFT_OUT.get(kind, _LEFT_OUT["bert"]) | config
     known = {ours: config[hf] for hf, ours in _CONFIG.items() if hf in config}
+    activation = known.get("activation")
+    if isinstance(activation, str):
+        known["activation"] = _ACTIVATIONS.get(activation, activation)
     return check_config(known, path)
 
 
@@ -151,21 +212,6 @@ def write_config(
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
 
 
-def write_tokenizer(
-    vocabulary: Sequence[str], lowercase: bool, folder: Path, **more
-) -> None:
-    """Write vocab.txt and the tokenizer_config.json that says its case."""
-    write_vocabulary(vocabulary, folder / "vocab.txt")
-    config = {
-        "do_lower_case": lowercase,
-        "tokenizer_class": "BertTokenizer",
-        **more,
-    }
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps(config, indent=2) + "\n"
-    )
-
-
 # === Tensors ===
 
 
@@ -185,25 +231,59 @@ def open_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def canonical_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under the names of today's `BertModel`."""
-    found = {canonical(name): tensor for name, tensor in tensors.items()}
-    if any(name.startswith("distilbert.") for name in tensors) or any(
-        name.startswith("transformer.layer.") for name in tensors
-    ):
-        table = found.get("embeddings.word_embeddings.weight")
-        if table is not None and len(table.shape) == 2:
-            zeros = np.zeros((2, table.shape[1]), "float32")
-            found["embeddings.token_type_embeddings.weight"] = Tensor.of(zeros)
+    """Tensors under the names of today's `BertModel`.
+
+    Whatever stands before the BERT's own names is left out, such as `bert.`,
+    `module.bert.` (of data-parallel training) or `_orig_mod.` (of compiled
+    models); what wraps the whole model is left out of its heads' names too.
+
+    Raises:
+        CheckpointError: there are several BERTs, or an adapter's tensors.
+    """
+    adapter = [name for name in tensors if re.search(r"\blora_|\.lora", name)]
+    if adapter:
+        raise CheckpointError(
+            f"Expected the weights of a BERT. Received also: "
+            f"{listed(adapter[:3])}, of an adapter (LoRA). Merge it first: "
+            f"model.merge_and_unload() of peft."
+        )
+    before = _before(tensors)
+    wrapper = re.sub(r"(^|\.)(bert|electra|distilbert)\.$", r"\1", before)
+    found, distilbert = {}, False
+    for name, tensor in tensors.items():
+        own = name.removeprefix(before)
+        if own == name:  # Of a head.
+            own = name.removeprefix(wrapper)
+        distilbert |= own.startswith("transformer.layer.")
+        found[_canonical(own)] = tensor
+    table = found.get(_WORDS)
+    if distilbert and table is not None and len(table.shape) == 2:
+        zeros = np.zeros((2, table.shape[1]), "float32")
+        found["embeddings.token_type_embeddings.weight"] = Tensor.of(zeros)
     return found
 
 
-def canonical(name: str) -> str:
-    """A tensor's name as today's `BertModel` spells it.
+def _before(tensors: Mapping[str, Tensor]) -> str:
+    """What stands before the names of the BERT among the tensors."""
+    found = [
+        name.removesuffix(_WORDS)
+        for name in tensors
+        if name == _WORDS or name.endswith(f".{_WORDS}")
+    ]
+    if len(found) > 1:
+        raise CheckpointError(
+            f"Expected the weights of one BERT. Received: {len(found)}, under "
+            f"{listed(sorted(found), ', ')}. Save the one to read by itself."
+        )
+    return found[0] if found else ""
 
-    Without `bert.`, `electra.` or `distilbert.`, with `weight` and `bias` of
-    the older `gamma` and `beta`, and with BERT's parts of a layer.
+
+def _canonical(name: str) -> str:
+    """A name as today's `BertModel` spells it.
+
+    With `weight` and `bias` of the older `gamma` and `beta`, and with BERT's
+    parts of a layer.
     """
-    name = re.sub(r"^(bert|electra|distilbert)\.", "", name)
     if found := re.fullmatch(r"transformer\.(layer\.\d+)\.(.+)\.(\w+)", name):
         layer, part, kind = found.groups()
         name = f"encoder.{layer}.{_DISTILBERT_NAMES.get(part, part)}.{kind}"

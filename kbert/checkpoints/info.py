@@ -52,7 +52,7 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         "parameters": _parameters(tensors),
         "vocabulary": {
             "tokens": len(checkpoint.vocabulary),
-            "lowercase": checkpoint.lowercase,
+            **checkpoint.text.said(),
         },
     }
     if dtypes := sorted({t.dtype for t in tensors.values()}):

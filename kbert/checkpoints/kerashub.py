@@ -8,8 +8,8 @@ class that Keras knows. Only fetching by name takes keras_hub.
 
 Reference: keras_hub/src/models/bert/bert_backbone.py.
 
-Departures: keras_hub lower-cases without stripping accents unless its
-configuration says so; kbert always strips them in uncased vocabularies.
+Departures: keras_hub folds case by NFKC, which spells out characters such as
+a half, and leaves control characters in; kbert does as BERT's own tokenizer.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from kbert.errors import DownloadError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
 from kbert.untrusted import has_member
+from kbert.untrusted import listed
 from kbert.untrusted import member
 from kbert.untrusted import read_object
 
@@ -42,6 +43,21 @@ _ARGUMENTS = (
     *("vocabulary_size", "num_layers", "num_heads", "hidden_dim"),
     *("intermediate_dim", "dropout", "max_sequence_length", "num_segments"),
 )
+BERT_TOKENIZER = "keras_hub>BertTokenizer"
+_CASE = ("lowercase", "strip_accents")
+# Options of the tokenizer -> the values that leave ids as BERT's.
+_TOKENIZER = {
+    "split": (True,),
+    "split_on_cjk": (True,),
+    "suffix_indicator": ("##",),
+    "oov_token": ("[UNK]",),
+    "special_tokens_in_strings": (False,),
+    "special_tokens": (None, []),
+    "sequence_length": (None,),
+}
+# What every layer of Keras has, and where files of the preset were.
+_KERAS = ("name", "trainable", "dtype", "vocabulary", "config_file")
+
 # What keras_hub fixes.
 _FIXED = {"activation": "gelu_new", "layer_norm_epsilon": 1e-12}
 
@@ -94,18 +110,52 @@ def read_config(folder: Path) -> dict:
     if not isinstance(arguments, dict):
         raise CheckpointError(f"Expected `config`, an object, in {path}.")
     known = {k: arguments[k] for k in _ARGUMENTS if k in arguments}
+    _refuse_others(arguments, {*_ARGUMENTS, *_KERAS}, path)
     if missing := [k for k in _ARGUMENTS[:5] if k not in known]:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}.")
     return check_config(known | _FIXED, path)
 
 
-def read_lowercase(folder: Path) -> bool | None:
-    """Whether the tokenizer lower-cases; None if the preset has none."""
+def read_tokenizer(folder: Path) -> dict | None:
+    """Arguments of `kbert.Tokenizer`; None if the preset has no tokenizer.
+
+    Raises:
+        CheckpointError: it is corrupt, or asks for other ids than BERT's
+            tokenizer makes.
+    """
     if not has_member(folder, TOKENIZER):
         return None
-    config = read_object(member(folder, TOKENIZER)).get("config")
-    value = config.get("lowercase") if isinstance(config, dict) else None
-    return value if isinstance(value, bool) else None
+    path = member(folder, TOKENIZER)
+    facts = read_object(path)
+    options = facts.get("config")
+    name = facts.get("registered_name")
+    if name != BERT_TOKENIZER or not isinstance(options, dict):
+        raise CheckpointError(
+            f"Expected a {BERT_TOKENIZER} in {path}. Received: {short(name)}."
+        )
+    _refuse_others(options, {*_TOKENIZER, *_KERAS, *_CASE}, path)
+    for key, allowed in _TOKENIZER.items():
+        if key in options and options[key] not in allowed:
+            raise CheckpointError(
+                f"Expected {key} {allowed[0]!r} in {path}. Received: "
+                f"{short(options[key])}. kbert cuts text as BERT's own "
+                f"tokenizer does."
+            )
+    case = {key: options.get(key, False) for key in _CASE}
+    if not all(isinstance(value, bool) for value in case.values()):
+        raise CheckpointError(
+            f"Expected {' and '.join(_CASE)}, true or false, in {path}. "
+            f"Received: {short(case)}."
+        )
+    return case
+
+
+def _refuse_others(options: dict, known: set[str], path: Path) -> None:
+    if unknown := options.keys() - known:
+        raise CheckpointError(
+            f"Expected the keys of KerasHub's BERT in {path}. Received also: "
+            f"{listed(sorted(unknown))}, which kbert does not know."
+        )
 
 
 def open_weights(folder: Path) -> tuple[dict[str, Tensor], str]:

@@ -22,16 +22,19 @@ from kbert.casing import TEXTS
 from kbert.checkpoints import google
 from kbert.checkpoints import huggingface
 from kbert.checkpoints import kerashub
-from kbert.checkpoints import sentence_transformers
+from kbert.checkpoints import sentence
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checkpoints.presets import resolve
+from kbert.checkpoints.sentence import SentenceFiles
 from kbert.checkpoints.tensors import Tensor
 from kbert.checkpoints.tensors import build_backbone
+from kbert.checkpoints.vocabularies import TokenizerFiles
 from kbert.checkpoints.vocabularies import looks_lowercase
-from kbert.checkpoints.vocabularies import open_vocabulary
+from kbert.checkpoints.vocabularies import open_tokenizer
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
+from kbert.errors import short
 from kbert.untrusted import has_member
 from kbert.untrusted import member
 from kbert.untrusted import read_object
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
     from kbert.tokenizer import Tokenizer
 
 RANDOM = "random:"
+
+# Of peft and of the adapters library.
+ADAPTERS = ("adapter_config.json", "adapter_model.safetensors")
 
 SEGMENTS = "embeddings.token_type_embeddings.weight"
 
@@ -54,28 +60,48 @@ class Checkpoint:
 
     Attributes:
         form: `"huggingface"`, `"google"`, `"kerashub"` or `"random"`.
-        vocabulary: sequence of `str`.
-        lowercase: whether it is uncased.
+        text: its vocabulary, and the options of its tokenizer.
         config: arguments of `kbert.Backbone`.
         folder: where the files are; None for random weights.
         open_weights: gives the tensors, which are not read yet, under the
             names of Hugging Face's `BertModel`, and the name of their file.
         head_options: what the checkpoint says of a head, such as
             `{"pooling": "cls"}`.
+        sentences: what sentence-transformers has written beside it; None for
+            other forms.
         casing: whether segment ids say how words are written, see
             `kbert.Tokenizer`.
     """
 
     form: str
-    vocabulary: Sequence[str]
-    lowercase: bool
+    text: TokenizerFiles
     config: dict
     folder: Path | None = None
     open_weights: Callable[[], Weights] = field(
         default=lambda: ({}, "nothing"), repr=False
     )
     head_options: Mapping[str, str] = field(default_factory=dict)
+    sentences: SentenceFiles | None = None
     casing: bool = False
+
+    @property
+    def vocabulary(self) -> Sequence[str]:
+        return self.text.vocabulary
+
+    @property
+    def lowercase(self) -> bool:
+        """Whether text is lower-cased."""
+        return self.text.options["lowercase"]
+
+    @property
+    def strip_accents(self) -> bool:
+        """Whether accents are deleted."""
+        return self.text.options.get("strip_accents", self.lowercase)
+
+    @property
+    def added_tokens(self) -> Sequence[str]:
+        """Words that are a token wherever a text holds them."""
+        return self.text.options.get("added_tokens", ())
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -83,7 +109,7 @@ class Checkpoint:
         from kbert.tokenizer import Tokenizer
 
         return Tokenizer(
-            self.vocabulary, lowercase=self.lowercase, casing=self.casing
+            self.vocabulary, **self.text.options, casing=self.casing
         )
 
     def with_casing(self) -> Checkpoint:
@@ -204,7 +230,8 @@ def _open(preset, vocabulary, lowercase) -> Checkpoint:
         raise CheckpointError(
             f"Expected at most {size} tokens, the embeddings in "
             f"{checkpoint.folder}. Received: {len(tokens)} in its vocabulary. "
-            f"The files belong to different models."
+            f"The files belong to different models, or tokens were added "
+            f"without `resize_token_embeddings`."
         )
     return checkpoint
 
@@ -228,12 +255,15 @@ def detect(folder: Path) -> str:
     Raises:
         CheckpointError: it has none of the forms.
     """
+    for name in ADAPTERS:
+        if has_member(folder, name):
+            raise _adapter(member(folder, name))
     if has_member(folder, google.CONFIG) and google.find(folder):
         return "google"
     if has_member(folder, "config.json"):
         config = read_object(member(folder, "config.json"))
         return "kerashub" if kerashub.is_preset(config) else "huggingface"
-    if has_member(folder, sentence_transformers.MODULES):
+    if has_member(folder, sentence.MODULES):
         return "huggingface"
     raise CheckpointError(
         f"Expected a checkpoint in {folder}: config.json, model.safetensors "
@@ -243,17 +273,38 @@ def detect(folder: Path) -> str:
     )
 
 
+def _adapter(path: Path) -> CheckpointError:
+    base = read_object(path).get("base_model_name_or_path")
+    base = base or read_object(path).get("model_name")
+    return CheckpointError(
+        f"Expected a whole model in {path.parent}. Received: {path.name}, an "
+        f"adapter of {short(base)}, as peft and adapters write it: it holds "
+        f"what is added to that model. Merge them first, in Python: "
+        f"PeftModel.from_pretrained(model, folder).merge_and_unload()"
+        f".save_pretrained(new_folder), and the tokenizer too."
+    )
+
+
 def _open_huggingface(folder: Path) -> Checkpoint:
-    pooling = sentence_transformers.read_pooling(folder)
-    inner = sentence_transformers.model_folder(folder)
+    sentences = SentenceFiles.open(folder)
+    inner = sentences.model
+    if inner != folder:
+        detect(inner)  # It may be what cannot be read.
     config = huggingface.read_config(inner)
+    text = open_tokenizer(inner)
+    _, lowercase = sentences.transformer()
+    if lowercase:
+        # The library lower-cases before the tokenizer does what it does.
+        text = replace(text, options=text.options | {"lowercase": True})
+    pooling = sentences.head_pooling()
     return Checkpoint(
         "huggingface",
-        *open_vocabulary(inner),
+        text,
         config,
         inner,
         lambda: huggingface.open_weights(inner),
         {} if pooling is None else {"pooling": pooling},
+        sentences,
     )
 
 
@@ -261,7 +312,7 @@ def _open_google(folder: Path) -> Checkpoint:
     config = google.read_config(folder)
     return Checkpoint(
         "google",
-        *open_vocabulary(folder),
+        open_tokenizer(folder),
         config,
         folder,
         lambda: google.open_weights(folder, config),
@@ -271,13 +322,12 @@ def _open_google(folder: Path) -> Checkpoint:
 def _open_kerashub(folder: Path) -> Checkpoint:
     config = kerashub.read_config(folder)
     tokens = read_vocabulary(member(folder, kerashub.VOCABULARY))
-    lowercase = kerashub.read_lowercase(folder)
-    if lowercase is None:
-        lowercase = looks_lowercase(tokens)
+    options = kerashub.read_tokenizer(folder)
+    if options is None:
+        options = {"lowercase": looks_lowercase(tokens)}
     return Checkpoint(
         "kerashub",
-        tokens,
-        lowercase,
+        TokenizerFiles(tokens, options),
         config,
         folder,
         lambda: kerashub.open_weights(folder),
@@ -311,7 +361,9 @@ def _random(size, vocabulary, lowercase) -> Checkpoint:
     else:
         tokens = vocabulary
     config = _size(size) | {"vocabulary_size": len(tokens)}
-    return Checkpoint("random", tokens, lowercase, config)
+    return Checkpoint(
+        "random", TokenizerFiles(tokens, {"lowercase": lowercase}), config
+    )
 
 
 def _size(size: str) -> dict:

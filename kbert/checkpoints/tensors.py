@@ -239,6 +239,8 @@ def _misfits(expected, tensors, optional=OPTIONAL) -> Iterator[str]:
                 yield f"{name} is missing"
         elif tuple(tensors[name].shape) != shape:
             yield f"{name} has shape {tuple(tensors[name].shape)}, not {shape}"
+        elif "f" not in tensors[name].dtype.lower():  # F32, bfloat16 ...
+            yield f"{name} has numbers of type {tensors[name].dtype}, no floats"
 
 
 def _raise_misfit(wrong: list[str], source: str | Path) -> None:

@@ -1,74 +1,224 @@
-"""The vocabulary of a checkpoint's folder, and whether it is uncased."""
+"""The tokenizer of a checkpoint's folder, and its files written."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
 
+from kbert.checkpoints.tokenizer_config import ADDED
+from kbert.checkpoints.tokenizer_config import CONFIG
+from kbert.checkpoints.tokenizer_config import more_special
+from kbert.checkpoints.tokenizer_config import read_tokenizer_config
+from kbert.checkpoints.tokenizer_json import TokenizerJson
+from kbert.checkpoints.tokenizer_json import read_tokenizer_json
+from kbert.checkpoints.tokenizer_json import refusal
 from kbert.errors import CheckpointError
 from kbert.errors import short
 from kbert.untrusted import has_member
 from kbert.untrusted import member
-from kbert.untrusted import read_object
 from kbert.vocabulary import MAX_TOKENS
 from kbert.vocabulary import SPECIAL_TOKENS
 from kbert.vocabulary import check_tokens
 from kbert.vocabulary import read_vocabulary
+from kbert.vocabulary import write_vocabulary
+
+if TYPE_CHECKING:
+    from kbert.tokenizer import Tokenizer
 
 VOCABULARY = "vocab.txt"
 FAST = "tokenizer.json"
-CONFIG = "tokenizer_config.json"
 
-# Ways to cut text that a tokenizer's files may ask for and kbert has not.
-_ONLY = {
-    "do_basic_tokenize": True,
-    "tokenize_chinese_chars": True,
-    "handle_chinese_chars": True,
-    "clean_text": True,
-    "word_tokenizer_type": "basic",  # Of BertJapaneseTokenizer.
-    "subword_tokenizer_type": "wordpiece",
-}
+_FLAGS = ("single_word", "lstrip", "rstrip", "special")
 
 
-def open_vocabulary(folder: Path) -> tuple[list[str], bool]:
-    """Tokens in the order of their ids, and whether they are uncased.
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """What a folder's files say of its tokenizer.
 
-    From vocab.txt, or else from tokenizer.json, the only one that
-    transformers 5 writes. The case is what tokenizer_config.json says, then
-    tokenizer.json, then what the tokens look like.
+    Attributes:
+        vocabulary: tokens in the order of their ids.
+        options: arguments of `kbert.Tokenizer`.
+        max_length: tokens that a text is to be cut to; None if it is not said.
+    """
+
+    vocabulary: list[str]
+    options: dict[str, Any]
+    max_length: int | None = None
+
+    def said(self) -> dict[str, Any]:
+        """The options that are not as BERT has them, and the case."""
+        usual = {"strip_accents": self.options["lowercase"], "added_tokens": ()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in self.options.items()
+            if value != usual.get(key, "")
+        }
+
+
+def open_tokenizer(folder: Path) -> TokenizerFiles:
+    """Read vocab.txt, tokenizer.json and the files beside them.
+
+    One of the two is enough; transformers 5 writes the second only. Whether
+    text is lower-cased is what tokenizer.json and tokenizer_config.json say,
+    or else what the tokens look like.
 
     Raises:
-        CheckpointError: neither file is there, one is corrupt, or they ask
-            for words that BERT's tokenizer does not make.
+        CheckpointError: neither file is there, one is corrupt, they
+            contradict each other, or they ask for other ids than BERT's
+            tokenizer makes.
     """
-    lowercase = None
+    fast, lines = None, None
+    if has_member(folder, FAST):
+        fast = read_tokenizer_json(member(folder, FAST))
     if has_member(folder, VOCABULARY):
-        tokens = _fill(read_vocabulary(member(folder, VOCABULARY)))
-    elif has_member(folder, FAST):
-        tokens, lowercase = _read_fast(member(folder, FAST))
-    else:
+        lines = read_vocabulary(member(folder, VOCABULARY))
+    if fast is None and lines is None:
         raise CheckpointError(
             f"Expected {VOCABULARY} or {FAST} in the folder {folder}. "
             f"Received a folder without {VOCABULARY}. Complete it."
         )
-    options = {}
-    if has_member(folder, CONFIG):
-        options = read_object(member(folder, CONFIG))
-        if isinstance(options.get("do_lower_case"), bool):
-            lowercase = options["do_lower_case"]
+    stated = read_tokenizer_config(folder)
+    tokens = _merge(fast, lines, folder)
+    lowercase = _agreed(
+        "do_lower_case", stated.lowercase, fast and fast.lowercase, folder
+    )
     if lowercase is None:
-        lowercase = looks_lowercase(tokens)
-    _check_options(options, lowercase, folder / CONFIG)
-    return tokens, lowercase
+        lowercase = looks_lowercase(tokens.values())
+    strip_accents = _agreed(
+        "strip_accents",
+        stated.strip_accents,
+        fast and fast.strip_accents,
+        folder,
+    )
+    if strip_accents is None:
+        strip_accents = lowercase
+    added = list(stated.added)
+    if fast is not None:
+        path = folder / FAST
+        added += [(token.get("id"), token, path) for token in fast.added]
+    plain = not (lowercase or strip_accents)
+    words = _add(tokens, added, plain)
+    return TokenizerFiles(
+        _in_order(tokens, folder),
+        {
+            "lowercase": lowercase,
+            "strip_accents": strip_accents,
+            "added_tokens": tuple(words),
+        },
+        stated.max_length,
+    )
 
 
-def _fill(tokens: list[str]) -> list[str]:
-    """Empty lines as tokens that no text holds.
+def _agreed(key: str, stated, fast, folder: Path) -> bool | None:
+    """What one of two files says, or both."""
+    if stated is None:
+        return fast
+    if fast not in (None, stated):
+        raise CheckpointError(
+            f"Expected {FAST} and {CONFIG} of {folder} to agree. Received: "
+            f"{key} {stated!r} in {CONFIG}, {fast!r} in {FAST}. Correct the "
+            f"one that is wrong, or delete it."
+        )
+    return stated
 
-    Tools that strip lines have left one in checkpoints in use, where
-    bert-base-chinese has U+2028.
+
+def _merge(
+    fast: TokenizerJson | None, lines: list[str] | None, folder: Path
+) -> dict[int, str]:
+    """Tokens by their ids, of one file or of two that agree."""
+    if lines is None:
+        return dict(fast.vocabulary)
+    tokens = dict(enumerate(lines))
+    for number, token in (fast.vocabulary if fast else {}).items():
+        line = tokens.setdefault(number, token)
+        if line == "":  # Tools that strip lines have left one, see below.
+            tokens[number] = token
+        elif line != token:
+            raise CheckpointError(
+                f"Expected {FAST} and {VOCABULARY} of {folder} to agree. "
+                f"Received: token {number} is {short(token)} and "
+                f"{short(line)}. Delete the one that is wrong."
+            )
+    # Empty lines are in checkpoints in use, where bert-base-chinese has
+    # U+2028: a token that no text holds takes its place.
+    return {n: t or f"[empty {n}]" for n, t in tokens.items()}
+
+
+def _add(
+    tokens: dict[int, str], added: list[tuple[Any, dict, Path]], plain: bool
+) -> list[str]:
+    """Put added tokens into `tokens`; the words among them.
+
+    Args:
+        tokens: by their ids.
+        added: `(id, facts, file)` of each.
+        plain: whether normalized text is the text as it came.
     """
-    return [token or f"[empty {i}]" for i, token in enumerate(tokens)]
+    words = {}
+    for number, facts, path in added:
+        token = facts.get("content")
+        number = int(number) if str(number).isdecimal() else number
+        if not isinstance(token, str) or type(number) is not int:
+            raise CheckpointError(
+                f"Expected added tokens with content and id, each once, in "
+                f"{path}. Received: {short(facts)}, {short(number)}."
+            )
+        if tokens.setdefault(number, token) != token:
+            raise CheckpointError(
+                f"Expected each token under one id in {path.parent}. "
+                f"Received: {short(token)} with the id {number} in "
+                f"{path.name}, which is {short(tokens[number])}. The files "
+                f"belong to different models."
+            )
+        if token in SPECIAL_TOKENS:
+            continue
+        words.setdefault(token, path)
+        if path.name == ADDED:
+            continue  # It says no more of a token.
+        if facts.get("special"):
+            raise more_special("added tokens", token, path)
+        flags = [flag for flag in _FLAGS if facts.get(flag)]
+        if not plain and facts.get("normalized") is False:
+            flags.append("normalized false")
+        if flags:
+            raise refusal(
+                f"the added token {short(token)}",
+                "without flags",
+                ", ".join(flags),
+                path,
+            )
+    check_tokens([*words], "added tokens")
+    for token, path in words.items():
+        _check_word(token, path)
+    return [*words]
+
+
+def _check_word(token: str, path: Path) -> None:
+    from kbert.tokenizer import is_word
+
+    if not is_word(token):
+        raise CheckpointError(
+            f"Expected added tokens that are words, without spaces, "
+            f"punctuation and Chinese characters, in {path}. Received: "
+            f"{short(token)}. kbert cuts text there before it looks for "
+            f"tokens: the ids would be others than those that the model has "
+            f"learned."
+        )
+
+
+def _in_order(tokens: Mapping[int, str], folder: Path) -> list[str]:
+    if len(tokens) > MAX_TOKENS or set(tokens) != set(range(len(tokens))):
+        raise CheckpointError(
+            f"Expected the ids 0 to {len(tokens) - 1}, each once, in the "
+            f"tokenizer of {folder}. Received: others. Save the tokenizer "
+            f"again."
+        )
+    return [tokens[number] for number in range(len(tokens))]
 
 
 def looks_lowercase(tokens: Sequence[str]) -> bool:
@@ -80,47 +230,46 @@ def looks_lowercase(tokens: Sequence[str]) -> bool:
     )
 
 
-def _read_fast(path: Path) -> tuple[list[str], bool | None]:
-    config = read_object(path)
-    model = config.get("model")
-    kind = model.get("type") if isinstance(model, dict) else None
-    if kind != "WordPiece" or not isinstance(model.get("vocab"), dict):
-        raise CheckpointError(
-            f"Expected a WordPiece model in {path}. Received: {short(kind)}. "
-            f"kbert tokenizes as BERT does only."
-        )
-    ids = dict(model["vocab"])
-    added = config.get("added_tokens")
-    for token in added if isinstance(added, list) else ():
-        if isinstance(token, dict) and isinstance(token.get("content"), str):
-            ids.setdefault(token["content"], token.get("id"))
-    if (
-        len(ids) > MAX_TOKENS
-        or not all(type(value) is int for value in ids.values())
-        or set(ids.values()) != set(range(len(ids)))
-    ):
-        raise CheckpointError(
-            f"Expected the ids 0 to {len(ids) - 1}, each once, in {path}. "
-            f"Received: others. Save the tokenizer again."
-        )
-    tokens = sorted(ids, key=ids.get)
-    check_tokens(tokens, path)
-    normalizer = config.get("normalizer")
-    lowercase = None
-    if isinstance(normalizer, dict):
-        lowercase = normalizer.get("lowercase")
-        lowercase = lowercase if isinstance(lowercase, bool) else None
-        _check_options(normalizer, lowercase, path)
-    return tokens, lowercase
+# === Write ===
 
 
-def _check_options(options: dict, lowercase: bool | None, path: Path) -> None:
-    only = _ONLY if lowercase is None else _ONLY | {"strip_accents": lowercase}
-    for key, value in only.items():
-        if options.get(key) not in (None, value):
-            raise CheckpointError(
-                f"Expected {key} {value!r} in {path}. Received: "
-                f"{short(options[key])}. kbert cuts text as BERT's own "
-                f"tokenizer does: the ids would be others than those that the "
-                f"model has learned."
+def write_tokenizer(tokenizer: Tokenizer, folder: Path, **more: Any) -> None:
+    """Write vocab.txt, and the tokenizer_config.json that says its options.
+
+    Args:
+        tokenizer: a `kbert.Tokenizer`, or what has its attributes.
+        folder: where to.
+        **more: further keys of tokenizer_config.json.
+    """
+    write_vocabulary(tokenizer.vocabulary, folder / VOCABULARY)
+    config = {
+        "do_lower_case": tokenizer.lowercase,
+        "tokenizer_class": "BertTokenizer",
+        **more,
+    }
+    if tokenizer.strip_accents != tokenizer.lowercase:
+        config["strip_accents"] = tokenizer.strip_accents
+    if tokenizer.added_tokens:
+        ids = {t: i for i, t in enumerate(tokenizer.vocabulary)}
+        config["added_tokens_decoder"] = {
+            str(ids[token]): _added(token, special)
+            for special, names in (
+                (True, SPECIAL_TOKENS),
+                (False, tokenizer.added_tokens),
             )
+            for token in names
+        }
+    (folder / CONFIG).write_text(
+        json.dumps(config, indent=2) + "\n", encoding="utf-8"
+    )
+
+
+def _added(token: str, special: bool) -> dict[str, Any]:
+    return {
+        "content": token,
+        "lstrip": False,
+        "normalized": not special,
+        "rstrip": False,
+        "single_word": False,
+        "special": special,
+    }

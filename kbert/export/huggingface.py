@@ -14,6 +14,7 @@ import numpy as np
 from kbert.checkpoints import huggingface
 from kbert.checkpoints.safetensors_form import WEIGHTS
 from kbert.checkpoints.safetensors_form import write_tensors
+from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.errors import ExportError
 from kbert.export.refusals import refuse_told
 from kbert.folders import new_folder
@@ -57,7 +58,7 @@ def save_backbone(
         write_tensors(tensors, folder / WEIGHTS)
         if tokenizer is not None:
             limit = backbone.config["max_sequence_length"]
-            _write_tokenizer(tokenizer, limit, folder)
+            write_tokenizer(tokenizer, folder, model_max_length=limit)
 
 
 def save_task(task: Task, path: str | Path, replace: bool = False) -> None:
@@ -104,7 +105,9 @@ def save_task(task: Task, path: str | Path, replace: bool = False) -> None:
             task.backbone, folder, form.architecture, **config
         )
         write_tensors(tensors, folder / WEIGHTS)
-        _write_tokenizer(task.tokenizer, task.max_length, folder)
+        write_tokenizer(
+            task.tokenizer, folder, model_max_length=task.max_length
+        )
 
 
 def _form(task: Task) -> TransformersForm:
@@ -134,14 +137,3 @@ def _form(task: Task) -> TransformersForm:
             f"onnx, litert or a SavedModel, which hold any head."
         )
     return form
-
-
-def _write_tokenizer(
-    tokenizer: Tokenizer, max_length: int, folder: Path
-) -> None:
-    huggingface.write_tokenizer(
-        tokenizer.vocabulary,
-        tokenizer.lowercase,
-        folder,
-        model_max_length=max_length,
-    )

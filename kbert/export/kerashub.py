@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from kbert.heads.forms import TransformersForm
 
 if TYPE_CHECKING:
     from kbert.task import Task
+    from kbert.tokenizer import Tokenizer
 
 _TANH = ("gelu_new", "gelu_pytorch_tanh")
 
@@ -51,7 +51,7 @@ def save_task(
     _check(task.backbone, approximate_gelu)
     refuse_told(task)
     backbone = _backbone(task.backbone)
-    tokenizer = _tokenizer(task.tokenizer.vocabulary, task.tokenizer.lowercase)
+    tokenizer = _tokenizer(task.tokenizer)
     saved = [backbone, tokenizer]
     form = task.head.transformers_form()
     if task.model is not None and form == _CLASSIFIER:
@@ -61,29 +61,31 @@ def save_task(
             thing.save_to_preset(str(folder))
 
 
-def save_backbone(
-    backbone: Backbone,
-    vocabulary: Sequence[str],
-    lowercase: bool,
-    folder: Path,
-) -> None:
-    """Write a backbone and a vocabulary as a preset, into a folder.
+def save_backbone(backbone: Backbone, tokenizer: Tokenizer, folder: Path):
+    """Write a backbone and a tokenizer as a preset, into a folder.
 
     Raises:
-        ExportError: keras_hub's BERT does not compute such a backbone.
+        ExportError: keras_hub's BERT does not compute such a backbone, or
+            its tokenizer does not cut text so.
     """
     _check(backbone, False)
     _backbone(backbone).save_to_preset(str(folder))
-    _tokenizer(vocabulary, lowercase).save_to_preset(str(folder))
+    _tokenizer(tokenizer).save_to_preset(str(folder))
 
 
-def _tokenizer(vocabulary: Sequence[str], lowercase: bool):
+def _tokenizer(tokenizer: Tokenizer):
     import keras_hub
 
+    if tokenizer.added_tokens:
+        raise ExportError(
+            f"Expected a tokenizer that keras_hub's BertTokenizer is. "
+            f"Received: added tokens, {', '.join(tokenizer.added_tokens[:3])}, "
+            f"which it finds as words of their own only."
+        )
     return keras_hub.models.BertTokenizer(
-        vocabulary=list(vocabulary),
-        lowercase=lowercase,
-        strip_accents=lowercase,
+        vocabulary=list(tokenizer.vocabulary),
+        lowercase=tokenizer.lowercase,
+        strip_accents=tokenizer.strip_accents,
     )
 
 

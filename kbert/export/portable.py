@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from kbert.checkpoints.huggingface import write_tokenizer
+from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.errors import ExportError
 from kbert.export.refusals import refuse_told
 from kbert.folders import new_folder
@@ -78,6 +78,9 @@ def add_facts(task: Task, model: ModelProto) -> None:
         "labels": task.head.labels,
         "label_outputs": task.head.label_outputs,
         "lowercase": task.tokenizer.lowercase,
+        "strip_accents": task.tokenizer.strip_accents,
+        "added_tokens": task.tokenizer.added_tokens,
+        "prompt": task.prompt,
         "max_length": task.max_length,
     }
     helper.set_model_props(model, {"kbert": json.dumps(facts)})
@@ -242,12 +245,7 @@ def _replace_sign_bit(graph) -> None:
 
 def write_companions(task: Task, folder: Path) -> None:
     """Write what an application needs beside the graph."""
-    write_tokenizer(
-        task.tokenizer.vocabulary,
-        task.tokenizer.lowercase,
-        folder,
-        model_max_length=task.max_length,
-    )
+    write_tokenizer(task.tokenizer, folder, model_max_length=task.max_length)
     text = json.dumps(task.config(), indent=2, ensure_ascii=False)
     (folder / "kbert.json").write_text(text + "\n", encoding="utf-8")
 

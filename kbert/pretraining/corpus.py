@@ -87,6 +87,8 @@ class Corpus:
         try:
             self._files = index["files"]
             self.lowercase = index["lowercase"]
+            self.strip_accents = index.get("strip_accents", self.lowercase)
+            self.added_tokens = tuple(index.get("added_tokens", ()))
             self.documents = index["documents"]
             self.sentences = index["sentences"]
             self.tokens = index["tokens"]
@@ -154,8 +156,11 @@ class Corpus:
         for name, count in counts.items():
             if getattr(self, name) != count:
                 raise ValueError(name)
-        if not isinstance(self.lowercase, bool):
-            raise ValueError("lowercase")
+        for name in ("lowercase", "strip_accents"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(name)
+        if not {*self.added_tokens} <= {*self.vocabulary}:
+            raise ValueError("added_tokens")
 
     def verify(self) -> None:
         """Read every file and compare its SHA-256 with the index.

@@ -122,7 +122,12 @@ def build_corpus(
         index = {
             "format": FORMAT,
             "kbert_version": kbert.__version__,
-            "lowercase": tokenizer.lowercase,
+            # With the options that few have.
+            **{
+                key: value
+                for key, value in tokenizer.get_config().items()
+                if key != "casing"
+            },
             "segmenter": segmenter,
             "documents": writer.documents,
             "sentences": writer.sentences,

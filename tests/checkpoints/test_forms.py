@@ -200,24 +200,21 @@ def test_two_checkpoints_in_a_folder(tmp_path):
 # === Vocabularies ===
 
 
-def test_vocabulary_of_tokenizer_json_alone(tmp_path):
+def test_vocabulary_of_tokenizer_json_alone(tmp_path, bert_json):
     folder = shutil.copytree(HF, tmp_path / "model")
     vocabulary = (folder / "vocab.txt").read_text().split()
     (folder / "vocab.txt").unlink()
     with pytest.raises(CheckpointError, match="without vocab.txt"):
         open_checkpoint(folder)
-    fast = {
-        "model": {
-            "type": "WordPiece",
-            "vocab": {token: i for i, token in enumerate(vocabulary[:-1])},
-        },
-        "added_tokens": [{"id": 60, "content": vocabulary[-1]}],
-        "normalizer": {"type": "BertNormalizer", "lowercase": False},
-    }
+    fast = bert_json(vocabulary, lowercase=False)[1]
     (folder / "tokenizer.json").write_text(json.dumps(fast))
     checkpoint = open_checkpoint(folder)
     assert checkpoint.vocabulary == vocabulary
     assert not checkpoint.lowercase
+    # Early files do not name the model's type.
+    del fast["model"]["type"]
+    (folder / "tokenizer.json").write_text(json.dumps(fast))
+    assert open_checkpoint(folder).vocabulary == vocabulary
     fast["model"]["vocab"]["a"] = 1000
     (folder / "tokenizer.json").write_text(json.dumps(fast))
     with pytest.raises(CheckpointError, match="each once"):

@@ -69,7 +69,7 @@ def changes(document):
 
 
 @pytest.fixture
-def folder(copy):
+def folder(copy, bert_json):
     """A model of a form that has a file of JSON, and what is in that."""
 
     def make(form, name):
@@ -77,12 +77,8 @@ def folder(copy):
         if name == "tokenizer.json" and form == "huggingface":
             tokens = (path / "vocab.txt").read_text().split()
             (path / "vocab.txt").unlink()
-            ids = {token: i for i, token in enumerate(tokens)}
-            document = {
-                "model": {"type": "WordPiece", "vocab": ids},
-                "added_tokens": [{"content": "[PAD]", "id": 0}],
-                "normalizer": {"lowercase": True, "strip_accents": None},
-            }
+            document = bert_json(tokens)[1]
+            document["added_tokens"] = [{"content": "[PAD]", "id": 0}]
         elif name == "tokenizer_config.json":
             document = {"do_lower_case": True, "strip_accents": None}
         elif name == "modules.json":
