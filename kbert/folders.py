@@ -30,6 +30,8 @@ SAVED = (
     *("vocab.txt", "tokenizer_config.json"),
     *("modules.json", "sentence_bert_config.json"),
     *("config_sentence_transformers.json", "1_Pooling", "2_Normalize"),
+    # Of embedders with layers after the pooling.
+    *(f"{number}_Dense" for number in range(2, 10)),
 )
 
 

@@ -47,7 +47,10 @@ if TYPE_CHECKING:
 RANDOM = "random:"
 
 # Of peft and of the adapters library.
-ADAPTERS = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTERS = (
+    *("adapter_config.json", "adapter_model.safetensors"),
+    *("adapter_model.bin", "pytorch_adapter.bin"),
+)
 
 SEGMENTS = "embeddings.token_type_embeddings.weight"
 
@@ -274,14 +277,17 @@ def detect(folder: Path) -> str:
 
 
 def _adapter(path: Path) -> CheckpointError:
-    base = read_object(path).get("base_model_name_or_path")
-    base = base or read_object(path).get("model_name")
+    base = "the model that it was trained on"
+    if path.suffix == ".json":
+        facts = read_object(path)
+        name = facts.get("base_model_name_or_path", facts.get("model_name"))
+        base = short(name)
     return CheckpointError(
-        f"Expected a whole model in {path.parent}. Received: {path.name}, an "
-        f"adapter of {short(base)}, as peft and adapters write it: it holds "
-        f"what is added to that model. Merge them first, in Python: "
+        f"Expected a whole model in {path.parent}. Received: {path.name}, of "
+        f"an adapter of {base}, as peft and adapters write it: it holds what "
+        f"is added to that model. Merge the two first, in Python: "
         f"PeftModel.from_pretrained(model, folder).merge_and_unload()"
-        f".save_pretrained(new_folder), and the tokenizer too."
+        f".save_pretrained(new_folder), and save the tokenizer there too."
     )
 
 

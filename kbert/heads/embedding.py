@@ -69,7 +69,9 @@ class EmbeddingHead(Head):
                 f"The head 'embedding' has no labels. Received: "
                 f"labels={labels!r}"
             )
-        poolings = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+        poolings = [pooling] if isinstance(pooling, str) else [*pooling]
+        if len(poolings) == 1:
+            pooling = poolings[0]
         if not poolings or not {*poolings} <= {*POOLINGS}:
             raise ConfigError(
                 f"`pooling` must be one of {', '.join(map(repr, POOLINGS))}, "
@@ -81,7 +83,7 @@ class EmbeddingHead(Head):
                 f"Received: similarity={similarity!r}"
             )
         self.pooling = poolings[0] if len(poolings) == 1 else poolings
-        self.poolings = poolings
+        self.poolings = tuple(poolings)
         self.normalize = normalize
         self.dense = [dict(layer) for layer in dense]
         self.prompts = dict(prompts or {})
@@ -94,11 +96,7 @@ class EmbeddingHead(Head):
         return True  # There is nothing to learn from labels.
 
     def get_config(self) -> dict[str, Any]:
-        pooling = self.pooling
-        config = {
-            "pooling": pooling if isinstance(pooling, str) else list(pooling),
-            "normalize": self.normalize,
-        }
+        config = {"pooling": self.pooling, "normalize": self.normalize}
         # What few have: earlier versions of kbert read the config of others.
         more = {
             "dense": self.dense,
