@@ -161,37 +161,26 @@ class NgramModel:
         Returns:
             Logits float32 `(rows, classes)` of the same texts, each from a
             model that did not learn from it: what the backbone is to train
-            with, for so the logits of new texts look. With fewer than two
-            texts of a class nothing is learned, and they are 0.
+            with, for so the logits of new texts look. Where fewer than two
+            classes have two texts, or one has none, nothing is learned, and
+            they are 0.
         """
         # Imported here: scikit-learn costs a second, which answering need
         # not pay.
         from sklearn.feature_extraction.text import TfidfTransformer
         from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import StratifiedKFold
-        from sklearn.model_selection import cross_val_predict
         from sklearn.svm import LinearSVC
 
-        least = np.bincount(targets, minlength=self.classes).min()
-        if least < 2:
+        counts = np.bincount(targets, minlength=self.classes)
+        if counts.min() < 1 or (counts > 1).sum() < 2:
             for weight in self.weights:
                 weight.assign(np.zeros(weight.shape, "float32"))
             return np.zeros((len(targets), self.classes), "float32")
         tf_idf = TfidfTransformer(sublinear_tf=True)
         features = tf_idf.fit_transform(self.counts(columns))
-        weights = {}
-        if sample_weight is not None:
-            weights["sample_weight"] = sample_weight
         machine = LinearSVC(random_state=0)
-        folds = StratifiedKFold(min(FOLDS, least), shuffle=True, random_state=0)
-        margins = cross_val_predict(
-            machine,
-            features,
-            targets,
-            cv=folds,
-            method="decision_function",
-            params=weights,
-        ).reshape(len(targets), -1)  # (rows, 1) for two classes
+        margins = _unseen_margins(machine, features, targets, sample_weight)
+        weights = {"sample_weight": sample_weight}
         machine.fit(features, targets, **weights)
         # Few numbers from many rows: they hardly need a penalty.
         odds = LogisticRegression(C=100.0, max_iter=1000)
@@ -205,6 +194,41 @@ class NgramModel:
         for weight, value in zip(self.weights, values, strict=True):
             weight.assign(value)
         return _by_class(logits)
+
+
+def _unseen_margins(machine, features, targets, sample_weight) -> np.ndarray:
+    """What a machine says to each row when it has not learned from it.
+
+    A class of one text is learned with every part of the others, and its
+    text is answered by a machine that knows nothing of the class.
+
+    Returns:
+        float `(rows, classes)`; `(rows, 1)`, of the second, for two classes.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    counts = np.bincount(targets)
+    margins = np.full((len(targets), len(counts)), -1.0)
+    alone = counts[targets] == 1
+    rows = np.flatnonzero(~alone)
+
+    def answer(seen, unseen):
+        weight = None if sample_weight is None else sample_weight[seen]
+        machine.fit(features[seen], targets[seen], sample_weight=weight)
+        scores = machine.decision_function(features[unseen])
+        if scores.ndim == 1:  # Of the second of two classes.
+            scores = np.stack([-scores, scores], axis=1)
+        margins[np.ix_(unseen, machine.classes_)] = scores
+
+    parts = min(FOLDS, counts[counts > 1].min())
+    folds = StratifiedKFold(parts, shuffle=True, random_state=0)
+    for _, part in folds.split(rows, targets[rows]):
+        seen = np.ones(len(targets), bool)
+        seen[rows[part]] = False
+        answer(np.flatnonzero(seen), rows[part])
+    if alone.any():
+        answer(rows, np.flatnonzero(alone))
+    return margins[:, 1:] if len(counts) == 2 else margins
 
 
 def _by_class(values: np.ndarray) -> np.ndarray:

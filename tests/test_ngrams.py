@@ -140,6 +140,19 @@ def test_weights_of_rows_count():
     assert (shifted[:, 1] - shifted[:, 0]).mean() > 1.5
 
 
+@pytest.mark.parametrize("classes", [3, 4])
+def test_a_class_of_one_text_leaves_the_others_alone(classes):
+    # The last class has one text, and the others 20 each.
+    common = classes - 1
+    texts = [f"{'xyz'[i % common]}{i % 7}" for i in range(20 * common)]
+    targets = np.append(np.arange(20 * common) % common, common)
+    model = NgramModel(classes, 4)
+    unseen = model.fit([[*texts, "q9"]], targets)
+    for logits in (unseen, model([[*texts, "q9"]])):
+        assert (np.argmax(logits, axis=1)[:-1] == targets[:-1]).all()
+    assert np.isfinite(unseen).all()
+
+
 def test_one_text_of_a_class_is_too_few():
     model = NgramModel(2, 4)
     set_weights(model)
