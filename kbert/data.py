@@ -15,6 +15,9 @@ import numpy as np
 from kbert.containers import as_list
 from kbert.containers import settle
 from kbert.containers import single
+from kbert.encodings import clean
+from kbert.encodings import guess
+from kbert.encodings import is_writable
 from kbert.errors import InputError
 from kbert.errors import did_you_mean
 from kbert.errors import listed
@@ -38,7 +41,8 @@ def as_texts(x: Any, names: tuple[str, ...]) -> list[Column]:
         names: names of the columns that are expected.
 
     Returns:
-        One list of `str` or `bytes` a column, all of one length.
+        One list of `str` or `bytes` a column, all of one length. A lone
+        surrogate, which UTF-8 cannot hold, becomes U+FFFD.
 
     Raises:
         InputError: there are no texts, or a row is no text, or the columns
@@ -53,9 +57,7 @@ def as_texts(x: Any, names: tuple[str, ...]) -> list[Column]:
             )
         if not columns[0]:
             raise InputError("Expected at least one text. Received: none.")
-        for column in columns:
-            _check_column(column)
-    return columns
+        return [_clean(column) for column in columns]
 
 
 def _columns(x: Any, names: tuple[str, ...]) -> list[list]:
@@ -118,7 +120,7 @@ def _unzip(rows: list, most: int) -> list[list]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _check_column(column: list) -> None:
+def _clean(column: list) -> Column:
     for row, text in enumerate(column):
         if not isinstance(text, str | bytes):
             raise InputError(
@@ -126,10 +128,35 @@ def _check_column(column: list) -> None:
                 f"({type(text).__name__}) in {row_name(row)}. Remove the row "
                 f"or fill in an empty string."
             )
+    return [clean(t) if isinstance(t, str) else t for t in column]
+
+
+def check_utf8(columns: list[Column]) -> None:
+    """Refuse bytes that are not UTF-8, which a model would not see.
+
+    Raises:
+        InputError: with the row, and what the bytes look like.
+    """
+    for column in columns:
+        for row, text in enumerate(column):
+            if isinstance(text, bytes):
+                decode_row(text, row, "texts")
+
+
+def decode_row(text: bytes, row: int, what: str) -> str:
+    """The text of bytes; for others an error that names the row."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        looks = "".join(f", which looks like {n}" for n in guess(text)[:1])
+        raise InputError(
+            f"Expected {what} in UTF-8. Received: {short(text)} in "
+            f"{row_name(row)}{looks}. Decode them first: text.decode(...)."
+        ) from error
 
 
 def encode_texts(column: Column) -> list[bytes]:
-    """Texts as UTF-8; lone surrogates, which UTF-8 cannot hold, are left out.
+    """Texts as UTF-8; of lone surrogates, which it cannot hold, U+FFFD.
 
     Example:
 
@@ -137,7 +164,7 @@ def encode_texts(column: Column) -> list[bytes]:
     [b'caf\\xc3\\xa9', b'raw']
     """
     return [
-        text.encode("utf-8", "ignore") if isinstance(text, str) else text
+        clean(text).encode() if isinstance(text, str) else text
         for text in column
     ]
 
@@ -153,7 +180,8 @@ def as_labels(y: Any, rows: int) -> list:
 
     Raises:
         InputError: another number of labels than of texts, or a label that
-            is missing (None, NaN) or neither string nor integer.
+            is missing (None, NaN) or neither string nor integer, or that
+            UTF-8 cannot hold.
     """
     labels = as_list(y, "labels")
     if len(labels) != rows:
@@ -171,7 +199,7 @@ def as_labels(y: Any, rows: int) -> list:
             )
     for row, label in enumerate(labels):
         if isinstance(label, bytes):
-            labels[row] = label.decode("utf-8", "ignore")
+            labels[row] = decode_row(label, row, "labels")
             continue
         labels[row] = plain(label)
         if not isinstance(labels[row], str | int):
@@ -179,6 +207,12 @@ def as_labels(y: Any, rows: int) -> list:
                 f"Expected strings or integers as labels. Received: "
                 f"{short(label)} ({type(label).__name__}) in "
                 f"{row_name(row)}. Convert them with `int` or `str`."
+            )
+        elif isinstance(label, str) and not is_writable(label):
+            raise InputError(
+                f"Expected labels that UTF-8 can hold. Received: "
+                f"{short(label)} in {row_name(row)}, a half of a surrogate "
+                f"pair. Rename the label."
             )
     return labels
 

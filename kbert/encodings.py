@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import reprlib
 from pathlib import Path
 
@@ -40,6 +41,8 @@ NAMES = (
     *("windows-1250", "windows-1251", "windows-1252", "shift_jis", "euc-kr"),
 )
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 # Bytes that are guessed from, and how much worse a guess may read than the
 # best.
 SAMPLE = 1 << 15
@@ -64,6 +67,25 @@ def check_encoding(encoding: str | None) -> None:
         "a".encode(encoding)  # "hex" is a codec too, of no text.
     except (LookupError, ValueError):
         raise UnknownNameError("encoding", encoding, NAMES) from None
+
+
+def clean(text: str) -> str:
+    """A text that UTF-8 can hold: U+FFFD stands for each lone surrogate.
+
+    JSON can spell halves of a pair, and Python reads them. One for one, so
+    that places in the text stay what they are; BERT deletes U+FFFD.
+
+    Example:
+
+    >>> clean("Ann\ud83d left")
+    'Ann\ufffd left'
+    """
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def is_writable(text: str) -> bool:
+    """Whether UTF-8 can hold a text, as files of models and answers are."""
+    return text.isascii() or not _SURROGATE.search(text)
 
 
 def find_codec(
@@ -144,7 +166,7 @@ def advice(chunk: bytes, line: bytes, codec: str, fixed: bool) -> str:
         return f"It looks like {wide}. {_hint(wide, fixed)}"
     # Lines of ASCII say nothing.
     odd = b"\n".join(p for p in chunk.split(b"\n") if not p.isascii())
-    names = [n for n in _guess(odd[:SAMPLE]) if n != codec]
+    names = [n for n in guess(odd[:SAMPLE]) if n != codec]
     if codec.startswith(("utf-16", "utf-32")):
         names = []  # Its bytes are no sample of others.
     if not names:
@@ -164,8 +186,8 @@ def _hint(name: str, fixed: bool) -> str:
     )
 
 
-def _guess(data: bytes) -> list[str]:
-    """Encodings that read well, the likeliest first."""
+def guess(data: bytes) -> list[str]:
+    """Encodings that bytes may be in, the likeliest first; none is UTF-8."""
     # Imported here: only a file that is refused takes it.
     from charset_normalizer import from_bytes
 
@@ -182,7 +204,10 @@ def _guess(data: bytes) -> list[str]:
         text = data.decode(name, "ignore")
         # In KOI8-R, capitals are where others have small letters.
         shouts = sum(map(str.isupper, text)) > sum(map(str.islower, text))
-        return shouts, -found.get(name, (0, 0))[1]
+        # No language has more letters with accents than without.
+        accents = sum(c.isalpha() and "\x7f" < c < "\u0250" for c in text)
+        strange = accents > max(2, sum(map(str.isalpha, text)) // 2)
+        return shouts or strange, -found.get(name, (0, 0))[1]
 
     return sorted(close, key=rank)
 

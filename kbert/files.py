@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from kbert.checks import check_strings
 from kbert.conll import read_conll
+from kbert.encodings import clean
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
 from kbert.errors import listed
@@ -241,7 +242,7 @@ def _pick_text(row: Row, column: str, path: str | Path) -> str:
             f"Expected a text in the column {column!r}. Received: "
             f"{short(text)} in line {row.line} of {path}."
         )
-    return text
+    return clean(text)
 
 
 def read_table(
@@ -335,7 +336,8 @@ def read_columns(
         if row.cells is not None:
             for name, values in columns.items():
                 pick = _pick_text if name in texts else _pick
-                values.append(pick(row, name, path))
+                value = pick(row, name, path)
+                values.append(clean(value) if type(value) is str else value)
     return columns
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from kbert.encodings import is_writable
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
@@ -64,6 +65,11 @@ def check_labels(labels: list, least: int = 2) -> list:
         raise ConfigError(
             "Labels must be all strings or all integers. Received: "
             f"{short(labels)}. Write them in one way, such as with `str`."
+        )
+    if kinds == {str} and not all(map(is_writable, labels)):
+        raise ConfigError(
+            f"Labels must be texts that UTF-8 can hold. Received: "
+            f"{short(labels)}, with halves of surrogate pairs. Rename them."
         )
     if len(set(labels)) < len(labels):
         raise ConfigError(f"Labels must differ. Received: {short(labels)}")

@@ -10,6 +10,7 @@ import tensorflow_text as tf_text
 
 from kbert.casing import TEXTS
 from kbert.casing import casing_of
+from kbert.encodings import clean
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.folders import new_file
@@ -539,6 +540,8 @@ def _matchable(vocabulary: tuple[str, ...], whole: dict[str, int]) -> list[str]:
 def _strings(text) -> tf.Tensor:
     """`text` as a string tensor `(B,)`."""
     if not tf.is_tensor(text):
+        if isinstance(text, list | tuple):
+            text = [clean(t) if isinstance(t, str) else t for t in text]
         text = tf.constant(text, tf.string)
     if text.dtype != tf.string or text.shape.rank != 1:
         raise InputError(

@@ -53,6 +53,7 @@ def test_a_mark_says_the_encoding(encoding):
         (RUSSIAN, "koi8-r", "koi8_r"),
         (["хороший фильм 1\tда", "плохой\tнет"] * 9, "cp1251", "cp1251"),
         (["é"], "cp1252", "cp1252"),
+        (["плохо"], "cp1251", "cp1251"),
         (FRENCH, "latin-1", "cp1252"),
         (["don’t"], "cp1252", "cp1252"),
         (["caf", "café"], "cp1252", "cp1252"),

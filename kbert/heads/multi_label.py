@@ -12,6 +12,7 @@ from keras import ops
 
 from kbert.containers import as_list
 from kbert.data import as_labels
+from kbert.data import decode_row
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
@@ -252,7 +253,7 @@ def best_threshold(scores: np.ndarray, true: np.ndarray) -> float:
 
 def _row(row: Any, number: int) -> list:
     if isinstance(row, bytes):
-        row = row.decode("utf-8", "ignore")
+        row = decode_row(row, number, "labels")
     if isinstance(row, str):
         row = _split(row, number)
     if hasattr(row, "tolist"):

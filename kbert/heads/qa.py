@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
@@ -15,11 +14,11 @@ from keras import ops
 from kbert import squad
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.heads.answers import read_answers
 from kbert.heads.base import Head
 from kbert.heads.base import decode
 from kbert.heads.forms import TransformersForm
-from kbert.heads.spans import characters
-from kbert.heads.spans import settle
+from kbert.row_names import row_name
 from kbert.windows import Windows
 from kbert.windows import to_characters
 
@@ -134,7 +133,7 @@ class AnswerHead(Head):
                 if not context.strip():
                     raise InputError(
                         f"Expected a context to look for the answer in. "
-                        f"Received: an empty one in row {row}."
+                        f"Received: an empty one in {row_name(row)}."
                     )
         return columns
 
@@ -153,7 +152,7 @@ class AnswerHead(Head):
                 f"{len(contexts)} contexts and {len(rows)} rows of answers."
             )
         return [
-            _read_answers(row, context, number)
+            read_answers(row, context, number)
             for number, (row, context) in enumerate(
                 zip(rows, contexts, strict=True)
             )
@@ -399,69 +398,9 @@ def _best_spans(spans: Callable, most: int):
     return best, reach
 
 
-def _read_answers(row: Any, context: str | bytes, number: int) -> dict:
-    given = row
-    if isinstance(row, list | tuple | np.ndarray):
-        if not all(isinstance(answer, dict) for answer in row):
-            raise _no_answers(given, number)
-        row = {
-            key: [answer.get(key) for answer in row]
-            for key in ("text", "answer_start")
-        }
-    if row is None:
-        row = {"text": [], "answer_start": []}
-    if not isinstance(row, dict) or not {"text", "answer_start"} <= row.keys():
-        raise _no_answers(given, number)
-    texts, starts = row["text"], row["answer_start"]
-    if isinstance(texts, str):
-        texts, starts = [texts], [starts]
-    try:
-        texts, starts = list(texts), [int(start) for start in starts]
-    except (TypeError, ValueError):
-        raise _no_answers(given, number) from None
-    if not all(isinstance(text, str) for text in texts):
-        raise _no_answers(given, number)
-    if len(texts) != len(starts):
-        raise InputError(
-            f"Expected an `answer_start` for each `text`. Received: "
-            f"{len(texts)} texts and {len(starts)} places in row {number}."
-        )
-    context, begins = characters(context)
-    spans = []
-    for text, start in zip(texts, starts, strict=True):
-        if not text or start < 0 or not context.startswith(text, start):
-            there = context[max(start, 0) : max(start, 0) + len(text)]
-            raise InputError(
-                f"Expected an answer that is in the context at its "
-                f"`answer_start`, in characters. Received: "
-                f"{reprlib.repr(text)} at {start} in row {number}, where "
-                f"{reprlib.repr(there)} stands."
-            )
-        span = settle(context, start, start + len(text))
-        if span is None:
-            raise InputError(
-                f"Expected an answer with a character that BERT keeps. "
-                f"Received: {reprlib.repr(text)} in row {number}, of which "
-                f"all is blank or deleted. Remove it."
-            )
-        spans.append(span)
-    return {
-        "text": [context[start:end] for start, end in spans],
-        "span": tuple(int(begins[p]) for p in spans[0]) if spans else None,
-        "row": number,
-    }
-
-
-def _tell(rows: list[int], what: str) -> None:
+def _tell(rows: list[str], what: str) -> None:
     if rows:
         warnings.warn(
-            f"{len(rows)} answers {what}. The first is that of row {rows[0]}.",
+            f"{len(rows)} answers {what}. The first is that of {rows[0]}.",
             stacklevel=2,
         )
-
-
-def _no_answers(row: Any, number: int) -> InputError:
-    return InputError(
-        "Expected a dict of `text` and `answer_start`, a list of such, or "
-        f"None. Received: {reprlib.repr(row)} in row {number}."
-    )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kbert.encodings import clean
 from kbert.errors import InputError
 from kbert.heads.tags import guess_scheme
 from kbert.heads.tags import read_tags
@@ -16,6 +17,7 @@ from kbert.labels import plain
 from kbert.normalizer import ends_word
 from kbert.normalizer import is_blank
 from kbert.normalizer import is_deleted
+from kbert.row_names import row_name
 
 Span = tuple[int, int, str]
 
@@ -33,7 +35,7 @@ def characters(text: str | bytes) -> tuple[str, np.ndarray]:
     ('é!', array([0, 2, 3]))
     """
     if isinstance(text, str):
-        text = text.encode("utf-8", "ignore")
+        text = clean(text).encode()
     if text.isascii():
         return text.decode(), np.arange(len(text) + 1)
     # Bytes that UTF-8 has no use for come as surrogates, one each.
@@ -129,8 +131,8 @@ def read_entities(y: Any, texts: list, scheme: str | None) -> list[list[Span]]:
         number, *span = cut[0]
         warnings.warn(
             f"{len(cut)} spans begin or end inside of a word, where no "
-            f"answer can: the first is {tuple(span)} in row {number}. Whole "
-            f"words are learned. Are they in characters, not in bytes?",
+            f"answer can: the first is {tuple(span)} in {row_name(number)}. "
+            f"Whole words are learned. Are they in characters, not in bytes?",
             stacklevel=2,
         )
     return read
@@ -142,7 +144,7 @@ def _as_row(row: Any, number: int) -> list:
     if not isinstance(row, list | tuple):
         raise InputError(
             f"Expected a list of tags or of spans in each row. Received: "
-            f"{reprlib.repr(row)} in row {number}."
+            f"{reprlib.repr(row)} in {row_name(number)}."
         )
     return list(row)
 
@@ -154,7 +156,7 @@ def _of_tags(tags: list, text: str, scheme: str, number: int) -> list[Span]:
     if words is None:
         raise InputError(
             f"Expected a tag for each word. Received: {len(tags)} tags for "
-            f"{len(text.split())} words in row {number}, "
+            f"{len(text.split())} words in {row_name(number)}, "
             f"{reprlib.repr(text)}."
         )
     return [
@@ -169,8 +171,8 @@ def _settled(text: str, span: Span, number: int) -> Span:
     if found is None:
         raise InputError(
             f"Expected entities with a character that BERT keeps. Received: "
-            f"{reprlib.repr(text[start:end])} as {kind} in row {number}, "
-            f"where all is blank or deleted. Remove it."
+            f"{reprlib.repr(text[start:end])} as {kind} in "
+            f"{row_name(number)}, where all is blank or deleted. Remove it."
         )
     return (*found, kind)
 
@@ -181,6 +183,7 @@ def _of_spans(spans: list, text: str, number: int) -> list[Span]:
         own = None
         if isinstance(span, dict):
             own = span.get("text")
+            own = clean(own) if isinstance(own, str) else own
             kind = span.get("type", span.get("label"))
             span = (span.get("start"), span.get("end"), kind)
         if not (
@@ -192,19 +195,19 @@ def _of_spans(spans: list, text: str, number: int) -> list[Span]:
         ):
             raise InputError(
                 "Expected spans as (start, end, type), in characters. "
-                f"Received: {reprlib.repr(span)} in row {number}."
+                f"Received: {reprlib.repr(span)} in {row_name(number)}."
             )
         if not 0 <= span[0] < span[1] <= len(text):
             raise InputError(
                 f"Expected spans within the text of {len(text)} characters. "
-                f"Received: {tuple(span)} in row {number}."
+                f"Received: {tuple(span)} in {row_name(number)}."
             )
         there = text[span[0] : span[1]]
         if own not in (None, there):
             raise InputError(
                 f"Expected {reprlib.repr(own)} where the span is, in "
-                f"characters. Received: {tuple(span)} in row {number}, where "
-                f"{reprlib.repr(there)} stands."
+                f"characters. Received: {tuple(span)} in {row_name(number)}, "
+                f"where {reprlib.repr(there)} stands."
             )
         place = (int(span[0]), int(span[1]), plain(span[2]))
         read.append(_settled(text, place, number))
@@ -213,6 +216,6 @@ def _of_spans(spans: list, text: str, number: int) -> list[Span]:
         if other[0] < one[1]:
             raise InputError(
                 f"Expected entities that do not overlap. Received: {one} and "
-                f"{other} in row {number}. Keep one of them."
+                f"{other} in {row_name(number)}. Keep one of them."
             )
     return read

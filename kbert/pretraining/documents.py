@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kbert.encodings import check_encoding
+from kbert.encodings import clean
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
 from kbert.lines import Lines
@@ -264,9 +265,7 @@ def _jsonl(lines: Iterator[str], name: str, key: str) -> Documents:
             continue
         try:
             text = json.loads(line)[key]
-            # JSON can spell half a character, which no text can hold.
-            text = text.encode("utf-8", "ignore").decode()
-            paragraphs = text.split("\n")
+            paragraphs = clean(text).split("\n")
         except _NO_TEXT as error:
             raise InputError(
                 f"Expected a JSON object with a string {key!r} in line "

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from kbert.data import as_texts
+from kbert.data import check_utf8
+from kbert.data import decode_row
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
@@ -50,9 +53,9 @@ def score_part(
     """
     table = read_part(part, tuple(columns.values()), keep)
     try:
-        answers = model(
-            {name: table[c].to_pylist() for name, c in columns.items()}
-        )
+        texts = {name: _texts(table[c]) for name, c in columns.items()}
+        check_utf8(as_texts(texts, tuple(texts)))
+        answers = model(texts)
     except InputError as error:
         raise InputError(
             f"{error} It is of {part.path}, counted from row {part.start}."
@@ -70,6 +73,19 @@ def score_part(
     with new_file(target) as temporary:
         import_parquet().write_table(table, temporary)
     return target
+
+
+def _texts(column: pyarrow.ChunkedArray) -> list:
+    import pyarrow as pa
+
+    # Arrow does not look at what a file calls strings.
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+        return [
+            decode_row(t, i, "texts") if t is not None else None
+            for i, t in enumerate(column.to_pylist())
+        ]
+    return column.to_pylist()
 
 
 def _to_arrow(value: np.ndarray) -> Any:
@@ -101,7 +117,8 @@ def read_part(
     )
     try:
         return pa.table(columns)
-    except pa.ArrowException as error:
+    # Halves of surrogate pairs inside of lists and objects.
+    except (pa.ArrowException, UnicodeEncodeError) as error:
         raise InputError(
             f"Expected values of one kind in each column that is kept. "
             f"Received: {part.path}: {error}."

@@ -19,6 +19,7 @@ from kbert.batching import TokenTargets
 from kbert.batching import static_shapes
 from kbert.batching import take_targets
 from kbert.containers import as_table
+from kbert.data import check_utf8
 from kbert.dataset_rows import FORMS
 from kbert.dataset_rows import is_dataset
 from kbert.dataset_rows import read_dataset
@@ -393,6 +394,7 @@ def read_examples(
         )
     with rows_of(x):
         columns = task.columns(x)
+        check_utf8(columns)
         y = list(y) if isinstance(y, Iterator) else y  # To be read again.
         return columns, task.head.read(y, columns), weight
 

@@ -10,6 +10,7 @@ import numpy as np
 from kbert.batching import TokenTable
 from kbert.data import Column
 from kbert.data import as_texts
+from kbert.data import check_utf8
 from kbert.errors import InputError
 
 # Names of the columns in a dict or data frame.
@@ -32,7 +33,7 @@ def read_columns(x: Any, most: int = 3) -> list[Column]:
     """
     if isinstance(x, dict) or hasattr(x, "columns"):
         names = NAMES[: 3 if most > 2 and "negative" in x else 2]
-        return as_texts(x, names)
+        return _checked(x, names)
     if isinstance(x, str | bytes) or not hasattr(x, "__iter__"):
         raise InputError(
             f"Expected a list of pairs of texts. Received: {type(x).__name__}."
@@ -54,7 +55,13 @@ def read_columns(x: Any, most: int = 3) -> list[Column]:
                 f"Received: {row!r:.60} in row {number}."
             )
     columns = dict(zip(NAMES, map(list, zip(*rows, strict=True)), strict=False))
-    return as_texts(columns, tuple(columns))
+    return _checked(columns, tuple(columns))
+
+
+def _checked(x: Any, names: tuple[str, ...]) -> list[Column]:
+    columns = as_texts(x, names)
+    check_utf8(columns)
+    return columns
 
 
 def read_scores(y: Any, rows: int, between: tuple[float, float]) -> np.ndarray:

@@ -106,7 +106,7 @@ def pack(path, members, mode="w"):
         (
             "a.json",
             '{"id": 1, "text": "\\ud83d\\ude00\\ud83d"}',
-            [["\U0001f600"]],
+            [["\U0001f600\ufffd"]],
         ),
         ("a.ndjson", '{"text": "A"}', [["A"]]),
     ],

@@ -124,6 +124,30 @@ def test_folder_of_texts(exported, tmp_path):
     assert answers["label"].to_pylist() == LABELS
 
 
+def test_halves_of_characters(exported, tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [{"text": "a\ud83d", "id": "\ud83d"}, {"text": "bb", "id": "x"}]
+    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    score(exported, [path], tmp_path / "out", keep=("id",))
+    answers = pq.read_table(tmp_path / "out")
+    assert answers["text"].to_pylist() == ["a\ufffd", "bb"]
+    assert answers["id"].to_pylist() == ["\ufffd", "x"]
+    assert answers["label"].to_pylist() == ["läng", "läng"]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.binary(), pa.large_string()])
+def test_parquet_that_is_not_utf8(exported, tmp_path, kind):
+    texts = [b"good", "плохо".encode("cp1251")]
+    column = pa.array(texts, pa.binary())
+    if kind != pa.binary():
+        column = column.cast(
+            pa.large_binary() if "large" in str(kind) else pa.binary()
+        ).view(kind)
+    pq.write_table(pa.table({"text": column}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="looks like cp1251.*a.parquet"):
+        score(exported, [tmp_path / "a.parquet"], tmp_path / "out")
+
+
 class Stop(Exception):
     pass
 

@@ -16,7 +16,7 @@ from kbert.errors import UnavailableError
 from kbert.serving.answers import rows_of
 from kbert.serving.config import from_folder
 
-TEXTS = ["aaa", "zz yyy", "Ünïcode 中文 😀", "", "a\0b"]
+TEXTS = ["aaa", "zz yyy", "Ünïcode 中文 😀", "", "a\0b", "half \ud83d"]
 
 
 def urls(server, name="toy"):
