@@ -18,6 +18,8 @@ from safetensors.numpy import save_file
 from kbert.checkpoints.tensors import Tensor
 from kbert.checkpoints.tensors import array_at
 from kbert.errors import CheckpointError
+from kbert.errors import UnsafeFileError
+from kbert.errors import listed
 from kbert.untrusted import member
 from kbert.untrusted import read_object
 
@@ -26,6 +28,10 @@ INDEX = "model.safetensors.index.json"
 
 # Files of one checkpoint; a BERT of 20 GB in shards of 100 MB has 200.
 MAX_SHARDS = 1000
+
+# Of all files of a checkpoint together; a BERT-large's tensors take 50 KB. What
+# a header costs is the number of its tensors, which may be empty.
+MAX_HEADER_BYTES = 8 * 2**20
 
 _DTYPES = {
     "F64": np.dtype("<f8"),
@@ -50,7 +56,9 @@ def open_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing, truncated or corrupt, or its
             offsets overlap or lead beyond its end.
+        UnsafeFileError: it has too many tensors.
     """
+    _check_headers([path])
     try:
         # The library checks the header: its size, every offset and shape.
         with safetensors.safe_open(path, framework="numpy"):
@@ -75,6 +83,25 @@ def open_tensors(path: Path) -> dict[str, Tensor]:
     }
 
 
+def _check_headers(paths: list[Path]) -> None:
+    """Refuse files that describe more tensors than a BERT can have."""
+    total = 0
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                size = int.from_bytes(file.read(8), "little")
+            # A file that ends before its header is truncated, no more.
+            total += size if size < path.stat().st_size else 0
+        except OSError:
+            return  # Whoever opens it says so.
+    if total > MAX_HEADER_BYTES:
+        raise UnsafeFileError(
+            f"Expected at most {MAX_HEADER_BYTES:,} bytes of tensors' names "
+            f"and shapes in {listed(paths)}. Received: {total:,}. Do not use "
+            f"these files."
+        )
+
+
 def _read(path: Path, start: int, facts: dict) -> np.ndarray:
     dtype = _DTYPES.get(facts["dtype"])
     if dtype is None:
@@ -95,6 +122,7 @@ def open_shards(folder: Path, index: str = INDEX) -> dict[str, Tensor]:
             file lacks tensors that the index has in it.
     """
     shards = shard_files(folder, index)
+    _check_headers([member(folder, name) for name in shards])
     tensors = {}
     for name, wanted in shards.items():
         found = open_tensors(member(folder, name))

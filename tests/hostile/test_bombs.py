@@ -167,6 +167,26 @@ def test_tensors_without_end_are_not_all_named(copy, refused):
     refused(folder, "and 49,537 more")
 
 
+def test_more_tensors_than_a_model_has(copy, refused):
+    folder = copy("huggingface")
+    header = {f"x{i}": facts([0], 0, 0) for i in range(150_000)}
+    (folder / "model.safetensors").write_bytes(safetensors(header))
+    message = "at most 8,388,608 bytes of tensors' names"
+    refused(folder, message, error=UnsafeFileError)
+    # Each shard would do, but not all of them together.
+    (folder / "model.safetensors").unlink()
+    names = sorted(header)
+    shards = {f"{n}.safetensors": names[n::3] for n in range(3)}
+    for name, part in shards.items():
+        content = safetensors({key: header[key] for key in part})
+        (folder / name).write_bytes(content)
+    table = {key: name for name, part in shards.items() for key in part}
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": table})
+    )
+    refused(folder, message, error=UnsafeFileError)
+
+
 def test_names_that_a_terminal_would_obey(copy, refused):
     folder = copy("huggingface")
     header = {"encoder.\x1b[2J\n": facts([0], 0, 0)}
