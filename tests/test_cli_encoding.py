@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kbert.cli import app
+from kbert.commands.common import one_line
 
 TEXTS = [
     f"{word} фильм {i}" for i in range(6) for word in ("хороший", "плохой")
@@ -101,3 +102,9 @@ def test_a_validation_file_in_another_encoding(files):
     )
     assert result.exit_code == 1 and "which is UTF-8" in result.stderr
     assert not (files / "other").exists()
+
+
+def test_only_line_breaks_and_tabs_are_taken_out_of_a_line():
+    blanks = "a\u00a0\x85\u2028\x1c\x0c  b"
+    assert one_line(blanks) == blanks
+    assert one_line("a\r\nb\tc\nd\re") == "a b c d e"

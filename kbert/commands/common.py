@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -199,3 +200,8 @@ def file_format(
     if Path(path).suffix.lower() in (".tsv", ".csv", ".jsonl"):
         return None
     return head.file_format
+
+
+def one_line(text: str) -> str:
+    """A text in a column of a line; other separators are of the text."""
+    return re.sub(r"\r\n|[\t\r\n]", " ", text)

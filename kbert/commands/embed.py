@@ -122,7 +122,7 @@ def search(
         return
     for hits in found:
         for hit in hits:
-            line = " ".join(hit.text.split())
+            line = common.one_line(hit.text)
             print(f"{hit.score:.4f}\t{hit.row + 1}\t{line}")
 
 

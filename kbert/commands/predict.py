@@ -192,7 +192,7 @@ def _answer(
             texts = dict(zip(clf.inputs, row, strict=True))
             yield json.dumps(texts | values, ensure_ascii=False)
         else:
-            yield "\t".join([*_cells(values), *map(_one_line, row)])
+            yield "\t".join([*_cells(values), *map(common.one_line, row)])
 
 
 def _plain(value: Any) -> Any:
@@ -222,8 +222,4 @@ def _cells(values: dict[str, Any]) -> Iterator[str]:
         elif isinstance(value, float):
             yield f"{value:.4f}"
         else:
-            yield _one_line(str(value))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.splitlines()).replace("\t", " ")
+            yield common.one_line(str(value))
