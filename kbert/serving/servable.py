@@ -29,7 +29,7 @@ from kbert.serving.status import error
 from kbert.serving.status import invalid
 
 if TYPE_CHECKING:
-    from tensorflow import DType
+    from tensorflow import Tensor
 
 # What a request without a signature name asks.
 DEFAULT_SIGNATURE = "serving_default"
@@ -92,20 +92,17 @@ class Servable:
 
     def _make_program(
         self, feeds: tuple[str, ...], fetches: tuple[str, ...]
-    ) -> tuple[list[DType], list[DType], Callable[..., list]]:
-        """The types of feeds and fetches, and what computes them."""
+    ) -> tuple[list[Tensor], list[Tensor], Callable[..., list]]:
+        """The tensors of feeds and fetches, and what computes them."""
         from tensorflow.core.protobuf.config_pb2 import CallableOptions
-
-        def types(names):
-            found = map(self._graph.get_tensor_by_name, names)
-            return [tensor.dtype.base_dtype for tensor in found]
 
         # Python's `Session.run` compares shapes with those of placeholders,
         # the C++ session does not. This is its MakeCallable.
         compute = self._session._make_callable_from_options(
             CallableOptions(feed=feeds, fetch=fetches)
         )
-        return types(feeds), types(fetches), compute
+        tensor = self._graph.get_tensor_by_name
+        return [*map(tensor, feeds)], [*map(tensor, fetches)], compute
 
     def run(
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]
@@ -113,8 +110,8 @@ class Servable:
         """Compute tensors, by name, in the thread that calls.
 
         Args:
-            feeds: arrays of input tensors, bytes as dtype object. Their
-                shapes are what the graph makes of them.
+            feeds: arrays of input tensors, bytes as dtype object. What the
+                shapes of numbers mean, the graph says.
             fetches: names of output tensors.
 
         Returns:
@@ -135,12 +132,8 @@ class Servable:
         except (KeyError, ValueError) as failure:
             # The graph lacks a tensor that the signature names.
             raise invalid(str(failure)) from failure
-        for i, (name, dtype) in enumerate(zip(given, takes, strict=True)):
-            if feeds[name].dtype != dtype.as_numpy_dtype:
-                raise invalid(
-                    f"Expects arg[{i}] to be {type_string(dtype.name)} but "
-                    f"{type_string(feeds[name].dtype.name)} is provided"
-                )
+        for i, (name, tensor) in enumerate(zip(given, takes, strict=True)):
+            _check(i, tensor, feeds[name])
         try:
             answers = compute(*(feeds[name] for name in given))
         except tf.errors.OpError as failure:
@@ -159,10 +152,29 @@ class Servable:
             session.close()
 
 
-def _as_array(value: Any, dtype: DType) -> np.ndarray:
+def _check(i: int, tensor: Tensor, array: np.ndarray) -> None:
+    dtype = tensor.dtype.base_dtype
+    if array.dtype != dtype.as_numpy_dtype:
+        raise invalid(
+            f"Expects arg[{i}] to be {type_string(dtype.name)} but "
+            f"{type_string(array.dtype.name)} is provided"
+        )
+    # Kernels for strings, tensorflow-text's among them, trust their shape:
+    # one of (1, 0) for (None,) ends the process.
+    if dtype.name == "string" and not tensor.shape.is_compatible_with(
+        array.shape
+    ):
+        raise invalid(
+            f"Expected strings of shape {tensor.shape} for {tensor.name}. "
+            f"Received: {array.shape}"
+        )
+
+
+def _as_array(value: Any, tensor: Tensor) -> np.ndarray:
     # A scalar comes as itself, and NumPy's own bytes would lose a last NUL.
     array = np.asarray(value, object if isinstance(value, bytes) else None)
     # Quantized numbers come as plain ones.
+    dtype = tensor.dtype
     return array.view(dtype.as_numpy_dtype) if dtype.is_quantized else array
 
 
