@@ -110,7 +110,7 @@ def read_tokenizer_json(path: Path) -> TokenizerJson:
         raise refusal("model.vocab", "an object", model.get("vocab"), path)
     _check(config, _KEYS, "", path)
     _check(model, _MODEL, "model.", path)
-    normalizer = _only(config.get("normalizer"), "normalizers")
+    normalizer, lowers = _apart(config.get("normalizer"))
     _check(normalizer, _NORMALIZER, "normalizer.", path)
     pre_tokenizer = _only(config.get("pre_tokenizer"), "pretokenizers")
     _check(pre_tokenizer, _PRE_TOKENIZER, "pre_tokenizer.", path)
@@ -135,12 +135,13 @@ def read_tokenizer_json(path: Path) -> TokenizerJson:
         isinstance(token, dict) for token in added
     ):
         raise refusal("added_tokens", "a list of objects", added, path)
+    lowercase = normalizer["lowercase"]
     strip_accents = normalizer.get("strip_accents")
     if strip_accents is None:
-        strip_accents = normalizer["lowercase"]
+        strip_accents = lowercase
     return TokenizerJson(
         {number: token for token, number in ids.items()},
-        normalizer["lowercase"],
+        lowercase or lowers,
         strip_accents,
         added,
     )
@@ -189,6 +190,20 @@ def _only(value: Any, key: str) -> Any:
             break
         value = parts[0]
     return value
+
+
+def _apart(value: Any) -> tuple[Any, bool]:
+    """The normalizer without a Lowercase beside it, and if there is one.
+
+    sentence-transformers puts one before BERT's for `do_lower_case`.
+    """
+    lower = {"type": "Lowercase"}
+    parts = value.get("normalizers") if isinstance(value, dict) else None
+    if isinstance(parts, list) and value.get("type") == "Sequence":
+        others = [part for part in parts if part != lower]
+        if len(others) == 1:
+            return _only(others[0], "normalizers"), lower in parts
+    return value, False
 
 
 def _check_post_processor(value: Any, ids: Mapping, path: Path) -> None:

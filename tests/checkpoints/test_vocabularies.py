@@ -90,6 +90,17 @@ def test_case_and_accents(folder, bert_json, lowercase, strip_accents):
     ]
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_lower_case_beside_berts(folder, bert_json, first, lowercase):
+    tokenizer, _ = bert_json([*VOCABULARY[:-1], "é"], lowercase=lowercase)
+    parts = [tokenizers.normalizers.Lowercase(), tokenizer.normalizer]
+    tokenizer.normalizer = tokenizers.normalizers.Sequence(
+        parts if first else parts[::-1]
+    )
+    check_ids(folder(tokenizer__json=tokenizer.to_str()), tokenizer)
+
+
 @pytest.mark.parametrize("file", ["decoder", "added", "json"])
 def test_added_tokens(folder, bert_json, file):
     vocabulary = VOCABULARY[:-2]
