@@ -9,8 +9,14 @@ References:
 Shapes: B batch, T tokens in a row, H hidden size, nh attention heads.
 """
 
+import inspect
+
 import keras
 
+from kbert.checks import check_choice
+from kbert.checks import check_integer
+from kbert.checks import check_number
+from kbert.checks import check_options
 from kbert.dense import Dense
 from kbert.errors import ConfigError
 from kbert.layers import ACTIVATIONS
@@ -109,6 +115,9 @@ class Backbone(keras.Model):
         name="backbone",
         **kwargs,
     ):
+        # What Keras makes of others, it makes in silence.
+        own = [*inspect.signature(Backbone).parameters][:-1]
+        check_options("`kbert.Backbone`", kwargs, (*own, "trainable"))
         # === Config ===
         config = {
             "vocabulary_size": vocabulary_size,
@@ -311,13 +320,8 @@ class Backbone(keras.Model):
         """The arguments that make a size, a dict; see `from_size`."""
         if isinstance(size, tuple):
             num_layers, hidden_dim = size
-        elif size in SIZES:
-            num_layers, hidden_dim = SIZES[size]
         else:
-            raise ConfigError(
-                f"`size` must be one of {', '.join(SIZES)}, or a tuple of "
-                f"layers and hidden size. Received: size={size!r}"
-            )
+            num_layers, hidden_dim = SIZES[check_choice("size", size, SIZES)]
         return {
             "num_layers": num_layers,
             "hidden_dim": hidden_dim,
@@ -382,20 +386,15 @@ def _check_config(config):
     if config["embedding_dim"] is not None:
         sizes.append("embedding_dim")
     for name in sizes:
-        value = config[name]
-        if type(value) is not int or value < 1:
-            raise ConfigError(
-                f"`{name}` must be a positive integer. Received: "
-                f"{name}={value!r}"
-            )
+        config[name] = check_integer(name, config[name])
     if config["hidden_dim"] % config["num_heads"]:
         raise ConfigError(
             "`hidden_dim` must be a multiple of `num_heads`. Received: "
             f"hidden_dim={config['hidden_dim']}, "
             f"num_heads={config['num_heads']}"
         )
-    if config["activation"] not in ACTIVATIONS:
-        raise ConfigError(
-            f"`activation` must be one of {', '.join(ACTIVATIONS)}. Received: "
-            f"activation={config['activation']!r}"
-        )
+    for name in ("dropout", "attention_dropout"):
+        config[name] = check_number(name, config[name], 0, 1)
+    for name in ("layer_norm_epsilon", "initializer_range"):
+        config[name] = check_number(name, config[name], above=0)
+    check_choice("activation", config["activation"], ACTIVATIONS)

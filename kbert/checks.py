@@ -120,19 +120,17 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
             name,
             value,
             f"one of {', '.join(known)}",
-            did_you_mean(value, known),
+            did_you_mean(value, known) if isinstance(value, str) else "",
         )
     return value
 
 
-def check_seed(name: str, value: Any) -> int | None:
-    """A seed of all generators, or None.
+def check_seed(name: str, value: Any) -> int:
+    """A seed, as every generator takes it.
 
     Raises:
         ConfigError: it is no integer from 0 to 2^32 - 1.
     """
-    if value is None:
-        return None
     return check_integer(name, value, 0, MOST_SEEDS - 1)
 
 
@@ -147,7 +145,8 @@ def check_strings(name: str, value: Any, example: str) -> tuple[str, ...]:
     Raises:
         ConfigError: it is something else.
     """
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+    wrong = isinstance(value, str | bytes | Mapping | set | frozenset)
+    if wrong or not isinstance(value, Iterable):
         raise _wrong(name, value, f"a list of strings, such as {example}")
     strings = tuple(value)
     for string in strings:
@@ -176,9 +175,9 @@ def check_options(
     for name, value in options.items():
         if name not in known:
             raise ConfigError(
-                f"Expected arguments that {what} takes: {', '.join(known)}. "
-                f"Received: {name}={short(value)}."
-                f"{did_you_mean(name, known)}"
+                f"Expected arguments of {what}. Received: {name}="
+                f"{short(value)}, which is none.{did_you_mean(name, known)} "
+                f"Known: {', '.join(known)}."
             )
 
 

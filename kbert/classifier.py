@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -12,12 +13,18 @@ import keras
 import numpy as np
 
 import kbert
-from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
+from kbert.checks import check_choice
+from kbert.checks import check_integer
+from kbert.checks import check_options
+from kbert.checks import check_seed
 from kbert.containers import settle
 from kbert.errors import ConfigError
 from kbert.heads.base import Head
+from kbert.names import check_inputs
+from kbert.names import default_inputs
+from kbert.names import refuse_answers
 from kbert.plugins import Registered
 from kbert.plugins import get_plugins
 from kbert.row_names import rows_of
@@ -27,6 +34,10 @@ from kbert.task import Task
 if TYPE_CHECKING:
     from kbert.backbone import Backbone
     from kbert.tokenizer import Tokenizer
+
+
+# Ways to train.
+METHODS = ("fine_tune", "few_shot")
 
 
 class Classifier(Task):
@@ -89,11 +100,19 @@ class Classifier(Task):
         seed: int | None = None,
         **head_options: Any,
     ):
+        # Before anything is fetched.
+        if seed is not None:
+            seed = check_seed("seed", seed)
+        check_integer("max_length", max_length, 3)
+        made = make_head(head, {}, labels=labels, **head_options)
+        if inputs is not None:
+            inputs = check_inputs(inputs, made)
         if seed is not None:
             keras.utils.set_random_seed(seed)
-        classifier_head(head)  # Before anything is fetched.
         checkpoint = open_checkpoint(preset, vocabulary, lowercase, casing)
-        made = make_head(head, checkpoint, labels=labels, **head_options)
+        made = make_head(
+            head, checkpoint.head_options, labels=made.labels, **head_options
+        )
         self._start(
             made,
             checkpoint.build(),
@@ -130,7 +149,7 @@ class Classifier(Task):
         return clf
 
     def _start(self, head, backbone, tokenizer, max_length, inputs, seed):
-        self.seed = seed
+        self.seed = None if seed is None else check_seed("seed", seed)
         self._fixed_inputs = inputs is not None
         super().__init__(
             head=head,
@@ -140,6 +159,9 @@ class Classifier(Task):
             inputs=tuple(inputs or head.inputs),
             max_length=max_length,
         )
+        if self.model is not None:
+            answers = self.serving_model.output
+            refuse_answers(self.inputs, answers, self.head)
 
     @property
     def labels(self) -> list | None:
@@ -223,15 +245,10 @@ class Classifier(Task):
         Departures: of SetFit's, see docs/embeddings.md.
         """
         # Imported here: answering texts needs none of it.
-        if method == "few_shot":
+        if check_choice("method", method, METHODS) == "few_shot":
             from kbert.training.few_shot import fit
-        elif method == "fine_tune":
-            from kbert.training.fit import fit
         else:
-            raise ConfigError(
-                f"`method` must be 'fine_tune' or 'few_shot'. Received: "
-                f"method={method!r}"
-            )
+            from kbert.training.fit import fit
         seed = 0 if self.seed is None else self.seed
         return fit(self, x, y, **({"seed": seed} | options))
 
@@ -304,7 +321,7 @@ class Classifier(Task):
         # Until the model is built, two texts a row say that it takes pairs.
         if self.model is None and not self._fixed_inputs:
             if len(self.inputs) == 1 and self._has_pairs(x):
-                self.inputs = (self.inputs[0], f"{self.inputs[0]}_pair")
+                self.inputs = default_inputs(self.head, 2)
         return super().columns(x)
 
     def _has_pairs(self, x: Any) -> bool:
@@ -328,21 +345,39 @@ def classifier_head(name: str) -> Registered:
     return registered
 
 
-def make_head(name: str, checkpoint: Checkpoint, **options: Any) -> Head:
-    """A head by its name, with what the checkpoint says of it if it can be
-    told.
+def make_head(name: str, told: Mapping[str, Any], **options: Any) -> Head:
+    """A head by its name, with what a checkpoint says of it if it can be told.
+
+    Args:
+        name: of the head.
+        told: the options that the checkpoint says.
+        **options: those that were given, which go before.
 
     Raises:
         UnknownNameError: there is no such head.
         ConfigError: it is no classifier's, or refuses its options.
     """
     head = classifier_head(name).value
+    own = [*inspect.signature(Classifier).parameters][:-1]
+    known = dict.fromkeys([*own, *_options(head)])
+    check_options(f"a classifier with the head {name!r}", options, known)
     known = inspect.signature(head).parameters
-    told = {k: v for k, v in checkpoint.head_options.items() if k in known}
+    told = {k: v for k, v in told.items() if k in known}
     try:
         return head(**(told | options))
     except TypeError as error:
         raise ConfigError(f"Head {name!r}: {error}.") from error
+
+
+def _options(head: type[Head]) -> list[str]:
+    """The options of a head, and of those that it passes others on to."""
+    names = []
+    for base in head.__mro__[:-1]:
+        parameters = [*inspect.signature(base).parameters.values()]
+        names += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return names
 
 
 def load(path: str | Path) -> Task:

@@ -6,16 +6,23 @@ import os
 import random
 import time
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from kbert.checks import check_integer
+from kbert.checks import check_number
+from kbert.containers import settle
 from kbert.data import as_texts
 from kbert.data import join_answers
 from kbert.errors import ConfigError
+from kbert.errors import InputError
 from kbert.errors import ServingError
 from kbert.errors import UnavailableError
+from kbert.errors import listed
+from kbert.errors import short
 from kbert.serving.answers import rows_of
 
 # Seconds before the second try; it doubles from try to try.
@@ -59,6 +66,8 @@ class Client:
         ca_file: str | os.PathLike | None = None,
         batch_size: int = 64,
     ):
+        if not isinstance(url, str):
+            raise ConfigError(f"`url` must be a string. Received: {short(url)}")
         parts = urlsplit(url)
         if parts.scheme not in SCHEMES or not parts.netloc:
             raise ConfigError(
@@ -71,9 +80,9 @@ class Client:
         else:
             from kbert.serving.remote_grpc import GrpcModel as Model
         self._model = Model(parts, token, ca_file)
-        self.timeout = timeout
-        self.retries = retries
-        self.batch_size = batch_size
+        self.timeout = check_number("timeout", timeout, above=0)
+        self.retries = check_integer("retries", retries, 0)
+        self.batch_size = check_integer("batch_size", batch_size)
 
     def answers(self, x: Any, signature: str = "") -> dict[str, np.ndarray]:
         """The model's outputs for texts, as `Classifier.answers` gives them.
@@ -184,7 +193,22 @@ class Client:
 
 def _columns(x: Any) -> dict[str, list[str]]:
     """Texts by input name; "" where the name is not known."""
-    if hasattr(x, "keys"):
-        names = tuple(x.keys())
+    x = settle(x)
+    if isinstance(x, list) and x and isinstance(x[0], Mapping):
+        x = {name: [row.get(name) for row in x] for name in x[0]}
+    if isinstance(x, dict):
+        names = tuple(x)
+        if not names or not all(isinstance(name, str) for name in names):
+            raise InputError(
+                "Expected columns by the names of the model's inputs. "
+                f"Received: {listed(names)}."
+            )
         return dict(zip(names, as_texts(x, names), strict=True))
-    return {"": as_texts(x, ("text",))[0]}
+    columns = as_texts(x, ("text",))
+    if len(columns) > 1:
+        raise InputError(
+            "Expected rows of several texts as a table whose columns have "
+            "the names of the model's inputs, such as {'text': [...], "
+            "'text_pair': [...]}. Received: rows without names."
+        )
+    return {"": columns[0]}

@@ -202,13 +202,13 @@ def iterate(x: Any, width: int = 1) -> Iterator:
     """
     if is_dataset(x):
         yield from dataset_texts(x, width)
-    elif isinstance(x, str | bytes) or not isinstance(x, Iterable):
-        as_list(x, "texts")
     elif type(x).__module__.partition(".")[0] == "datasets":
         yield from x  # Rows as dicts, or a column's values.
     elif (table := as_table(x)) is not None:
         columns = [as_list(column, "texts") for column in table.values()]
         for row in zip(*columns, strict=True):
             yield dict(zip(table, row, strict=True))
-    else:
+    elif isinstance(x, Iterator):
         yield from x
+    else:
+        yield from as_list(x, "texts")

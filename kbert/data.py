@@ -57,7 +57,7 @@ def as_texts(x: Any, names: tuple[str, ...]) -> list[Column]:
             )
         if not columns[0]:
             raise InputError("Expected at least one text. Received: none.")
-        return [_clean(column) for column in columns]
+        return [clean_texts(column) for column in columns]
 
 
 def _columns(x: Any, names: tuple[str, ...]) -> list[list]:
@@ -120,7 +120,12 @@ def _unzip(rows: list, most: int) -> list[list]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _clean(column: list) -> Column:
+def clean_texts(column: list) -> Column:
+    """The texts of a column, without what UTF-8 cannot hold.
+
+    Raises:
+        InputError: a row is no text.
+    """
     for row, text in enumerate(column):
         if not isinstance(text, str | bytes):
             raise InputError(

@@ -53,13 +53,18 @@ def read_dataset(dataset: Any) -> Rows:
     return Rows(texts, labels or None, weights or None)
 
 
-def dataset_texts(dataset: Any, width: int = 1) -> Iterator:
+def dataset_texts(
+    dataset: Any, width: int = 1, others: bool = True
+) -> Iterator:
     """The texts of a dataset, which may have labels and weights besides.
 
     Args:
         dataset: of texts, or as `read_dataset` takes it.
-        width: texts of a row. With two, elements that are two strings are a
-            row's, as Keras's (x, y) would have its two in a tuple.
+        width: texts of a row at most. With two, elements that are two
+            strings are a row's, as Keras's (x, y) would have its two in a
+            tuple.
+        others: whether there may be labels and weights, which are passed
+            over.
 
     Yields:
         A text, or a tuple or a dict of several, for each row.
@@ -70,8 +75,13 @@ def dataset_texts(dataset: Any, width: int = 1) -> Iterator:
     _check_end(dataset)
     for element in dataset.as_numpy_iterator():
         x = element
-        if not (_is_flat(element) and len(element) == width > 1):
-            x, *_ = _parts(element)
+        if not (_is_flat(element) and 1 < len(element) <= width):
+            x, *more = _parts(element)
+            if not others and any(part is not None for part in more):
+                raise InputError(
+                    f"Expected a dataset of texts alone. Received: elements "
+                    f"like {short(element)}. Pass the rest by itself."
+                )
         yield from _rows(x, _is_batch(x))
 
 

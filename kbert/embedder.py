@@ -15,6 +15,9 @@ from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checkpoints.sentence import SentenceConfig
 from kbert.checkpoints.sentence_modules import DenseModule
 from kbert.checkpoints.sentence_writing import write_sentence_config
+from kbert.checks import check_flag
+from kbert.checks import check_integer
+from kbert.checks import check_seed
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.embedding import EmbeddingHead
@@ -86,7 +89,12 @@ class Embedder(Task):
         lowercase: bool = True,
         seed: int | None = None,
     ):
+        if max_length is not None:
+            check_integer("max_length", max_length, 3)
+        if normalize is not None:
+            normalize = check_flag("normalize", normalize)
         if seed is not None:
+            seed = check_seed("seed", seed)
             keras.utils.set_random_seed(seed)
         registered = get_plugins().heads.get(EmbeddingHead.name)
         checkpoint = open_checkpoint(preset, vocabulary, lowercase)
@@ -239,8 +247,11 @@ class Embedder(Task):
         return SIMILARITY[self.head.similarity](a, b)
 
     def _vectors(self, x: Any) -> np.ndarray:
-        if not (isinstance(x, np.ndarray) and x.dtype.kind == "f"):
-            x = self.encode(x)
+        # Vectors may be in a tensor, texts in an array.
+        vectors = np.asarray(x) if getattr(x, "ndim", 0) else None
+        if vectors is None or vectors.dtype.kind != "f":
+            vectors = self.encode(x)
+        x = vectors
         if x.ndim != 2 or x.shape[1] != self.dimension:
             raise InputError(
                 f"Expected vectors of shape (rows, {self.dimension}). "

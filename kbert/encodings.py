@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import codecs
 import re
-import reprlib
 from pathlib import Path
 
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.errors import short
 
 # Byte order marks; UTF-32's begins with UTF-16's.
 MARKS = {
@@ -172,7 +172,7 @@ def advice(chunk: bytes, line: bytes, codec: str, fixed: bool) -> str:
     if not names:
         return "It looks like no encoding of text. Save it as UTF-8."
     shown = ", ".join(
-        f"{n} ({reprlib.repr(line.decode(n, 'replace'))})" for n in names[:3]
+        f"{n} ({short(line.decode(n, 'replace'))})" for n in names[:3]
     )
     return f"It looks like {shown}. {_hint(names[0], fixed)}"
 

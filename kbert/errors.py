@@ -47,7 +47,10 @@ def short(value: Any) -> str:
     shape = getattr(value, "shape", ())
     if isinstance(shape, Sequence) and len(shape):
         return f"{type(value).__name__} of shape {tuple(shape)}"
-    text = " ".join(_repr.repr(value).split())
+    try:
+        text = " ".join(_repr.repr(value).split())
+    except ValueError:  # Python writes no numbers of thousands of digits.
+        text = f"{type(value).__name__} of very many digits"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 

@@ -91,6 +91,8 @@ def read_rows(
         UnknownNameError: there is no such encoding.
     """
     path = as_path(path)
+    if columns is not None:
+        columns = [*check_strings("columns", columns, "['text', 'label']")]
     read = {
         "tsv": _read_tsv,
         "csv": _read_csv,
@@ -278,10 +280,10 @@ def read_table(
     x = {name: [] for name in texts}
     y = []
     lines = _lines_of(path, format)
-    if label in x:
+    if label in x or len(x) < len(texts):
         raise InputError(
-            f"Expected different columns for text and label. Received: "
-            f"{label!r} for both."
+            f"Expected different columns for texts and label. Received: "
+            f"{listed((*texts, label))}."
         )
     for row in read_rows(path, columns, format, encoding=encoding):
         if row.cells is None:

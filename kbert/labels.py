@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from kbert.containers import as_list
 from kbert.encodings import is_writable
 from kbert.errors import ConfigError
 from kbert.errors import InputError
@@ -57,7 +58,7 @@ def check_labels(labels: list, least: int = 2) -> list:
             f"Labels must be a list, in order. Received: "
             f"{short(labels)} ({type(labels).__name__})"
         )
-    labels = [plain(label) for label in labels]
+    labels = [plain(label) for label in as_list(labels, "labels")]
     if {type(label) for label in labels} == {bool}:
         labels = [int(label) for label in labels]
     kinds = {type(label) for label in labels}

@@ -19,6 +19,7 @@ is of, -1 where there is none.
 import keras
 from keras import ops
 
+from kbert.checks import check_choice
 from kbert.errors import ConfigError
 
 LAYOUTS = ("auto", "padded", "flat", "packed")
@@ -42,11 +43,7 @@ def choose_layout(layout: str = "auto", packed: bool = False) -> str:
             shape and cannot have flat tokens.
     """
     known = LAYOUTS if packed else LAYOUTS[:-1]
-    if layout not in known:
-        raise ConfigError(
-            f"`layout` must be one of {', '.join(known)}. Received: "
-            f"layout={layout!r}"
-        )
+    check_choice("layout", layout, known)
     varying = keras.backend.backend() == "tensorflow"
     if layout == "flat" and not varying:
         raise ConfigError(

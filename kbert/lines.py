@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import io
-import reprlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from kbert.encodings import advice
 from kbert.encodings import check_encoding
 from kbert.encodings import find_codec
 from kbert.errors import InputError
+from kbert.errors import short
 
 # Bytes read at once; a pipe gives what it has.
 CHUNK = 1 << 20
@@ -151,7 +151,7 @@ class Lines:
         return InputError(
             f"Expected text in {(self._given or self.codec).upper()}. "
             f"Received: {self._path}, where line {number} is not: "
-            f"{reprlib.repr(line)}. "
+            f"{short(line)}. "
             f"{advice(chunk, line, self.codec, self._fixed)}"
         )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-import re
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -15,21 +15,23 @@ import keras
 from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
+from kbert.checks import check_options
+from kbert.checks import check_seed
 from kbert.classifier import Classifier
 from kbert.classifier import classifier_head
 from kbert.classifier import make_head
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
+from kbert.errors import short
 from kbert.heads.base import Head
 from kbert.inference import outputs_on
+from kbert.names import check_name
 from kbert.paths import as_path
 from kbert.saved import SavedFolder
 from kbert.saved import save_model
 from kbert.saved import shared_config
 from kbert.saved import weights_later
-
-NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 # Other signatures of an export, and what Keras calls metrics of validation.
 RESERVED = ("serving_default", "classify", "explain", "val")
@@ -102,6 +104,7 @@ class MultiTask:
                 f"{', '.join(heads)}. Received: {', '.join(max_length)}"
             )
         if seed is not None:
+            seed = check_seed("seed", seed)
             keras.utils.set_random_seed(seed)
         self.seed = seed
         checkpoint = open_checkpoint(preset, vocabulary, lowercase, casing)
@@ -318,6 +321,8 @@ class MultiTask:
         """Write a SavedModel; see `kbert.export.multitask.export`."""
         from kbert.export.multitask import export
 
+        known = [*inspect.signature(export).parameters][2:]
+        check_options("`export`", options, known)
         return export(self, as_path(path), **options)
 
 
@@ -325,7 +330,8 @@ def _check_heads(heads: Any) -> None:
     if not isinstance(heads, Mapping) or not heads:
         raise ConfigError(
             "`heads` must be a dict of task names to heads, such as "
-            f"{{'spam': 'spam', 'topic': 'news'}}. Received: heads={heads!r}"
+            f"{{'spam': 'spam', 'topic': 'news'}}. Received: "
+            f"heads={short(heads)}"
         )
     _check_names(heads)
     seen = {}
@@ -353,12 +359,7 @@ def _check_made(heads: Mapping[str, Head]) -> None:
 
 def _check_names(names: Iterable) -> None:
     for name in names:
-        # TensorFlow's names of ops hold no other characters.
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise ConfigError(
-                f"The name of a task must be of letters (a to z), digits and "
-                f"_, and begin with a letter. Received: {name!r}"
-            )
+        check_name("a task", name)
         if name in RESERVED or name.startswith("val_"):
             raise ConfigError(
                 f"The name of a task must not be {', '.join(RESERVED)}, or "
@@ -369,7 +370,7 @@ def _check_names(names: Iterable) -> None:
 
 def _head(head: str | Head, checkpoint: Checkpoint) -> Head:
     if isinstance(head, str):
-        return make_head(head, checkpoint)
+        return make_head(head, checkpoint.head_options)
     if not isinstance(head, Head):
         raise ConfigError(
             "A head must be the name of one, or a kbert.Head. Received: "

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from kbert.checks import check_integer
+from kbert.containers import iterate
 from kbert.data import as_texts
 from kbert.data import windows
 from kbert.errors import CheckpointError
@@ -17,6 +19,7 @@ from kbert.errors import ConfigError
 from kbert.errors import ExportError
 from kbert.errors import UnsafeFileError
 from kbert.paths import as_path
+from kbert.row_names import rows_from
 from kbert.untrusted import member
 from kbert.vocabulary import index_vocabulary
 from kbert.vocabulary import read_vocabulary
@@ -99,6 +102,7 @@ class OnnxModel:
         Raises:
             InputError: there are no such texts.
         """
+        batch_size = check_integer("batch_size", batch_size)
         columns = [
             [
                 self._prompt
@@ -136,8 +140,11 @@ class OnnxModel:
         self, rows: Iterable, batch_size: int = 32, window: int = 8192
     ) -> Iterator[dict[str, Any]]:
         """Answers row by row, in bounded memory, as `Classifier.stream`."""
-        for part in windows(rows, window):
-            answers = self.answers(part, batch_size)
+        first = 0
+        for part in windows(iterate(rows, len(self.inputs)), window):
+            with rows_from(first):
+                answers = self.answers(part, batch_size)
+            first += len(part)
             for i in range(len(part)):
                 row = {key: value[i] for key, value in answers.items()}
                 for key in self.label_outputs:

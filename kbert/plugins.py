@@ -17,6 +17,7 @@ import pluggy
 from kbert import hookspecs
 from kbert.errors import PluginError
 from kbert.errors import UnknownNameError
+from kbert.errors import short
 
 GROUP = "kbert"
 BUILTIN = ("kbert.heads", "kbert.checkpoints.builtin")
@@ -69,7 +70,8 @@ class Registry:
     def get(self, name: str) -> Registered:
         try:
             return self._entries[name]
-        except KeyError:
+        except (KeyError, TypeError):  # What cannot be a key is no name.
+            name = name if isinstance(name, str) else short(name)
             package = KNOWN_PLUGINS.get(name) if self.kind == "head" else None
             hint = (
                 f"It comes with the plugin {package}: pip install {package}, "

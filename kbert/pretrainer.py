@@ -22,8 +22,9 @@ from kbert.checkpoints.pretraining import assign_heads
 from kbert.checkpoints.pretraining import head_tensors
 from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.checkpoints.vocabularies import write_tokenizer
+from kbert.checks import check_integer
+from kbert.checks import check_seed
 from kbert.errors import CheckpointError
-from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.folders import new_folder
 from kbert.pretraining.batches import PretrainingBatches
@@ -37,6 +38,7 @@ from kbert.pretraining.first_weights import begin_with_corpus
 from kbert.pretraining.heads import pretraining_model
 from kbert.scratch import check_room
 from kbert.training.optimizer import make_optimizer
+from kbert.training.options import checked
 from kbert.vocabulary import same_ids
 
 # As in BERT (Devlin et al. 2018, section 3.1).
@@ -118,6 +120,7 @@ class Pretrainer:
     ):
         if objectives is None:
             objectives = DEFAULT_OBJECTIVES
+        seed = check_seed("seed", seed)
         check_pretrainer(
             preset=os.fspath(preset),
             objectives=objectives,
@@ -130,7 +133,7 @@ class Pretrainer:
         self.corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
         self.preset = os.fspath(preset)
         self.objectives = objectives
-        self.sequence_length = sequence_length
+        check_integer("sequence_length", sequence_length, 8)
         self.mask_rate = mask_rate
         self.whole_words = whole_words
         self.dropout = dropout
@@ -142,15 +145,12 @@ class Pretrainer:
         rates = {} if dropout is None else dict.fromkeys(self._rates, dropout)
         self.backbone = checkpoint.build(dtype=policy, **rates)
         limit = self.backbone.config["max_sequence_length"]
-        if (
-            type(sequence_length) is not int
-            or not 8 <= sequence_length <= limit
-        ):
-            raise ConfigError(
-                f"`sequence_length` must be 8 to {limit}, the backbone's "
-                f"number of positions. Received: "
-                f"sequence_length={sequence_length!r}"
-            )
+        self.sequence_length = check_integer(
+            "sequence_length",
+            sequence_length,
+            *(8, limit),
+            why=", the backbone's number of positions",
+        )
         self.model = pretraining_model(
             self.backbone, tuple(objectives), dtype=policy
         )
@@ -175,6 +175,7 @@ class Pretrainer:
 
     # === Train ===
 
+    @checked("`fit`")
     def fit(
         self,
         run_dir: str | os.PathLike,
@@ -375,6 +376,8 @@ class Pretrainer:
             loss of a model that knows how frequent each token is and nothing
             else.
         """
+        steps = check_integer("steps", steps)
+        batch_size = check_integer("batch_size", batch_size)
         corpus = self._open(corpus)
         if not self.model.compiled:
             self.compile()

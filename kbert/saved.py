@@ -36,6 +36,7 @@ from kbert.errors import short
 from kbert.folders import SAVED
 from kbert.folders import check_saved
 from kbert.folders import new_folder
+from kbert.paths import as_path
 from kbert.plugins import Registered
 from kbert.plugins import get_plugins
 from kbert.saved_config import CONFIG
@@ -171,7 +172,7 @@ class SavedFolder:
         Raises:
             CheckpointError: the folder is missing, incomplete or corrupt.
         """
-        path = Path(path)
+        path = as_path(path)
         config = read_saved_config(path)
         return cls(path, config, open_tensors(member(path, WEIGHTS)))
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from kbert.checkpoints.safetensors_form import read_tensors
 from kbert.checkpoints.safetensors_form import write_tensors
-from kbert.data import as_texts
+from kbert.checks import check_choice
+from kbert.checks import check_integer
 from kbert.data import windows
 from kbert.embedder import unit
 from kbert.errors import CheckpointError
@@ -83,14 +84,14 @@ class SearchIndex:
     """
 
     def __init__(self, embedder: Embedder, texts: Any, kind: str = "flat"):
-        if kind not in KINDS:
+        self.kind = check_choice("kind", kind, KINDS)
+        if not hasattr(embedder, "dimension"):
             raise ConfigError(
-                f"`kind` must be one of {', '.join(KINDS)}. Received: "
-                f"kind={kind!r}"
+                f"`embedder` must be a kbert.Embedder. Received: "
+                f"{short(embedder)}"
             )
         embedder.head.check_products()
         self.embedder = embedder
-        self.kind = kind
         self.texts: list[str] = []
         self._index = _faiss().index_factory(
             embedder.dimension, KINDS[kind], _faiss().METRIC_INNER_PRODUCT
@@ -129,13 +130,10 @@ class SearchIndex:
             ConfigError: `k` is not a positive integer.
             InputError: queries are not texts.
         """
-        if type(k) is not int or k < 1:
-            raise ConfigError(
-                f"`k` must be a positive integer. Received: k={k!r}"
-            )
-        if isinstance(queries, str):
+        k = check_integer("k", k)
+        if isinstance(queries, str | bytes):
             return self.search([queries], k)[0]
-        [column] = as_texts(queries, self.embedder.inputs)
+        [column] = self.embedder.columns(queries)
         vectors = self._scaled(self.embedder.encode_query(column))
         scores, rows = self._index.search(vectors, min(k, len(self)))
         return [

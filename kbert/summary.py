@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kbert.checks import check_integer
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.pretraining.sentences import split_sentences
 
 if TYPE_CHECKING:
@@ -64,13 +66,10 @@ def summarize(
     """
     if not isinstance(text, str):
         raise InputError(
-            f"Expected a text (str). Received: {type(text).__name__}."
+            f"Expected a text (str). Received: {short(text)} "
+            f"({type(text).__name__})."
         )
-    if type(sentences) is not int or sentences < 1:
-        raise ConfigError(
-            f"`sentences` must be a positive integer. Received: "
-            f"sentences={sentences!r}"
-        )
+    sentences = check_integer("sentences", sentences)
     found = [
         sentence
         for paragraph in re.split(r"\n\s*\n", text)
@@ -84,6 +83,10 @@ def summarize(
         )
     if len(found) <= sentences:
         return found
+    if embedder is not None and not hasattr(embedder, "similarity"):
+        raise ConfigError(
+            f"`embedder` must be a kbert.Embedder. Received: {short(embedder)}"
+        )
     if embedder is None:
         from kbert.embedder import Embedder
 

@@ -23,6 +23,7 @@ from kbert.batching import static_shapes
 from kbert.batching import token_places
 from kbert.casing import CASINGS
 from kbert.casing import TEXTS
+from kbert.checks import check_integer
 from kbert.containers import iterate
 from kbert.containers import settle
 from kbert.data import encoded_parts
@@ -83,25 +84,18 @@ class Task:
         training: dict | None = None,
     ):
         limit = backbone.config["max_sequence_length"]
-        if type(max_length) is not int or not 3 <= max_length <= limit:
-            raise ConfigError(
-                f"`max_length` must be an integer from 3 to {limit}, the "
-                f"backbone's number of positions. Received: "
-                f"max_length={max_length!r}"
-            )
+        max_length = check_integer(
+            "max_length",
+            max_length,
+            *(3, limit),
+            why=", the backbone's number of positions",
+        )
         segments = backbone.config["num_segments"]
         if tokenizer.casing and segments < TEXTS * CASINGS:
             raise ConfigError(
                 f"Expected a backbone of {TEXTS * CASINGS} segment ids for a "
                 f"tokenizer with casing=True. Received: num_segments="
                 f"{segments}. Pass casing=True to what opens the checkpoint."
-            )
-        # Heads that answer tokens know which text is which.
-        if head.overlap is not None and len(inputs) != len(head.inputs):
-            raise ConfigError(
-                f"`inputs` must be {len(head.inputs)} name(s) for the head "
-                f"{head.name!r}, as {', '.join(head.inputs)} are. Received: "
-                f"inputs={inputs!r}"
             )
         self.head = head
         self.backbone = backbone
@@ -276,6 +270,7 @@ class Task:
     ) -> dict[str, np.ndarray]:
         """The head's answers for what `columns` gave, in their order."""
         self.require_model()
+        batch_size = check_integer("batch_size", batch_size)
         answers = list(answer_parts(self, columns, batch_size))
         return {
             key: join_rows([answer[key] for answer in answers])
@@ -285,6 +280,7 @@ class Task:
     def answers(self, x: Any, batch_size: int = 64) -> dict[str, np.ndarray]:
         """The head's answers for texts of any usual form, in their order."""
         self.require_model()
+        batch_size = check_integer("batch_size", batch_size)
         return self.answer_columns(self.columns(x), batch_size)
 
     def answer_rows(
@@ -292,6 +288,7 @@ class Task:
     ) -> Iterator[dict[str, Any]]:
         """The same row by row, with label names, and progress if asked for."""
         self.require_model()
+        batch_size = check_integer("batch_size", batch_size)
         columns = self.columns(x)
         with counting(len(columns[0]), WINDOW, verbose) as done:
             for answers in answer_parts(self, columns, batch_size, done):
@@ -305,7 +302,7 @@ class Task:
         Yields:
             One dict a row, with label names in place of indices.
         """
-        first = 0
+        window, first = check_integer("window", window), 0
         for part in windows(iterate(rows, len(self.inputs)), window):
             with rows_from(first):
                 answers = self.answers(part, batch_size)

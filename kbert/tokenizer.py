@@ -1,6 +1,8 @@
 """WordPiece inside the TensorFlow graph: raw strings in, token ids out."""
 
 import functools
+import inspect
+import os
 import re
 from collections.abc import Sequence
 
@@ -10,9 +12,16 @@ import tensorflow_text as tf_text
 
 from kbert.casing import TEXTS
 from kbert.casing import casing_of
-from kbert.encodings import clean
+from kbert.checks import check_choice
+from kbert.checks import check_flag
+from kbert.checks import check_integer
+from kbert.checks import check_options
+from kbert.containers import as_list
+from kbert.data import clean_texts
+from kbert.data import encode_texts
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.folders import new_file
 from kbert.normalizer import CONTROL
 from kbert.normalizer import DELIMITER
@@ -113,23 +122,22 @@ class Tokenizer:
     ):
         if strip_accents is None:
             strip_accents = lowercase
-        for name, value in (
-            ("lowercase", lowercase),
-            ("strip_accents", strip_accents),
-            ("casing", casing),
-        ):
-            if not isinstance(value, bool):
-                raise ConfigError(
-                    f"`{name}`, expected True or False. "
-                    f"Received: {name}={value!r}"
-                )
+        lowercase = check_flag("lowercase", lowercase)
+        strip_accents = check_flag("strip_accents", strip_accents)
+        casing = check_flag("casing", casing)
+        if isinstance(vocabulary, str | bytes | os.PathLike):
+            raise InputError(
+                "The vocabulary, expected a sequence of tokens. Received: "
+                f"{short(vocabulary)}. Read a file by "
+                "kbert.Tokenizer.from_file(path)."
+            )
         if casing and not lowercase:
             raise ConfigError(
                 "`casing` is for vocabularies that are lower-cased. Received: "
                 "lowercase=False, whose tokens say how words are written. "
                 "Leave `casing` out."
             )
-        self.vocabulary = tuple(vocabulary)
+        self.vocabulary = tuple(as_list(vocabulary, "tokens"))
         self.lowercase = lowercase
         self.strip_accents = strip_accents
         self.added_tokens = tuple(added_tokens)
@@ -227,10 +235,7 @@ class Tokenizer:
          <tf.RaggedTensor [[0, 4]]>,
          <tf.RaggedTensor [[4, 5]]>)
         """
-        if unit not in UNITS:
-            raise ConfigError(
-                f"`unit`, expected one of {UNITS}. Received: unit={unit!r}"
-            )
+        check_choice("unit", unit, UNITS)
         return self._offsets(_strings(text), unit)[:3]
 
     def _offsets(self, text: tf.Tensor, unit: str) -> tuple:
@@ -388,19 +393,15 @@ class Tokenizer:
             ConfigError: `max_length` leaves no room for a token of each
                 text, or `truncation` is unknown.
         """
-        if truncation not in TRUNCATIONS:
-            raise ConfigError(
-                f"`truncation`, expected one of {tuple(TRUNCATIONS)}. "
-                f"Received: truncation={truncation!r}"
-            )
+        check_choice("truncation", truncation, TRUNCATIONS)
         special = 2 if pair is None else 3
         least = special + (1 if pair is None else 2)
-        if not isinstance(max_length, int) or max_length < least:
-            raise ConfigError(
-                f"`max_length`, expected an integer of at least {least}: "
-                f"{special} special tokens and a token of each text. "
-                f"Received: max_length={max_length!r}"
-            )
+        max_length = check_integer(
+            "max_length",
+            max_length,
+            least,
+            why=f": {special} special tokens and a token of each text",
+        )
         room = max_length - special
         texts = [text] if pair is None else [text, pair]
         facts = [
@@ -488,6 +489,8 @@ class Tokenizer:
         Raises:
             InputError: the file is missing, not UTF-8, or not a vocabulary.
         """
+        known = [*inspect.signature(Tokenizer).parameters][1:]
+        check_options("`Tokenizer.from_file`", options, known)
         return cls(read_vocabulary(path), **options)
 
     def save(self, path) -> None:
@@ -540,9 +543,8 @@ def _matchable(vocabulary: tuple[str, ...], whole: dict[str, int]) -> list[str]:
 def _strings(text) -> tf.Tensor:
     """`text` as a string tensor `(B,)`."""
     if not tf.is_tensor(text):
-        if isinstance(text, list | tuple):
-            text = [clean(t) if isinstance(t, str) else t for t in text]
-        text = tf.constant(text, tf.string)
+        column = clean_texts(as_list(text, "texts"))
+        text = tf.constant(encode_texts(column), tf.string)
     if text.dtype != tf.string or text.shape.rank != 1:
         raise InputError(
             "Expected texts as strings of shape (B,). "

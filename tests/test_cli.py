@@ -266,7 +266,7 @@ def test_output_is_checked_before_training(data, tmp_path):
         ["train", "FILE", "-o", "out", "--head-option", "preset=1"],
         ["train", "FILE", "-o", "out", "--class-weight", "heavy"],
         "train FILE -o out --validation FILE --validation-split 0.1".split(),
-        "train FILE -o out --few-shot --validation-split 0.1".split(),
+        "train FILE -o out --few-shot --layer-decay 0.9".split(),
         "train FILE -o out --few-shot --r-drop 1".split(),
         "train FILE -o out --few-shot --layout flat".split(),
         ["predict", "model", "FILE", "--input", "text"],
@@ -287,7 +287,11 @@ def test_wrong_usage(data, arguments):
         ("text\tlabel\nx\t1\ny\t1\n", [], ["two different labels", "'1'"]),
         (TABLE, ["--preset", "minilm"], ["Unknown preset 'minilm'"]),
         (TABLE, ["--head", "classificaton"], ["mean 'classification'"]),
-        (TABLE, ["--head-option", "poling=cls"], ["poling"]),
+        (TABLE, ["--head-option", "poolling=cls"], ["mean 'pooling'"]),
+        (TABLE, ["--text", "text,text"], ["different columns"]),
+        (TABLE, ["--text", "text,a,b"], ["`inputs` must be 1 or 2"]),
+        (TABLE, ["--seed", "-1"], ["`seed` must be an integer from 0"]),
+        (TABLE + "x\tQ\n", ["--head", "regression"], ["'one' in line 2 of"]),
         (TABLE, ["--max-length", 9999], ["`max_length`"]),
         (TABLE, ["--layout", "flatt"], ["`layout`", "padded, flat"]),
         (TABLE, ["--preset", "random:huge"], ["random preset"]),
@@ -302,6 +306,40 @@ def test_bad_arguments(tmp_path, content, options, parts):
     )
     refused(result, *parts)
     assert not (tmp_path / "out").exists()
+
+
+def test_columns_whose_names_no_input_can_have(tmp_path):
+    # As GLUE's MRPC has them, byte order mark included.
+    path = tmp_path / "mrpc.txt"
+    rows = "".join(f"{i % 2}\t1\t2\tone {i}\ttwo {i}\n" for i in range(12))
+    header = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
+    path.write_text(header + rows, encoding="utf-8")
+    columns = ("--text", "#1 String,#2 String")
+    result = run(
+        *("train", path, "-o", tmp_path / "m", *columns, "--label", "Quality"),
+        *("--preset", "random:1x64", "--max-length", 16, "--epochs", 1),
+        *("--validation-split", 0),
+    )
+    assert result.exit_code == 0, result.stderr
+    expected = "inputs: text (#1 String), text_pair (#2 String)"
+    assert expected in " ".join(result.stderr.split())
+    result = run("predict", tmp_path / "m", path, *columns, "--format", "tsv")
+    assert len(result.stdout.splitlines()) == 12
+    path.write_text(header + rows + "2\t1\t2\ta\tb\n", encoding="utf-8")
+    result = run(
+        *("evaluate", tmp_path / "m", path, *columns, "--label", "Quality"),
+    )
+    refused(result, "'2' in line 14 of", "mrpc.txt")
+
+
+def test_errors_of_validation_name_its_file_and_line(data, tmp_path):
+    path = tmp_path / "held_out.tsv"
+    path.write_text("text\tlabel\naaa\tone\nbbb\tthree\n")
+    result = run(
+        *("train", data, "-o", tmp_path / "m", "--validation", path, "-q"),
+        *("--preset", "random:1x64", "--max-length", 16),
+    )
+    refused(result, "'three' in line 3 of", "held_out.tsv")
 
 
 def test_no_model(tmp_path, data):

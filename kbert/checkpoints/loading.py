@@ -31,6 +31,8 @@ from kbert.checkpoints.tensors import build_backbone
 from kbert.checkpoints.vocabularies import TokenizerFiles
 from kbert.checkpoints.vocabularies import looks_lowercase
 from kbert.checkpoints.vocabularies import open_tokenizer
+from kbert.checks import check_flag
+from kbert.containers import as_list
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
@@ -214,6 +216,13 @@ def open_checkpoint(
         ConfigError: a vocabulary is given for a preset that has its own, or
             casing asked for where there is none to tell.
     """
+    if not isinstance(preset, str | os.PathLike):
+        raise ConfigError(
+            f"`preset` must be a preset's name or the path of a folder. "
+            f"Received: preset={short(preset)}"
+        )
+    lowercase = check_flag("lowercase", lowercase)
+    casing = check_flag("casing", casing)
     checkpoint = _open(preset, vocabulary, lowercase)
     return checkpoint.with_casing() if casing else checkpoint
 
@@ -365,7 +374,7 @@ def _random(size, vocabulary, lowercase) -> Checkpoint:
     elif isinstance(vocabulary, str | os.PathLike):
         tokens = read_vocabulary(vocabulary)
     else:
-        tokens = vocabulary
+        tokens = as_list(vocabulary, "tokens")
     config = _size(size) | {"vocabulary_size": len(tokens)}
     return Checkpoint(
         "random", TokenizerFiles(tokens, {"lowercase": lowercase}), config

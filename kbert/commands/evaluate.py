@@ -69,7 +69,7 @@ def evaluate(
         encoding=encoding,
     )
     report = clf.evaluate(
-        dict(zip(clf.inputs, x.values(), strict=True)),
+        x.renamed(clf.inputs),
         y,
         batch_size=batch_size,
     )

@@ -16,6 +16,7 @@ from kbert.commands import common
 from kbert.commands import scoring
 from kbert.encodings import check_encoding
 from kbert.files import read_texts
+from kbert.row_names import rows_of
 from kbert.scoring.parts import PART_ROWS
 
 if TYPE_CHECKING:
@@ -174,7 +175,8 @@ def _answer(
     as_json: bool,
 ) -> Iterator[str]:
     texts = [row[0] for row in rows] if len(clf.inputs) == 1 else rows
-    answers = clf.stream(texts, batch_size, window=len(rows))
+    with rows_of(rows):
+        answers = [*clf.stream(texts, batch_size, window=len(rows))]
     first = ("label",)
     if hasattr(clf, "head"):
         first = (clf.head.answer_output, *clf.head.label_outputs)

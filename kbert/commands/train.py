@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import keyword
 import shlex
 from collections import Counter
 from pathlib import Path
@@ -19,6 +18,7 @@ from kbert.encodings import check_encoding
 from kbert.errors import did_you_mean
 from kbert.files import read_table
 from kbert.folders import check_saved
+from kbert.names import fit_inputs
 from kbert.scratch import check_room
 
 if TYPE_CHECKING:
@@ -184,15 +184,14 @@ def train(
             "Give --validation or --validation-split, not both."
         )
     if few_shot and (
-        validation_split
-        or r_drop
+        r_drop
         or layout != "auto"
         or layer_decay != 1
         or early_stopping is not None
     ):
         raise typer.BadParameter(
-            "--few-shot goes without --validation-split, --layer-decay, "
-            "--r-drop, --layout and --early-stopping."
+            "--few-shot goes without --layer-decay, --r-drop, --layout and "
+            "--early-stopping."
         )
     if policy == common.Policy.bfloat16:
         raise typer.BadParameter(
@@ -213,26 +212,30 @@ def train(
     common.start(policy)
     head_class = _head_class(head)
     names = tuple(common.split(text)) or head_class.inputs
+    # The SavedModel's inputs are named like the columns, if they can be.
+    inputs = fit_inputs(names, head_class)
 
     def read(path):
         form = common.file_format(format, path, head_class)
         named = common.split(columns) or None
         several = not head_class.exclusive
-        return read_table(path, names, label, named, form, several, encoding)
+        x, y = read_table(path, names, label, named, form, several, encoding)
+        return x.renamed(inputs), y
 
     x, y = read(file)
     held_out = None
     if validation is not None:
         held_out = read(validation)
-    elif validation_split is None:
+    elif validation_split is None and not few_shot:
         validation_split = 0.1
 
-    method = {} if epochs is None else {"epochs": epochs}
+    method = {"validation_split": validation_split or 0.0}
+    if epochs is not None:
+        method["epochs"] = epochs
     if few_shot:
         method["method"] = "few_shot"
     else:
         method |= {
-            "validation_split": validation_split or 0.0,
             "layer_decay": layer_decay,
             "r_drop": r_drop,
             "layout": layout,
@@ -243,17 +246,16 @@ def train(
     clf = _classifier(
         preset=preset,
         head=head,
-        # The SavedModel's inputs are named like the columns, if they can be.
-        inputs=names if all(map(_is_name, names)) else None,
+        inputs=inputs,
         max_length=max_length,
         casing=casing,
         seed=seed,
         **options,
     )
-    x = dict(zip(clf.inputs, x.values(), strict=True))
-    if held_out is not None:
-        xv = dict(zip(clf.inputs, held_out[0].values(), strict=True))
-        held_out = (xv, held_out[1])
+    if inputs != names:
+        pairs = zip(inputs, names, strict=True)
+        named = ", ".join(f"{name} ({column})" for name, column in pairs)
+        _say(notes, f"The model's inputs: {named}")
     _say(notes, _describe(y))
     history = clf.fit(
         x,
@@ -294,15 +296,11 @@ def _say(notes: Console, line: str) -> None:
     notes.print(line, markup=False, soft_wrap=True)
 
 
-def _is_name(name: str) -> bool:
-    return name.isidentifier() and not keyword.iskeyword(name)
-
-
 def _head_options(pairs: list[str] | None) -> dict[str, Any]:
     options = {}
     for pair in pairs or ():
         key, equals, value = pair.partition("=")
-        if not equals or not _is_name(key):
+        if not equals or not key.isidentifier():
             raise typer.BadParameter(
                 f"Expected KEY=VALUE. Received: {pair!r}.",
                 param_hint="--head-option",

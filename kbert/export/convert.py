@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from kbert.checks import check_choice
 from kbert.classifier import Classifier
 from kbert.classifier import load
 from kbert.errors import ConfigError
@@ -55,10 +56,7 @@ def convert(
     >>> convert("saved_models/spam", "exports/spam", "onnx")
     PosixPath('exports/spam')
     """
-    if to not in FORMS:
-        raise ConfigError(
-            f"`to` must be one of {', '.join(FORMS)}. Received: to={to!r}"
-        )
+    check_choice("to", to, FORMS)
     target = as_path(target)
     check_room(target.parent)
     saved = as_path(source).expanduser()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kbert.errors import ConfigError
+from kbert.checks import check_choice
+from kbert.checks import check_options
 
 if TYPE_CHECKING:
     from kbert.task import Task
@@ -46,11 +48,8 @@ def export(task: Task, path: Path, format: str, **options) -> Path:
     >>> clf.export("exports/spam", format="int8")
     PosixPath('exports/spam')
     """
-    if format not in _WRITERS:
-        raise ConfigError(
-            f"`format` must be one of {', '.join(_WRITERS)}. Received: "
-            f"format={format!r}"
-        )
-    module, name = _WRITERS[format]
+    module, name = _WRITERS[check_choice("format", format, _WRITERS)]
     write = getattr(importlib.import_module(module), name)
+    known = [*inspect.signature(write).parameters][2:]
+    check_options(f"`export(format={format!r})`", options, ("format", *known))
     return write(task, path, **options) or path

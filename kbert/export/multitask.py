@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
+from kbert.errors import short
 from kbert.export.saved_model import EXPLAIN
 from kbert.export.saved_model import SERVE
 from kbert.export.saved_model import export_elsewhere
@@ -19,6 +21,7 @@ from kbert.export.saved_model import trace
 from kbert.export.saved_model import usual_requests
 from kbert.export.saved_model import write_version
 from kbert.export.warmup import Requests
+from kbert.export.warmup import check_requests
 
 if TYPE_CHECKING:
     from kbert.multitask import MultiTask
@@ -77,9 +80,16 @@ def export(
         task.require_model()
     first = next(iter(multi)) if default is None else default
     usual = {name: usual_requests(task) for name, task in multi.tasks.items()}
+    if not isinstance(warmup, Mapping | None):
+        raise ConfigError(
+            f"`warmup` must be a dict of task names to requests. Received: "
+            f"{short(warmup)}"
+        )
     for name in (first, *(warmup or ())):
         if name not in usual:
             raise UnknownNameError("task", str(name), usual)
+    for name, asked in (warmup or {}).items():
+        check_requests(name, asked, multi[name].inputs)
     requests = usual | dict(warmup or {})
     target = new_version(path, version)
     if keras.backend.backend() != "tensorflow":

@@ -27,6 +27,7 @@ from kbert.export.explain import can_explain
 from kbert.export.explain import make_explain
 from kbert.export.warmup import CLASSIFY
 from kbert.export.warmup import Requests
+from kbert.export.warmup import check_requests
 from kbert.export.warmup import write_warmup
 from kbert.folders import new_folder
 from kbert.ngrams import NGRAM_LOGITS
@@ -102,6 +103,7 @@ def export(
     target = new_version(path, version)
     if warmup is None:
         warmup = usual_requests(task)
+    check_requests("warmup", warmup, task.inputs)
     if keras.backend.backend() != "tensorflow":
         options = {"check_ops": check_ops, "warmup": warmup}
         return export_elsewhere(task, target, options)

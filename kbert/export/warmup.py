@@ -9,11 +9,16 @@ Reference: [SavedModel Warmup](
 https://www.tensorflow.org/tfx/serving/saved_model_warmup).
 """
 
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from kbert.errors import ConfigError
+from kbert.errors import did_you_mean
+from kbert.errors import listed
+from kbert.errors import short
 
 PATH = Path("assets.extra") / "tf_serving_warmup_requests"
 
@@ -88,21 +93,50 @@ def _check(requests: Mapping[str, Requests]) -> None:
             "Give at least one and not more than TF Serving reads."
         )
     for name, asked in requests.items():
-        _check_requests(name, asked)
+        check_requests(name, asked)
 
 
-def _check_requests(signature: str, requests: Requests) -> None:
+def check_requests(
+    signature: str, requests: Requests, inputs: Collection[str] = ()
+) -> None:
+    """Raise `ConfigError` for what is no list of warm-up requests.
+
+    Args:
+        signature: that is asked, for messages.
+        requests: see `write_warmup`.
+        inputs: names of the signature's, if they are known.
+    """
+    if isinstance(requests, str | bytes | Mapping):
+        raise ConfigError(
+            f"Expected a list of warm-up requests of {signature}, such as "
+            f"[{{'text': ['...']}}]. Received: {short(requests)}."
+        )
     for i, request in enumerate(requests):
-        # A string is a sequence of strings too: one text per letter.
-        bare = any(isinstance(texts, str) for texts in request.values())
-        lengths = {name: len(texts) for name, texts in request.items()}
-        if bare or len(set(lengths.values())) != 1 or 0 in lengths.values():
+        lengths = set()
+        if isinstance(request, Mapping):
+            lengths = {_texts(texts) for texts in request.values()}
+        if len(lengths) != 1 or 0 in lengths:
             raise ConfigError(
                 f"Expected request {i} of {signature} to be a dict from input "
                 "names to lists of texts, as many texts for each input. "
-                f"Received {request!r}. "
+                f"Received {short(request)}. "
                 "Write a request for one text as {'text': ['...']}."
             )
+        if inputs and set(request) != set(inputs):
+            advice = "".join(did_you_mean(name, inputs) for name in request)
+            raise ConfigError(
+                f"Expected request {i} of {signature} to have the inputs "
+                f"{listed(inputs)}. Received: {listed(request)}.{advice}"
+            )
+
+
+def _texts(texts: Any) -> int:
+    """How many texts there are; 0 if it is no list of texts."""
+    # A string has a length too: one text per letter.
+    if isinstance(texts, str | bytes) or not hasattr(texts, "__len__"):
+        return 0
+    good = all(isinstance(text, str | bytes) for text in texts)
+    return len(texts) if good else 0
 
 
 def _predict_log(request, model_name: str, signature: str):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import reprlib
 from typing import Any
 
 import numpy as np
 
 from kbert.encodings import clean
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.heads.spans import characters
 from kbert.heads.spans import settle
 from kbert.row_names import row_name
@@ -65,14 +65,14 @@ def read_answers(row: Any, context: str | bytes, number: int) -> dict:
             raise InputError(
                 f"Expected an answer that is in the context at its "
                 f"`answer_start`, in characters. Received: "
-                f"{reprlib.repr(text)} at {start} in {row_name(number)}, where "
-                f"{reprlib.repr(there)} stands."
+                f"{short(text)} at {start} in {row_name(number)}, where "
+                f"{short(there)} stands."
             )
         span = settle(context, start, start + len(text))
         if span is None:
             raise InputError(
                 f"Expected an answer with a character that BERT keeps. "
-                f"Received: {reprlib.repr(text)} in {row_name(number)}, of "
+                f"Received: {short(text)} in {row_name(number)}, of "
                 f"which all is blank or deleted. Remove it."
             )
         spans.append(span)
@@ -86,5 +86,5 @@ def read_answers(row: Any, context: str | bytes, number: int) -> dict:
 def _no_answers(row: Any, number: int) -> InputError:
     return InputError(
         "Expected a dict of `text` and `answer_start`, a list of such, or "
-        f"None. Received: {reprlib.repr(row)} in {row_name(number)}."
+        f"None. Received: {short(row)} in {row_name(number)}."
     )

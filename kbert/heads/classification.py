@@ -9,6 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from kbert.checks import check_choice
+from kbert.checks import check_flag
+from kbert.checks import check_integer
+from kbert.checks import check_number
 from kbert.errors import ConfigError
 from kbert.heads.adaptive_softmax import AdaptiveSoftmax
 from kbert.heads.adaptive_softmax import AdaptiveSoftmaxLoss
@@ -22,6 +26,9 @@ from kbert.labels import LabelFinder
 
 # With more labels, reports leave out the table of all by all.
 MOST_CONFUSED = 500
+
+# The vectors of a text.
+POOLINGS = ("mean", "cls", "pooler")
 
 # Longer n-grams are hardly seen twice.
 LONGEST_NGRAMS = 8
@@ -82,27 +89,21 @@ class ClassificationHead(Head):
         label_counts: list[int] | None = None,
     ):
         super().__init__(labels)
-        if pooling not in ("mean", "cls", "pooler"):
-            raise ConfigError(
-                "`pooling` must be 'mean', 'cls' or 'pooler'. Received: "
-                f"pooling={pooling!r}"
-            )
-        self.pooling = pooling
-        self.dropout = dropout
-        self.normalize = normalize
-        self.ngrams = ngrams
-        self.adaptive_softmax = adaptive_softmax
+        self.pooling = check_choice("pooling", pooling, POOLINGS)
+        self.dropout = check_number("dropout", dropout, 0, 1)
+        self.normalize = check_flag("normalize", normalize)
+        self.ngrams = check_integer(
+            "ngrams",
+            ngrams,
+            *(0, LONGEST_NGRAMS),
+            why=", characters of the longest n-grams",
+        )
+        self.adaptive_softmax = check_flag("adaptive_softmax", adaptive_softmax)
         self.cutoffs = cutoffs
         self.label_counts = label_counts
         self._softmax: AdaptiveSoftmax | None = None
         if adaptive_softmax:
             self.monitor = ("val_loss", "min")
-        if type(ngrams) is not int or not 0 <= ngrams <= LONGEST_NGRAMS:
-            raise ConfigError(
-                f"`ngrams` must be an integer from 0 to {LONGEST_NGRAMS}, "
-                f"characters of the longest n-grams. Received: "
-                f"ngrams={ngrams!r}"
-            )
         if ngrams:
             self._check_softmax("ngrams")
         self._check_adaptive()

@@ -12,6 +12,9 @@ from keras import ops
 
 from kbert.checkpoints.sentence import SIMILARITIES
 from kbert.checkpoints.sentence_modules import POOLINGS
+from kbert.checks import check_choice
+from kbert.checks import check_flag
+from kbert.containers import as_list
 from kbert.errors import ConfigError
 from kbert.heads.base import Head
 from kbert.heads.base import mean_pool
@@ -69,26 +72,18 @@ class EmbeddingHead(Head):
                 f"The head 'embedding' has no labels. Received: "
                 f"labels={labels!r}"
             )
-        poolings = [pooling] if isinstance(pooling, str) else [*pooling]
-        if len(poolings) == 1:
-            pooling = poolings[0]
-        if not poolings or not {*poolings} <= {*POOLINGS}:
-            raise ConfigError(
-                f"`pooling` must be one of {', '.join(map(repr, POOLINGS))}, "
-                f"or several. Received: pooling={pooling!r}"
-            )
-        if similarity not in SIMILARITIES:
-            raise ConfigError(
-                f"`similarity` must be one of {', '.join(SIMILARITIES)}. "
-                f"Received: similarity={similarity!r}"
-            )
+        given = [pooling] if isinstance(pooling, str) else pooling
+        poolings = [
+            check_choice("pooling", one, POOLINGS)
+            for one in as_list(given or [None], "poolings")
+        ]
         self.pooling = poolings[0] if len(poolings) == 1 else poolings
         self.poolings = tuple(poolings)
-        self.normalize = normalize
+        self.normalize = check_flag("normalize", normalize)
         self.dense = [dict(layer) for layer in dense]
         self.prompts = dict(prompts or {})
         self.default_prompt_name = default_prompt_name
-        self.similarity = similarity
+        self.similarity = check_choice("similarity", similarity, SIMILARITIES)
         self.prompt()  # There must be one of the default's name.
 
     @property

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kbert.checks import check_flag
+from kbert.checks import check_number
 from kbert.containers import as_list
 from kbert.data import as_labels
 from kbert.data import decode_row
@@ -80,15 +82,20 @@ class MultiLabelHead(ClassificationHead):
         **options: Any,
     ):
         super().__init__(labels, **options)
+        if thresholds is not None:
+            thresholds = [
+                check_number(f"thresholds[{i}]", x)
+                for i, x in enumerate(as_list(thresholds, "thresholds"))
+            ]
         if thresholds is not None and len(thresholds) != len(labels or ()):
             raise ConfigError(
                 f"Expected a threshold for each label. Received: "
                 f"{len(thresholds)} for {len(labels or ())} labels."
             )
         self.thresholds = thresholds
-        self.threshold = threshold
-        self.tune = tune
-        self.needs_validation = tune
+        self.threshold = check_number("threshold", threshold)
+        self.tune = check_flag("tune", tune)
+        self.needs_validation = self.tune
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
@@ -268,12 +275,9 @@ def _row(row: Any, number: int) -> list:
 
 
 def _names(row: list, number: int) -> list:
-    try:
-        with naming_rows("place {}".format):
-            labels = as_labels(row, len(row))
-    except InputError as error:
-        # It counts the labels of this row.
-        raise InputError(f"In {row_name(number)}: {error}") from error
+    here = row_name(number)
+    with naming_rows(lambda place: f"place {place} of {here}"):
+        labels = as_labels(row, len(row))
     if "" in labels:  # In answers it stands for no label.
         raise InputError(
             f"Expected labels that have a name. Received: "

@@ -9,15 +9,21 @@ import numpy as np
 from keras import ops
 
 from kbert.batching import TokenTargets
+from kbert.checks import check_choice
+from kbert.checks import check_integer
+from kbert.checks import check_number
+from kbert.containers import as_list
 from kbert.data import as_texts
-from kbert.errors import ConfigError
+from kbert.data import check_columns
 from kbert.errors import InputError
+from kbert.errors import listed
 from kbert.errors import short
 from kbert.heads.base import Head
 from kbert.heads.forms import TransformersForm
 from kbert.heads.spans import read_entities
 from kbert.heads.tag_accuracy import IGNORED
 from kbert.heads.tag_accuracy import TagAccuracy
+from kbert.heads.tags import SCHEMES
 from kbert.heads.tags import score
 from kbert.labels import LabelFinder
 from kbert.row_names import row_name
@@ -86,14 +92,11 @@ class EntityHead(Head):
         dropout: float = 0.1,
     ):
         super().__init__(labels)
-        if type(overlap) is not int or overlap < 0:
-            raise ConfigError(
-                "`overlap` must be an integer of 0 or more. Received: "
-                f"overlap={overlap!r}"
-            )
+        if scheme is not None:
+            check_choice("scheme", scheme, SCHEMES)
         self.scheme = scheme
-        self.overlap = overlap
-        self.dropout = dropout
+        self.overlap = check_integer("overlap", overlap, 0)
+        self.dropout = check_number("dropout", dropout, 0, 1)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
@@ -106,11 +109,10 @@ class EntityHead(Head):
 
     def texts(self, x: Any, names: tuple[str, ...]) -> list[list]:
         """Also takes rows of words, which it joins by spaces."""
-        if not isinstance(x, dict) and not hasattr(x, "columns"):
-            if not isinstance(x, str | bytes):
-                x = join_words(x)
-            return as_texts(x, names)
-        return as_texts({name: join_words(x[name]) for name in x}, names)
+        if not isinstance(x, dict):
+            return as_texts(join_words(x), names)
+        check_columns(x, names)
+        return as_texts({name: join_words(x[name]) for name in names}, names)
 
     def read(self, y: Any, columns: list[list]) -> list:
         """Entities of each row, `(first byte, byte after, type)`.
@@ -133,9 +135,8 @@ class EntityHead(Head):
                 if (label := find(kind, row)) is None:
                     raise InputError(
                         f"Expected entities of the types "
-                        f"{', '.join(map(str, self.labels))}. Received: "
-                        f"{short(kind)} in {row_name(row)}. Remove it, or "
-                        f"train with it."
+                        f"{listed(self.labels)}. Received: {short(kind)} in "
+                        f"{row_name(row)}. Remove it, or train with it."
                     )
                 targets[-1].append((start, end, label))
         return targets
@@ -320,18 +321,14 @@ def join_words(rows: Any) -> Any:
     Raises:
         InputError: a word is no text, or empty, or has a space in it.
     """
-    if hasattr(rows, "numpy"):  # The elements of a tensor are tensors.
-        rows = rows.numpy()
-    if not hasattr(rows, "__iter__") or isinstance(rows, str | bytes):
-        return rows
     texts = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(as_list(rows, "texts or words")):
         if isinstance(row, list | tuple | np.ndarray):
             for word in row:
                 if not isinstance(word, str) or not word or " " in word:
                     raise InputError(
-                        f"Expected words without spaces. Received: {word!r} "
-                        f"in row {number}."
+                        f"Expected words without spaces. Received: "
+                        f"{short(word)} in {row_name(number)}."
                     )
             row = " ".join(row)
         texts.append(row)

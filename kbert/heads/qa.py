@@ -12,6 +12,11 @@ import numpy as np
 from keras import ops
 
 from kbert import squad
+from kbert.checks import check_flag
+from kbert.checks import check_integer
+from kbert.checks import check_number
+from kbert.containers import as_list
+from kbert.containers import as_table
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.answers import read_answers
@@ -95,20 +100,15 @@ class AnswerHead(Head):
                 f"Received: labels={labels!r}. Leave `labels` out."
             )
         super().__init__()
-        for key, value, least in (
-            ("max_answer_length", max_answer_length, 1),
-            ("overlap", overlap, 0),
-        ):
-            if type(value) is not int or value < least:
-                raise ConfigError(
-                    f"`{key}` must be an integer of {least} or more. "
-                    f"Received: {key}={value!r}"
-                )
+        if no_answer is not None:
+            no_answer = check_flag("no_answer", no_answer)
         self.no_answer = no_answer
-        self.threshold = threshold
-        self.max_answer_length = max_answer_length
-        self.overlap = overlap
-        self.dropout = dropout
+        self.threshold = check_number("threshold", threshold)
+        self.max_answer_length = check_integer(
+            "max_answer_length", max_answer_length
+        )
+        self.overlap = check_integer("overlap", overlap, 0)
+        self.dropout = check_number("dropout", dropout, 0, 1)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
@@ -144,7 +144,17 @@ class AnswerHead(Head):
         or both lists, as Hugging Face's datasets have them; lists of such
         dicts, as SQuAD's files have them; None or empty for no answer.
         """
-        rows = list(y) if hasattr(y, "__iter__") else [y]
+        table = as_table(y)
+        if table is not None and {"text", "answer_start"} <= table.keys():
+            lists = [
+                as_list(table[k], "answers") for k in ("text", "answer_start")
+            ]
+            rows = [
+                {"text": text, "answer_start": start}
+                for text, start in zip(*lists, strict=False)
+            ]
+        else:
+            rows = as_list(y, "answers")
         contexts = columns[1]
         if len(rows) != len(contexts):
             raise InputError(
@@ -167,7 +177,7 @@ class AnswerHead(Head):
             if not answers["text"] and not self.no_answer:
                 raise InputError(
                     f"Expected an answer to each question. Received: none in "
-                    f"row {row}. Train with such rows, or with "
+                    f"{row_name(row)}. Train with such rows, or with "
                     f"no_answer=True."
                 )
         return y

@@ -9,10 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from kbert.checks import check_choice
+from kbert.checks import check_number
 from kbert.data import as_numbers
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.classification import ClassificationHead
+from kbert.row_names import row_name
 
 STARTS = ("mean", "least")
 
@@ -75,19 +78,18 @@ class RegressionHead(ClassificationHead):
                 f"Received: labels={labels!r}. Leave `labels` out."
             )
         super().__init__(**options)
+        if minimum is not None:
+            minimum = check_number("minimum", minimum)
+        if maximum is not None:
+            maximum = check_number("maximum", maximum)
         if minimum is not None and maximum is not None and minimum >= maximum:
             raise ConfigError(
                 f"`minimum` must be below `maximum`. Received: "
                 f"minimum={minimum!r}, maximum={maximum!r}"
             )
         self.minimum = minimum
-        if start not in STARTS:
-            raise ConfigError(
-                f"`start` must be one of {', '.join(STARTS)}. Received: "
-                f"start={start!r}"
-            )
         self.maximum = maximum
-        self.start = start
+        self.start = check_choice("start", start, STARTS)
         self.mean = mean
         self.scale = scale
         self._first_bias = 0.0
@@ -114,8 +116,8 @@ class RegressionHead(ClassificationHead):
             if not least <= number <= most:
                 raise InputError(
                     f"Expected numbers from {least:g} to {most:g}. Received: "
-                    f"{number:g} in row {row}. Correct the row, or change "
-                    f"`minimum` and `maximum`."
+                    f"{number:g} in {row_name(row)}. Correct the row, or "
+                    f"change `minimum` and `maximum`."
                 )
         return numbers
 

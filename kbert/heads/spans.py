@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import reprlib
 import warnings
 from typing import Any
 
 import numpy as np
 
+from kbert.containers import as_list
 from kbert.encodings import clean
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.heads.tags import guess_scheme
 from kbert.heads.tags import read_tags
 from kbert.heads.tags import word_spans
@@ -107,7 +108,10 @@ def read_entities(y: Any, texts: list, scheme: str | None) -> list[list[Span]]:
     Warns:
         UserWarning: spans begin or end inside of a word.
     """
-    rows = [_as_row(row, number) for number, row in enumerate(y)]
+    rows = [
+        _as_row(row, number)
+        for number, row in enumerate(as_list(y, "rows of tags or spans"))
+    ]
     if len(rows) != len(texts):
         raise InputError(
             f"Expected tags or spans for each text. Received: {len(texts)} "
@@ -144,7 +148,7 @@ def _as_row(row: Any, number: int) -> list:
     if not isinstance(row, list | tuple):
         raise InputError(
             f"Expected a list of tags or of spans in each row. Received: "
-            f"{reprlib.repr(row)} in {row_name(number)}."
+            f"{short(row)} in {row_name(number)}."
         )
     return list(row)
 
@@ -157,7 +161,7 @@ def _of_tags(tags: list, text: str, scheme: str, number: int) -> list[Span]:
         raise InputError(
             f"Expected a tag for each word. Received: {len(tags)} tags for "
             f"{len(text.split())} words in {row_name(number)}, "
-            f"{reprlib.repr(text)}."
+            f"{short(text)}."
         )
     return [
         _settled(text, (words[start][0], words[end - 1][1], kind), number)
@@ -171,8 +175,8 @@ def _settled(text: str, span: Span, number: int) -> Span:
     if found is None:
         raise InputError(
             f"Expected entities with a character that BERT keeps. Received: "
-            f"{reprlib.repr(text[start:end])} as {kind} in "
-            f"{row_name(number)}, where all is blank or deleted. Remove it."
+            f"{short(text[start:end])} as {kind} in {row_name(number)}, "
+            f"where all is blank or deleted. Remove it."
         )
     return (*found, kind)
 
@@ -195,7 +199,7 @@ def _of_spans(spans: list, text: str, number: int) -> list[Span]:
         ):
             raise InputError(
                 "Expected spans as (start, end, type), in characters. "
-                f"Received: {reprlib.repr(span)} in {row_name(number)}."
+                f"Received: {short(span)} in {row_name(number)}."
             )
         if not 0 <= span[0] < span[1] <= len(text):
             raise InputError(
@@ -205,9 +209,9 @@ def _of_spans(spans: list, text: str, number: int) -> list[Span]:
         there = text[span[0] : span[1]]
         if own not in (None, there):
             raise InputError(
-                f"Expected {reprlib.repr(own)} where the span is, in "
+                f"Expected {short(own)} where the span is, in "
                 f"characters. Received: {tuple(span)} in {row_name(number)}, "
-                f"where {reprlib.repr(there)} stands."
+                f"where {short(there)} stands."
             )
         place = (int(span[0]), int(span[1]), plain(span[2]))
         read.append(_settled(text, place, number))

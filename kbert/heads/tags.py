@@ -19,8 +19,10 @@ import numpy as np
 
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.heads.figures import of_counts
 from kbert.heads.figures import ratio
+from kbert.row_names import row_name
 
 # IOB2 is what most people call BIO. BILOU names E and S differently.
 SCHEMES = ("BIO", "BIOES", "IOB1")
@@ -94,7 +96,7 @@ def read_tags(tags: Sequence[str], scheme: str, row: int) -> list[Entity]:
         if not (tag == "O" or (kind and prefix in allowed)):
             raise InputError(
                 f"Expected O or a tag such as B-PER, of the scheme {scheme}. "
-                f"Received: {tag!r} for word {i} in row {row}."
+                f"Received: {short(tag)} for word {i} in {row_name(row)}."
             )
         inside = before in ("B", "I") and kind == kind_before
         goes_on = prefix in "IE"
@@ -102,8 +104,9 @@ def read_tags(tags: Sequence[str], scheme: str, row: int) -> list[Entity]:
             raise InputError(
                 f"Expected {tag} only after B-{kind} or I-{kind}. Received: "
                 f"it after {tags[i - 1] if i else 'nothing'} for word {i} in "
-                f"row {row}. Correct the tags; if their entities begin with "
-                f"I-, as in CoNLL-2003's first release, pass scheme='IOB1'."
+                f"{row_name(row)}. Correct the tags; if their entities begin "
+                f"with I-, as in CoNLL-2003's first release, pass "
+                f"scheme='IOB1'."
             )
         if scheme == "BIOES" and before in ("B", "I"):
             if not (goes_on and inside):
@@ -111,7 +114,8 @@ def read_tags(tags: Sequence[str], scheme: str, row: int) -> list[Entity]:
                     f"Expected I-{kind_before} or E-{kind_before} after "
                     f"{tags[i - 1]}. Received: "
                     f"{tag if i < len(tags) else 'the end'} for word {i} in "
-                    f"row {row}. In BIOES an entity ends with E- or is S-."
+                    f"{row_name(row)}. In BIOES an entity ends with E- or is "
+                    f"S-."
                 )
         before, kind_before = prefix, kind
     return entities(tags)

@@ -5,9 +5,15 @@ They raise `ConfigError`, or `UnknownNameError` for a name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kbert.checkpoints.loading import RANDOM
+from kbert.checks import check_flag
+from kbert.checks import check_integer
+from kbert.checks import check_number
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
+from kbert.errors import short
 from kbert.pretraining.first_weights import CORPUS
 from kbert.pretraining.first_weights import FIRST_WEIGHTS
 from kbert.pretraining.heads import OBJECTIVES
@@ -24,36 +30,30 @@ def check_pretrainer(
     first_weights: str,
 ) -> None:
     """Of the arguments of `Pretrainer`."""
+    if not isinstance(objectives, Mapping):
+        raise ConfigError(
+            f"`objectives` must be a dict of names to weights, such as "
+            f"{{'mlm': 1.0}}. Received: objectives={short(objectives)}"
+        )
     for name, weight in objectives.items():
         if name not in OBJECTIVES:
             raise UnknownNameError("objective", name, OBJECTIVES)
-        if not (isinstance(weight, int | float) and weight > 0):
-            raise ConfigError(
-                f"Weights of `objectives` must be above 0. Received: "
-                f"{name}={weight!r}. Leave out what is not wanted."
-            )
+        check_number(f"objectives[{name!r}]", weight, above=0)
     if not objectives:
         raise ConfigError(
             f"`objectives` must name one or more of {', '.join(OBJECTIVES)}. "
             "Received: none."
         )
-    if not 0 < mask_rate < 1:
-        raise ConfigError(
-            f"`mask_rate` must be a fraction above 0. Received: "
-            f"mask_rate={mask_rate!r}"
-        )
+    check_number("mask_rate", mask_rate, above=0, below=1)
+    check_flag("whole_words", whole_words)
     if whole_words and "mlm" not in objectives:
         raise ConfigError(
             "`whole_words` is about the objective 'mlm'. Received: "
             f"whole_words=True with {', '.join(objectives)}."
         )
-    if dropout is not None and not (
-        isinstance(dropout, int | float) and 0 <= dropout < 1
-    ):
-        raise ConfigError(
-            "`dropout` must be at least 0 and below 1, or None for the "
-            f"backbone's own. Received: dropout={dropout!r}"
-        )
+    if dropout is not None:
+        why = ", or None for the backbone's own"
+        check_number("dropout", dropout, 0, below=1, why=why)
     if first_weights not in FIRST_WEIGHTS:
         raise UnknownNameError("first weights", first_weights, FIRST_WEIGHTS)
     if first_weights == CORPUS and not preset.startswith(RANDOM):
@@ -80,11 +80,7 @@ def check_fit(
         ("accumulate", accumulate),
         ("save_every", save_every),
     ):
-        if type(value) is not int or value < 1:
-            raise ConfigError(
-                f"`{name}` must be a positive integer. Received: "
-                f"{name}={value!r}"
-            )
+        check_integer(name, value)
     if save_every > steps:
         raise ConfigError(
             f"`save_every` must be no more than `steps`, or nothing is saved "

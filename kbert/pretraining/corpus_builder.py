@@ -21,7 +21,9 @@ import numpy as np
 
 import kbert
 from kbert.errors import CheckpointError
+from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.folders import file_digest
 from kbert.folders import new_folder
 from kbert.paths import as_path
@@ -90,6 +92,12 @@ def build_corpus(
     >>> kbert.build_corpus(["enwiki/*.xz"], tokenizer, "corpora/enwiki").tokens
     11414790
     """
+    if not isinstance(tokenizer, Tokenizer):
+        raise ConfigError(
+            f"`tokenizer` must be a kbert.Tokenizer. Received: "
+            f"{short(tokenizer)}. Read a file by "
+            f"kbert.Tokenizer.from_file(path)."
+        )
     path = as_path(path)
     check_room(real_path(path).parent)
     if path.exists() and not (replace and (path / INDEX).is_file()):

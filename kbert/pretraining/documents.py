@@ -22,10 +22,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from kbert.containers import as_list
 from kbert.encodings import check_encoding
 from kbert.encodings import clean
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.errors import short
 from kbert.lines import Lines
 from kbert.paths import as_path
 
@@ -96,8 +98,6 @@ def read_documents(
     if format is not None and format not in FORMATS:
         raise UnknownNameError("text format", format, FORMATS)
     check_encoding(encoding)
-    if isinstance(files, str | os.PathLike):
-        files = [files]
     for path in expand(files):
         try:
             with open(path, "rb") as raw:
@@ -122,8 +122,16 @@ def expand(files: Iterable[str | os.PathLike]) -> list[Path]:
     Raises:
         InputError: nothing matches one of them.
     """
+    if isinstance(files, str | os.PathLike):
+        files = [files]
     found = []
-    for name in map(os.fspath, files):
+    for name in as_list(files, "files or folders"):
+        if not isinstance(name, str | os.PathLike):
+            raise InputError(
+                f"Expected paths of files or folders. Received: {short(name)} "
+                f"({type(name).__name__})."
+            )
+        name = os.fspath(name)
         paths = [name]
         if not os.path.exists(name):
             paths = sorted(glob.glob(name, recursive=True))

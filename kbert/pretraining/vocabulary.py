@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from itertools import islice
 from itertools import repeat
 
-from kbert.errors import ConfigError
+from kbert.checks import check_flag
+from kbert.checks import check_integer
 from kbert.errors import InputError
 from kbert.pretraining.documents import read_documents
 from kbert.vocabulary import SPECIAL_TOKENS
@@ -79,11 +80,10 @@ def train_vocabulary(
     >>> vocabulary = kbert.train_vocabulary(["enwiki/"], size=8000)
     >>> tokenizer = kbert.Tokenizer(vocabulary)
     """
-    if type(size) is not int or size < 100:
-        raise ConfigError(
-            f"`size`, expected an integer of at least 100: special tokens, "
-            f"an alphabet and words. Received: size={size!r}"
-        )
+    size = check_integer(
+        "size", size, 100, why=": special tokens, an alphabet and words"
+    )
+    lowercase = check_flag("lowercase", lowercase)
     documents = read_documents(files, format, text_key, on_read, encoding)
     words = _count_words(documents, lowercase)
     if not words:

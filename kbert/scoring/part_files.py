@@ -18,6 +18,8 @@ from kbert.errors import InputError
 from kbert.errors import UnknownNameError
 from kbert.files import read_columns
 from kbert.folders import new_file
+from kbert.row_names import naming_rows
+from kbert.row_names import rows_from
 from kbert.scoring.parts import Part
 from kbert.scoring.parts import import_parquet
 from kbert.scoring.parts import open_parquet
@@ -52,14 +54,10 @@ def score_part(
         CheckpointError: the answers cannot be written.
     """
     table = read_part(part, tuple(columns.values()), keep)
-    try:
+    with naming_rows(f"row {{}} of {part.path}".format), rows_from(part.start):
         texts = {name: _texts(table[c]) for name, c in columns.items()}
         check_utf8(as_texts(texts, tuple(texts)))
         answers = model(texts)
-    except InputError as error:
-        raise InputError(
-            f"{error} It is of {part.path}, counted from row {part.start}."
-        ) from error
     if taken := set(answers) & set(table.column_names):
         raise ConfigError(
             f"Expected columns with other names than the answers "

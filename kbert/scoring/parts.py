@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kbert.checks import check_integer
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.files import Span
@@ -73,10 +74,7 @@ def cut(
         UnknownNameError: there is no such encoding.
         ConfigError: `part_rows` is not positive.
     """
-    if part_rows < 1:
-        raise ConfigError(
-            f"`part_rows` must be a positive integer. Received: {part_rows}"
-        )
+    part_rows = check_integer("part_rows", part_rows)
     parts: list[Part] = []
     for path in files:
         form = format or FORMATS.get(path.suffix.lower())

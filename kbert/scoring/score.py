@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kbert.checks import check_integer
+from kbert.checks import check_strings
 from kbert.encodings import check_encoding
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
@@ -29,7 +31,7 @@ ENGINES = ("local", "ray")
 
 def score(
     model: str | os.PathLike,
-    files: list[str | os.PathLike],
+    files: str | os.PathLike | list[str | os.PathLike],
     output: str | os.PathLike,
     *,
     text: tuple[str, ...] | None = None,
@@ -84,11 +86,17 @@ def score(
     """
     if engine not in ENGINES:
         raise UnknownNameError("engine", engine, ENGINES)
-    if workers is not None and (engine == "local" or workers < 1):
-        raise ConfigError(
-            f"`workers` is a positive integer, of engine='ray' only. "
-            f"Received: workers={workers}, engine={engine!r}"
-        )
+    if workers is not None:
+        workers = check_integer("workers", workers)
+        if engine == "local":
+            raise ConfigError(
+                f"`workers` is of engine='ray' only. Received: "
+                f"workers={workers}, engine={engine!r}"
+            )
+    batch_size = check_integer("batch_size", batch_size)
+    if text is not None:
+        text = check_strings("text", text, "('text',)")
+    keep = check_strings("keep", keep, "('id',)")
     version = find_version(model)
     paths = [p.absolute() for p in expand(files) if p.name[0] not in "_."]
     check_encoding(encoding)

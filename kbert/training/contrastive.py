@@ -15,9 +15,12 @@ import numpy as np
 
 from kbert.batching import LengthBatches
 from kbert.batching import TokenTable
-from kbert.errors import ConfigError
+from kbert.checks import check_choice
 from kbert.errors import InputError
 from kbert.layout import choose_layout
+from kbert.row_names import rows_of
+from kbert.training.fit import no_weights
+from kbert.training.fit import unpack
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
 from kbert.training.losses import ContrastiveLoss
@@ -56,10 +59,7 @@ def fit(
     """Train an embedder; see `kbert.Embedder.fit`, which documents it."""
     if loss is None:
         loss = "contrastive" if y is None else "cosine"
-    if loss not in LOSSES:
-        raise ConfigError(
-            f"`loss` must be 'contrastive' or 'cosine'. Received: loss={loss!r}"
-        )
+    check_choice("loss", loss, LOSSES)
     layout = choose_layout(layout)
     started = time.perf_counter()
     table, targets = read_rows(embedder, x, y, loss)
@@ -71,7 +71,11 @@ def fit(
     batches = LengthBatches(table, targets, batch_size=batch_size, seed=seed)
     validation, best = None, None
     if validation_data is not None:
-        held_out = read_rows(embedder, *validation_data, loss=loss)
+        x, y, weight = unpack(validation_data, "`validation_data`")
+        if weight is not None:
+            raise no_weights("validation")
+        with rows_of(x, "validation_data"):
+            held_out = read_rows(embedder, x, y, loss=loss)
         validation = LengthBatches(
             *held_out, batch_size=batch_size, shuffle=False
         )

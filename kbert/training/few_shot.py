@@ -28,6 +28,7 @@ from kbert.training.class_weight import label_weights
 from kbert.training.fit import Examples
 from kbert.training.fit import Rows
 from kbert.training.fit import calibrate
+from kbert.training.fit import learn
 from kbert.training.fit import no_weights
 from kbert.training.fit import read_examples
 from kbert.training.fit import read_held_out
@@ -98,9 +99,7 @@ def fit(
     if weight is not None:
         raise no_weights("few-shot")
     with rows_of(x):
-        if task.model is None:
-            task.head.adapt(labels)
-            task.build()
+        learn(task, labels)
         rows = Rows(columns, task.head.encode(labels))
     if validation_data is not None:
         held_out = read_held_out(task, validation_data)

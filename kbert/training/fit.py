@@ -28,6 +28,7 @@ from kbert.errors import InputError
 from kbert.errors import short
 from kbert.labels import LabelFinder
 from kbert.layout import choose_layout
+from kbert.names import refuse_answers
 from kbert.packing import PackedBatches
 from kbert.row_names import rows_of
 from kbert.scratch import check_room
@@ -306,9 +307,7 @@ def read_rows(
     """
     columns, labels, weight = read_examples(task, *data)
     with rows_of(data[0]):
-        if task.model is None:
-            task.head.adapt(labels)
-            task.build()
+        learn(task, labels)
         targets = task.head.encode(labels)
         weight = _weights(
             task, labels, class_weight, _either(sample_weight, weight)
@@ -319,6 +318,15 @@ def read_rows(
     if not validation_split and task.head.needs_validation:
         validation_split = HELD_OUT
     return split(rows, task.head.strata(labels), validation_split, seed)
+
+
+def learn(task: Task, labels: list) -> None:
+    """Have the head learn from the labels, and build the model if there is
+    none."""
+    if task.model is None:
+        task.head.adapt(labels)
+        task.build()
+        refuse_answers(task.inputs, task.serving_model.output, task.head)
 
 
 def read_held_out(task: Task, data: Any) -> Rows:

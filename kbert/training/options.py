@@ -78,10 +78,10 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = RATES | {
 
 
 def checked(what: str, *others: str) -> Callable:
-    """Have the keyword arguments of a function checked before it is called.
+    """Have the arguments of a function checked before it is called.
 
-    Those of its keyword-only arguments that have a name in `CHECKS` come as
-    that gives them; None is taken where it is the default.
+    Those that have a name in `CHECKS` come as that gives them; None is taken
+    where it is the default.
 
     Args:
         what: what people call the function.
@@ -93,20 +93,24 @@ def checked(what: str, *others: str) -> Callable:
     """
 
     def check(function: Callable) -> Callable:
-        optional = {
-            name: parameter.default is None
-            for name, parameter in inspect.signature(
-                function
-            ).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY
-        }
+        parameters = inspect.signature(function).parameters
+        known = [*others, *parameters]
+        # The model itself is no argument of the method that people call.
+        known.remove([*parameters][0])
+
+        def plain(name: str, value: Any) -> Any:
+            optional = value is None and parameters[name].default is None
+            return (
+                CHECKS[name](name, value)
+                if name in CHECKS and not optional
+                else value
+            )
 
         @functools.wraps(function)
         def call(*args: Any, **options: Any) -> Any:
-            check_options(what, options, (*others, *optional))
-            for name, value in options.items():
-                if name in CHECKS and not (value is None and optional[name]):
-                    options[name] = CHECKS[name](name, value)
+            check_options(what, options, known)
+            args = [*map(plain, parameters, args), *args[len(parameters) :]]
+            options = {k: plain(k, value) for k, value in options.items()}
             return function(*args, **options)
 
         return call

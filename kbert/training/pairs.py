@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kbert.batching import TokenTable
+from kbert.containers import as_list
+from kbert.containers import settle
+from kbert.containers import single
 from kbert.data import Column
 from kbert.data import as_texts
 from kbert.data import check_utf8
+from kbert.dataset_rows import dataset_texts
+from kbert.dataset_rows import is_dataset
 from kbert.errors import InputError
+from kbert.errors import short
+from kbert.row_names import row_name
 
 # Names of the columns in a dict or data frame.
 NAMES = ("text", "text_pair", "negative")
@@ -31,28 +39,33 @@ def read_columns(x: Any, most: int = 3) -> list[Column]:
     Raises:
         InputError: the rows are not such.
     """
-    if isinstance(x, dict) or hasattr(x, "columns"):
+    if is_dataset(x):
+        x = list(dataset_texts(x, most, others=False))
+    x = settle(x)
+    if isinstance(x, str | bytes):
+        raise InputError(
+            f"Expected a list of pairs of texts. Received: {short(x)}."
+        )
+    if isinstance(x, list) and x and isinstance(x[0], Mapping):
+        names = NAMES[: 3 if most > 2 and "negative" in x[0] else 2]
+        return _checked(x, names)
+    if isinstance(x, dict):
         names = NAMES[: 3 if most > 2 and "negative" in x else 2]
         return _checked(x, names)
-    if isinstance(x, str | bytes) or not hasattr(x, "__iter__"):
-        raise InputError(
-            f"Expected a list of pairs of texts. Received: {type(x).__name__}."
-        )
-    rows = list(x.numpy() if hasattr(x, "numpy") else x)
+    rows = as_list(x, "pairs of texts")
     if not rows:
         raise InputError("Expected at least one pair of texts. Received: none.")
-    first = rows[0]
-    count = 1 if isinstance(first, str | bytes) else np.size(first)
+    count = 1 if isinstance(rows[0], str | bytes) else np.size(rows[0])
     if not 2 <= count <= most:
         raise InputError(
             f"Expected {' or '.join(map(str, range(2, most + 1)))} texts a "
-            f"row, each encoded by itself. Received: {count} in row 0."
+            f"row, each encoded by itself. Received: {count} in {row_name(0)}."
         )
     for number, row in enumerate(rows):
-        if isinstance(row, str | bytes) or np.size(row) != count:
+        if not isinstance(row, list | tuple | np.ndarray) or len(row) != count:
             raise InputError(
                 f"Expected {count} texts in each row, as in the first. "
-                f"Received: {row!r:.60} in row {number}."
+                f"Received: {short(row)} in {row_name(number)}."
             )
     columns = dict(zip(NAMES, map(list, zip(*rows, strict=True)), strict=False))
     return _checked(columns, tuple(columns))
@@ -76,16 +89,13 @@ def read_scores(y: Any, rows: int, between: tuple[float, float]) -> np.ndarray:
         InputError: another number of them, or one that is no number or out
             of the range; the message names its row.
     """
-    if isinstance(y, str | bytes) or not hasattr(y, "__iter__"):
-        raise InputError(
-            f"Expected a list of numbers, one a pair. Received: {y!r:.60}."
-        )
-    values = list(y.numpy() if hasattr(y, "numpy") else y)
+    values = as_list(y, "numbers, one a pair")
     if len(values) != rows:
         raise InputError(
             f"Expected one similarity a pair. Received: {rows} pairs and "
             f"{len(values)} similarities."
         )
+    values = single(values, "the numbers")
     low, high = between
     scores = np.empty(rows, "float32")
     for row, value in enumerate(values):
@@ -100,12 +110,13 @@ def read_scores(y: Any, rows: int, between: tuple[float, float]) -> np.ndarray:
                 else "a number"
             )
             raise InputError(
-                f"Expected {span} for each pair. Received: {value!r:.60} in "
-                f"row {row}. Scores of another range, such as 0 to 5, have "
-                f"to be divided first."
+                f"Expected {span} for each pair. Received: {short(value)} in "
+                f"{row_name(row)}. Scores of another range, such as 0 to 5, "
+                f"have to be divided first."
                 if np.isfinite(low) and np.isfinite(number)
                 else f"Expected {span} for each pair. Received: "
-                f"{value!r:.60} in row {row}. Remove the row or correct it."
+                f"{short(value)} in {row_name(row)}. Remove the row or correct "
+                f"it."
             )
         scores[row] = number
     return scores

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 import kbert
-from kbert.errors import ConfigError
+from kbert.checks import check_integer
 from kbert.heads.classification import ClassificationHead
 
 
@@ -54,11 +54,7 @@ class NewsHead(ClassificationHead):
         self, labels: list | None = None, top_k: int = 3, **options: Any
     ):
         super().__init__(labels, **options)
-        if type(top_k) is not int or top_k < 1:
-            raise ConfigError(
-                f"`top_k` must be a positive integer. Received: top_k={top_k!r}"
-            )
-        self.top_k = top_k
+        self.top_k = check_integer("top_k", top_k)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"top_k": self.top_k}

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 import kbert
-from kbert.errors import ConfigError
+from kbert.checks import check_number
 from kbert.errors import InputError
 from kbert.heads.classification import ClassificationHead
 from kbert.labels import LabelFinder
@@ -74,14 +74,11 @@ class SpamHead(ClassificationHead):
     ):
         super().__init__(labels, **options)
         rate = max_false_positive_rate
-        if rate is not None and not 0 <= rate <= 1:
-            raise ConfigError(
-                "`max_false_positive_rate` must be 0 to 1, or None. Received: "
-                f"max_false_positive_rate={rate!r}"
-            )
+        if rate is not None:
+            rate = check_number("max_false_positive_rate", rate, 0, 1)
         self.positive = positive
         self.max_false_positive_rate = rate
-        self.threshold = threshold
+        self.threshold = check_number("threshold", threshold)
         self.needs_validation = rate is not None
         if self.labels is not None:
             self._find_positive()
