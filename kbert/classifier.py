@@ -178,10 +178,11 @@ class Classifier(Task):
         """Fine-tune on labelled texts.
 
         Args:
-            x: texts as a list, NumPy array, pandas column or a
-                `tf.data.Dataset` of `(texts, labels)`; pairs of texts as a
-                list of pairs, or a dict or data frame that has the columns
-                `inputs`.
+            x: texts as a list or any other iterable, an array, a tensor, a
+                column of pandas, Arrow, Polars or `datasets`, or a
+                `tf.data.Dataset` of `(texts, labels)` or `(texts, labels,
+                weights)`; pairs of texts as a list of pairs, or a dict,
+                data frame or other table that has the columns `inputs`.
             y: one label a text, strings or integers, or what else the head
                 learns from (docs/heads.md); None if `x` is a dataset.
             validation_data: `(x, y)` in the same forms, or a dataset.
@@ -207,7 +208,7 @@ class Classifier(Task):
             early_stopping: epochs without a better validation metric after
                 which to stop. The best epoch's weights are kept whenever
                 there is validation data.
-            callbacks: list of `keras.callbacks.Callback`.
+            callbacks: list of `keras.callbacks.Callback`, or one.
             layout: how tokens are laid out, `"padded"` to the longest row
                 of a batch, `"flat"`, without padding, or `"packed"`,
                 several texts in a row that cannot see each other; see
@@ -218,7 +219,7 @@ class Classifier(Task):
             method: `"few_shot"` for a handful of examples a class, in
                 SetFit's manner: the backbone learns from pairs of the texts,
                 then a logistic regression becomes the head. It takes
-                `validation_data`, `epochs` (default 3 for each label but
+                `validation_data`, `validation_split`, `epochs` (default 3 for each label but
                 one, from 8 to 20), `batch_size`, `learning_rate` (default
                 5e-5), `warmup`, `weight_decay`, `class_weight`, `callbacks`,
                 `verbose`, and `pooling`, `"mean"` or `"cls"`, the vector that
@@ -262,7 +263,8 @@ class Classifier(Task):
         with them.
 
         Args:
-            x: texts in any form that `fit` takes.
+            x: texts in any form that `fit` takes; of a `tf.data.Dataset`
+                labels and weights are passed over.
             batch_size: rows computed at once; of texts over 128 tokens half
                 as many, of those over 256 a quarter, and so on.
             verbose: `"auto"` shows progress on standard error where there

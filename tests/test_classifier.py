@@ -401,12 +401,12 @@ def test_unseen_label(trained):
 
 BAD_OPTIONS = {
     "max_length": ({"max_length": 513}, ConfigError, "3 to 512"),
-    "no integer": ({"max_length": "128"}, ConfigError, "an integer from 3"),
+    "no integer": ({"max_length": "128"}, ConfigError, "an integer of 3"),
     "head": ({"head": "clasification"}, UnknownNameError, "'classification'"),
     "preset": ({"preset": "random:tinny"}, UnknownNameError, "'tiny'"),
     "head option": ({"pool": "cls"}, ConfigError, "pool"),
     "labels": ({"labels": ["a", "a"]}, ConfigError, "must differ"),
-    "pooling": ({"pooling": "max"}, ConfigError, "'mean', 'cls'"),
+    "pooling": ({"pooling": "max"}, ConfigError, "mean, cls, pooler"),
 }
 
 

@@ -19,10 +19,10 @@ import zlib
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from kbert.containers import as_list
 from kbert.encodings import check_encoding
 from kbert.encodings import clean
 from kbert.errors import InputError
@@ -124,8 +124,13 @@ def expand(files: Iterable[str | os.PathLike]) -> list[Path]:
     """
     if isinstance(files, str | os.PathLike):
         files = [files]
+    if isinstance(files, bytes | Mapping) or not isinstance(files, Iterable):
+        raise InputError(
+            f"Expected a list of files or folders. Received: {short(files)} "
+            f"({type(files).__name__})."
+        )
     found = []
-    for name in as_list(files, "files or folders"):
+    for name in files:
         if not isinstance(name, str | os.PathLike):
             raise InputError(
                 f"Expected paths of files or folders. Received: {short(name)} "

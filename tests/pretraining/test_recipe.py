@@ -93,7 +93,7 @@ def test_keys_are_arguments():
         (
             ("sequence_length = 24", "whole_words = true\nmask_rate = 2.0"),
             ConfigError,
-            "recipe.toml: `mask_rate` must be a fraction",
+            "recipe.toml: `mask_rate` must be a number above 0",
         ),
         (
             ("mlm = 1.0\nnsp = 1.0\n", ""),

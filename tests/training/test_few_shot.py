@@ -153,7 +153,7 @@ def test_a_label_without_examples():
     [
         ({"epochs": 0}, "epochs=0"),
         ({"batch_size": 3}, "of 4 or more.*batch_size=3"),
-        ({"pooling": "max"}, "pooling='max'"),
+        ({"pooling": "maxx"}, "pooling='maxx'"),
         ({"learning_rate": 0}, "learning_rate=0"),
         ({"weight_decay": -1}, "weight_decay=-1"),
     ],
