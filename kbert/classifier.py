@@ -219,11 +219,11 @@ class Classifier(Task):
             method: `"few_shot"` for a handful of examples a class, in
                 SetFit's manner: the backbone learns from pairs of the texts,
                 then a logistic regression becomes the head. It takes
-                `validation_data`, `validation_split`, `epochs` (default 3 for each label but
-                one, from 8 to 20), `batch_size`, `learning_rate` (default
-                5e-5), `warmup`, `weight_decay`, `class_weight`, `callbacks`,
-                `verbose`, and `pooling`, `"mean"` or `"cls"`, the vector that
-                pairs are compared by.
+                `validation_data`, `validation_split`, `epochs` (default 3
+                for each label but one, from 8 to 20), `batch_size`,
+                `learning_rate` (default 5e-5), `warmup`, `weight_decay`,
+                `class_weight`, `callbacks`, `verbose`, and `pooling`,
+                `"mean"` or `"cls"`, the vector that pairs are compared by.
             run_dir: folder of checkpoints, one an epoch. Killed at any moment
                 and called again with the same data and arguments, the run
                 goes on from there and ends with the same weights.
