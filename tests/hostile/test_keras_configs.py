@@ -81,12 +81,14 @@ def test_object_in_a_bert_configuration(copy, refused, key, evil):
     refused(folder, "Expected the configuration of a BERT")
 
 
-def test_code_that_comes_with_a_model_is_not_imported(copy, canary):
+def test_code_that_comes_with_a_model_is_not_imported(copy, refused, canary):
     folder = copy("huggingface")
     (folder / "evil.py").write_text(f"open({str(canary)!r}, 'w')")
     (folder / "__init__.py").write_text("import evil")
-    change(folder / "config.json", "auto_map", value={"AutoModel": "evil.X"})
     kbert.load_backbone(folder)
+    # Where the configuration needs it, what it computes is not BERT's.
+    change(folder / "config.json", "auto_map", value={"AutoModel": "evil.X"})
+    refused(folder, "kbert runs no code that comes with a model")
 
 
 # === Saved models ===
