@@ -27,6 +27,11 @@ from kbert.layout import FlatLayout
 from kbert.layout import PackedLayout
 from kbert.layout import attention_bias
 from kbert.layout import pad
+from kbert.precision import check_policy
+
+# Less of a layer norm's epsilon is lost in float32, where a row of equal
+# numbers then is NaN.
+LEAST_EPSILON = 1e-20
 
 # (layers, H); nh = H / 64 and F = 4 H, as in the papers.
 SIZES = {
@@ -75,7 +80,8 @@ class Backbone(keras.Model):
 
     Raises:
         ConfigError: a size is not a positive integer, `hidden_dim` is not a
-            multiple of `num_heads`, or the activation is unknown.
+            multiple of `num_heads`, the activation is unknown, or kbert does
+            not compute in the dtype policy.
 
     Departures: "gelu" follows the checkpoint, so Hugging Face's BERTs get
     the erf form and not the tanh form of Google's code. Dropout is also
@@ -137,6 +143,7 @@ class Backbone(keras.Model):
             "output_attentions": output_attentions,
         }
         _check_config(config)
+        check_policy(dtype)
 
         # === Layers ===
         embeddings = Embeddings(
@@ -395,6 +402,9 @@ def _check_config(config):
         )
     for name in ("dropout", "attention_dropout"):
         config[name] = check_number(name, config[name], 0, 1)
-    for name in ("layer_norm_epsilon", "initializer_range"):
-        config[name] = check_number(name, config[name], above=0)
+    for name, least in (
+        ("layer_norm_epsilon", {"least": LEAST_EPSILON}),
+        ("initializer_range", {"above": 0}),
+    ):
+        config[name] = check_number(name, config[name], **least)
     check_choice("activation", config["activation"], ACTIVATIONS)

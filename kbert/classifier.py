@@ -30,6 +30,7 @@ from kbert.plugins import get_plugins
 from kbert.row_names import rows_of
 from kbert.saved import saved_front
 from kbert.task import Task
+from kbert.task import check_ids
 
 if TYPE_CHECKING:
     from kbert.backbone import Backbone
@@ -205,6 +206,7 @@ class Classifier(Task):
             class_weight: `"balanced"`, or a dict of label to weight, where
                 labels that are not named weigh 1.
             sample_weight: one weight a row; it multiplies with the label's.
+                Weights are numbers of 0 or more.
             early_stopping: epochs without a better validation metric after
                 which to stop. The best epoch's weights are kept whenever
                 there is validation data.
@@ -236,6 +238,8 @@ class Classifier(Task):
             ConfigError: an argument is not valid, or `run_dir` holds a run
                 with other data or arguments.
             CheckpointError: a checkpoint is corrupt or cannot be written.
+            NotFiniteError: a loss or weights became NaN or infinite; the
+                message has the epoch and the step.
 
         References:
             Tunstall et al. 2022, Efficient Few-Shot Learning Without
@@ -323,7 +327,9 @@ class Classifier(Task):
         # Until the model is built, two texts a row say that it takes pairs.
         if self.model is None and not self._fixed_inputs:
             if len(self.inputs) == 1 and self._has_pairs(x):
-                self.inputs = default_inputs(self.head, 2)
+                pair = default_inputs(self.head, 2)
+                check_ids(self.backbone, self.tokenizer, pair, self.max_length)
+                self.inputs = pair
         return super().columns(x)
 
     def _has_pairs(self, x: Any) -> bool:

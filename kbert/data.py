@@ -23,6 +23,8 @@ from kbert.errors import did_you_mean
 from kbert.errors import listed
 from kbert.errors import short
 from kbert.files import read_table as read_table
+from kbert.finite import LARGEST
+from kbert.finite import is_number
 from kbert.labels import plain
 from kbert.row_names import row_name
 from kbert.row_names import rows_of
@@ -238,7 +240,7 @@ def as_numbers(y: Any, rows: int) -> list[float]:
 
     Raises:
         InputError: another number of them than of texts, or one that is
-            missing, infinite or no number.
+            missing, infinite, beyond float32 or no number.
 
     Example:
 
@@ -258,11 +260,11 @@ def as_numbers(y: Any, rows: int) -> list[float]:
             number = float(value)
         except (TypeError, ValueError):
             number = math.nan
-        if not math.isfinite(number):
+        if not is_number(number):
             raise InputError(
-                f"Expected a number in every row. Received: "
-                f"{short(value)} in {row_name(row)}. Remove the row or "
-                f"correct it."
+                f"Expected a number in every row, up to the {LARGEST:.1e} of "
+                f"float32. Received: {short(value)} in {row_name(row)}. "
+                f"Remove the row or correct it."
             )
         numbers.append(number)
     return numbers

@@ -295,6 +295,8 @@ class Embedder(Task):
         Raises:
             InputError: texts or similarities are not as expected.
             ConfigError: an argument is not valid.
+            NotFiniteError: a loss or weights became NaN or infinite; the
+                message has the epoch and the step.
 
         References:
             Henderson et al. 2017, Efficient Natural Language Response

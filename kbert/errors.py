@@ -9,6 +9,7 @@
         + DownloadError               no mirror gave the expected file
         + UnsafeFileError             a file that could do harm is refused
      x ExportError                    a SavedModel cannot be written as asked
+     x NotFiniteError                 a loss, weights or answers are NaN
      x ServingError                   a model server cannot answer a request
         + RequestError (ValueError)   the request is wrong; do not repeat it
         + UnavailableError            not now; the same request may do later
@@ -125,6 +126,10 @@ class UnsafeFileError(CheckpointError):
 
 class ExportError(KbertError):
     """A SavedModel cannot be written as asked."""
+
+
+class NotFiniteError(KbertError, ArithmeticError):
+    """A loss, weights or answers that are NaN or infinite."""
 
 
 class ServingError(KbertError):

@@ -24,6 +24,10 @@ from kbert.errors import ConfigError
 
 LAYOUTS = ("auto", "padded", "flat", "packed")
 
+# What hides a token from attention: float16 holds it, and e to its power is 0
+# in every precision.
+HIDDEN = -3e4
+
 
 def choose_layout(layout: str = "auto", packed: bool = False) -> str:
     """How training is to lay out its tokens here; see docs/performance.md.
@@ -211,7 +215,7 @@ def attention_bias(padding_mask, layout, dtype):
         seen = ops.equal(owners[:, None, :, None], owners[:, None, None, :])
     else:
         seen = padding_mask[:, None, None, :]
-    return (ops.cast(seen, dtype) - 1.0) * 1e9
+    return (1.0 - ops.cast(seen, dtype)) * HIDDEN
 
 
 def positions(token_ids, layout):

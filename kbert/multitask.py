@@ -196,6 +196,8 @@ class MultiTask:
             InputError: texts or labels are not as expected.
             UnknownNameError: there is no such task.
             ConfigError: an argument is not valid.
+            NotFiniteError: a loss or weights became NaN or infinite; the
+                message has the epoch and the step.
 
         References:
             Stickland & Murray 2019, BERT and PALs (sampling by the square

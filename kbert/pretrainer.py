@@ -27,6 +27,7 @@ from kbert.checks import check_seed
 from kbert.errors import CheckpointError
 from kbert.errors import InputError
 from kbert.folders import new_folder
+from kbert.precision import check_trained
 from kbert.pretraining.batches import PretrainingBatches
 from kbert.pretraining.checks import check_fit
 from kbert.pretraining.checks import check_pretrainer
@@ -35,9 +36,12 @@ from kbert.pretraining.feed import repeatable
 from kbert.pretraining.first_weights import CORPUS
 from kbert.pretraining.first_weights import RANDOM as RANDOM_WEIGHTS
 from kbert.pretraining.first_weights import begin_with_corpus
+from kbert.pretraining.heads import PAIR_OBJECTIVES
 from kbert.pretraining.heads import pretraining_model
 from kbert.scratch import check_room
+from kbert.table_sizes import check_tables
 from kbert.training.optimizer import make_optimizer
+from kbert.training.optimizer import scale_losses
 from kbert.training.options import checked
 from kbert.vocabulary import same_ids
 
@@ -144,12 +148,13 @@ class Pretrainer:
         self._rates = _dropout_rates(checkpoint.config)
         rates = {} if dropout is None else dict.fromkeys(self._rates, dropout)
         self.backbone = checkpoint.build(dtype=policy, **rates)
-        limit = self.backbone.config["max_sequence_length"]
-        self.sequence_length = check_integer(
-            "sequence_length",
-            sequence_length,
-            *(8, limit),
-            why=", the backbone's number of positions",
+        self.sequence_length = check_tables(
+            self.backbone.config,
+            tokens=len(self.corpus.vocabulary),
+            texts=2 if set(PAIR_OBJECTIVES) & set(objectives) else 1,
+            length=sequence_length,
+            name="sequence_length",
+            least=8,
         )
         self.model = pretraining_model(
             self.backbone, tuple(objectives), dtype=policy
@@ -233,6 +238,8 @@ class Pretrainer:
             CheckpointError: the corpus was changed or damaged, or a
                 checkpoint is corrupt or cannot be written; those before it
                 stay.
+            NotFiniteError: a loss or weights became NaN or infinite; the
+                message has the epoch and the step.
         """
         # Imported here: a model that is only evaluated needs none of it.
         from kbert.pretraining.run import run
@@ -250,6 +257,7 @@ class Pretrainer:
             weight_decay=weight_decay,
         )
         check_room(run_dir)
+        check_trained(self.model)
         self.corpus.verify()
         steps = save_every * math.ceil(steps / save_every)
         total = steps * accumulate
@@ -284,7 +292,7 @@ class Pretrainer:
             "whole_words": self.whole_words,
             "dropout": self.dropout,
             "first_weights": self.first_weights,
-            "policy": self.policy or keras.config.dtype_policy().name,
+            "policy": self.backbone.embeddings.dtype_policy.name,
             "seed": self.seed,
             "steps": steps,
             "batch_size": batch_size,
@@ -324,7 +332,7 @@ class Pretrainer:
     ) -> None:
         """Compile `model` with the losses and metrics of its objectives."""
         self.model.compile(
-            optimizer,
+            scale_losses(keras.optimizers.get(optimizer), self.model),
             # Of the hidden tokens, and not of the filling beside them.
             loss={
                 name: keras.losses.SparseCategoricalCrossentropy(

@@ -30,12 +30,14 @@ from kbert.checkpoints.tensors import build_backbone
 from kbert.checkpoints.tensors import check_tensors
 from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.errors import CheckpointError
+from kbert.errors import ConfigError
 from kbert.errors import PluginError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
 from kbert.folders import SAVED
 from kbert.folders import check_saved
 from kbert.folders import new_folder
+from kbert.json_text import dumps
 from kbert.paths import as_path
 from kbert.plugins import Registered
 from kbert.plugins import get_plugins
@@ -47,6 +49,7 @@ from kbert.untrusted import member
 
 if TYPE_CHECKING:
     from kbert.backbone import Backbone
+    from kbert.heads.base import Head
 
 VOCABULARY = "vocab.txt"
 
@@ -99,6 +102,23 @@ def saved_front(path: str | Path) -> str:
 
 
 # === Write ===
+
+
+def held_by_json(head: Head) -> dict[str, Any]:
+    """What `get_config` of a head gives.
+
+    Raises:
+        ConfigError: an option is NaN or infinite, which JSON cannot hold.
+    """
+    config = head.get_config()
+    for option, value in config.items():
+        if dumps(value) != json.dumps(value):
+            raise ConfigError(
+                f"Expected options of the head {head.name!r} that are finite, "
+                f"or they cannot be saved. Received: {option}="
+                f"{short(value)}"
+            )
+    return config
 
 
 def shared_config(backbone: Backbone, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -244,5 +264,5 @@ def weights_later() -> Iterator[None]:
 
 def write_json(value: Any, path: Path) -> None:
     """Write a JSON file that people can read."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = dumps(value, indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")

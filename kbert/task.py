@@ -21,8 +21,6 @@ from kbert.batching import answer_batches
 from kbert.batching import join_rows
 from kbert.batching import static_shapes
 from kbert.batching import token_places
-from kbert.casing import CASINGS
-from kbert.casing import TEXTS
 from kbert.checks import check_integer
 from kbert.containers import iterate
 from kbert.containers import settle
@@ -30,6 +28,8 @@ from kbert.data import encoded_parts
 from kbert.data import windows
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
+from kbert.errors import NotFiniteError
+from kbert.finite import not_finite
 from kbert.heads.base import Head
 from kbert.inference import compile_model
 from kbert.inference import features_of
@@ -43,9 +43,11 @@ from kbert.row_names import rows_from
 from kbert.row_names import rows_of
 from kbert.saved import SavedFolder
 from kbert.saved import find_head
+from kbert.saved import held_by_json
 from kbert.saved import save_model
 from kbert.saved import shared_config
 from kbert.saved import weights_later
+from kbert.table_sizes import check_tables
 from kbert.tokenizer import Tokenizer
 from kbert.windows import Windows
 from kbert.windows import make_windows
@@ -83,20 +85,7 @@ class Task:
         max_length: int,
         training: dict | None = None,
     ):
-        limit = backbone.config["max_sequence_length"]
-        max_length = check_integer(
-            "max_length",
-            max_length,
-            *(3, limit),
-            why=", the backbone's number of positions",
-        )
-        segments = backbone.config["num_segments"]
-        if tokenizer.casing and segments < TEXTS * CASINGS:
-            raise ConfigError(
-                f"Expected a backbone of {TEXTS * CASINGS} segment ids for a "
-                f"tokenizer with casing=True. Received: num_segments="
-                f"{segments}. Pass casing=True to what opens the checkpoint."
-            )
+        max_length = check_ids(backbone, tokenizer, inputs, max_length)
         self.head = head
         self.backbone = backbone
         self.tokenizer = tokenizer
@@ -244,6 +233,9 @@ class Task:
 
         Of heads that answer tokens it is `(N, ...)`, without padding. `done`
         is told how many rows each batch had.
+
+        Raises:
+            NotFiniteError: an answer is NaN or infinite.
         """
         batches = answer_batches(table.lengths, batch_size)
         answers = []
@@ -260,10 +252,18 @@ class Task:
         if self.head.overlap is not None:
             order = [token_places(table.offsets, rows)[0] for rows in batches]
         inverse = np.argsort(np.concatenate(order))
-        return {
+        joined = {
             key: np.concatenate([answer[key] for answer in answers])[inverse]
             for key in answers[0]
         }
+        if names := not_finite(joined.items()):
+            raise NotFiniteError(
+                f"Expected finite answers. Received: NaN or infinity in "
+                f"{names}. The weights are of no use: load the model again, "
+                f"or train anew. If they are good, compute in float32 or "
+                f"mixed_bfloat16, which hold greater numbers than float16."
+            )
+        return joined
 
     def answer_columns(
         self, columns: list, batch_size: int = 64
@@ -375,7 +375,7 @@ class Task:
                 "name": self.head.name,
                 "plugin": self.registered.plugin,
                 "version": self.registered.version,
-                "config": self.head.get_config(),
+                "config": held_by_json(self.head),
             },
             "inputs": list(self.inputs),
             "max_length": self.max_length,
@@ -462,3 +462,19 @@ class Task:
             "backend": keras.backend.backend(),
             **facts,
         }
+
+
+def check_ids(
+    backbone: Backbone,
+    tokenizer: Tokenizer,
+    inputs: tuple[str, ...],
+    max_length: int,
+) -> int:
+    """`max_length`, if the backbone has a row for each id; see there."""
+    return check_tables(
+        backbone.config,
+        tokens=tokenizer.vocabulary_size,
+        texts=len(inputs),
+        length=max_length,
+        casing=tokenizer.casing,
+    )

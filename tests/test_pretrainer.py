@@ -273,7 +273,7 @@ def test_a_preset_without_heads_begins_them_at_random(corpus, tmp_path):
             "for a new backbone.*all-minilm-l6-v2",
         ),
         ({"dropout": 1}, ConfigError, "below 1.*dropout=1"),
-        ({"sequence_length": 513}, ConfigError, "8 to 512"),
+        ({"sequence_length": 513}, ConfigError, "from 8 to 512"),
         ({"preset": "random:huge"}, UnknownNameError, "size"),
     ],
 )

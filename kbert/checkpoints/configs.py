@@ -68,7 +68,7 @@ def _wrong(name: str, value: object) -> str | None:
             return None
         return f"{name} is no rate of 0 to 1: {short(value)}"
     if name in _FLOATS:
-        if type(value) in (int, float) and 0 < value < 10:
+        if type(value) in (int, float) and 1e-20 <= value < 10:
             return None
         return f"{name} is no small positive number: {short(value)}"
     if name in _FLAGS:

@@ -7,7 +7,6 @@ ELECTRA (Clark et al. 2020, arXiv:2003.10555).
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from kbert.checkpoints.tensors import Tensor
 from kbert.checkpoints.tensors import named_variables
 from kbert.errors import CheckpointError
 from kbert.errors import short
+from kbert.json_text import dumps
 from kbert.untrusted import has_member
 from kbert.untrusted import listed
 from kbert.untrusted import member
@@ -208,7 +208,7 @@ def write_config(
         **hf_config(backbone),
         **more,
     }
-    text = json.dumps(config, indent=2, ensure_ascii=False)
+    text = dumps(config, indent=2, ensure_ascii=False)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -20,6 +20,7 @@ from kbert.checkpoints.tensors import array_at
 from kbert.errors import CheckpointError
 from kbert.errors import UnsafeFileError
 from kbert.errors import listed
+from kbert.finite import not_finite
 from kbert.untrusted import member
 from kbert.untrusted import read_object
 
@@ -177,8 +178,15 @@ def write_tensors(tensors: Mapping[str, np.ndarray], path: Path) -> None:
     """Write tensors, by name, to a safetensors file.
 
     Raises:
+        CheckpointError: names tensors that hold NaN or infinity.
         OSError: the file cannot be written, as on a full disk.
     """
+    if names := not_finite(tensors.items()):
+        raise CheckpointError(
+            f"Expected finite numbers to write. Received: NaN or infinity in "
+            f"{names}. They are of no use to anyone; train anew, with a lower "
+            f"learning_rate or in float32."
+        )
     try:
         save_file(
             {k: np.asarray(v, order="C") for k, v in tensors.items()},

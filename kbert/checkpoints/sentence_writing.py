@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from kbert.checkpoints.sentence import SentenceConfig
 from kbert.checkpoints.sentence_modules import ACTIVATIONS
 from kbert.checkpoints.sentence_modules import FLAGS
 from kbert.checkpoints.sentence_modules import DenseModule
+from kbert.json_text import dumps
 
 TRANSFORMER = "sentence_bert_config.json"
 
@@ -97,5 +97,5 @@ def _write_dense(layer: DenseModule, size: int, folder: Path) -> None:
 
 
 def _write(value: Any, path: Path) -> None:
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = dumps(value, indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from kbert.checkpoints.tokenizer_json import read_tokenizer_json
 from kbert.checkpoints.tokenizer_json import refusal
 from kbert.errors import CheckpointError
 from kbert.errors import short
+from kbert.json_text import dumps
 from kbert.untrusted import has_member
 from kbert.untrusted import member
 from kbert.vocabulary import MAX_TOKENS
@@ -260,7 +260,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, **more: Any) -> None:
             for token in names
         }
     (folder / CONFIG).write_text(
-        json.dumps(config, indent=2) + "\n", encoding="utf-8"
+        dumps(config, indent=2) + "\n", encoding="utf-8"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from enum import StrEnum
@@ -16,6 +15,7 @@ import typer
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.files import FORMATS
+from kbert.json_text import dumps
 from kbert.paths import as_path
 from kbert.report.notes import notes as notes
 
@@ -122,7 +122,7 @@ def format_name(format: Format | None) -> str | None:
 
 def print_json(value: Any) -> None:
     """Write one JSON document to standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(dumps(value, indent=2, ensure_ascii=False))
 
 
 def check_readable(path: str | Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 
 from kbert.commands import common
 from kbert.errors import ConfigError
+from kbert.json_text import dumps
 from kbert.versions import MAX_VERSION
 
 
@@ -79,7 +79,7 @@ def export(
     row = (
         ["..."] if len(clf.inputs) == 1 else [dict.fromkeys(clf.inputs, "...")]
     )
-    request = json.dumps({"instances": row})
+    request = dumps({"instances": row})
     notes = common.notes()
     for line in (
         "Serve it:",

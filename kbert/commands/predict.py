@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from kbert.commands import common
 from kbert.commands import scoring
 from kbert.encodings import check_encoding
 from kbert.files import read_texts
+from kbert.json_text import dumps
 from kbert.row_names import rows_of
 from kbert.scoring.parts import PART_ROWS
 
@@ -192,7 +192,7 @@ def _answer(
             }
         if as_json:
             texts = dict(zip(clf.inputs, row, strict=True))
-            yield json.dumps(texts | values, ensure_ascii=False)
+            yield dumps(texts | values, ensure_ascii=False)
         else:
             yield "\t".join([*_cells(values), *map(common.one_line, row)])
 
@@ -218,7 +218,7 @@ def _cells(values: dict[str, Any]) -> Iterator[str]:
             yield from (f"{key}={part:.4f}" for key, part in value.items())
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             for part in value:
-                yield json.dumps(part, ensure_ascii=False)
+                yield dumps(part, ensure_ascii=False)
         elif isinstance(value, list):
             yield " ".join(map(str, value))
         elif isinstance(value, float):

@@ -19,6 +19,7 @@ from kbert.errors import did_you_mean
 from kbert.files import read_table
 from kbert.folders import check_saved
 from kbert.names import fit_inputs
+from kbert.precision import TRAINED
 from kbert.scratch import check_room
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def train(
             "--few-shot goes without --layer-decay, --r-drop, --layout and "
             "--early-stopping."
         )
-    if policy == common.Policy.bfloat16:
+    if policy is not None and policy.value not in TRAINED:
         raise typer.BadParameter(
             "Weights in bfloat16 lose what a step adds to them. Train with "
             "mixed_bfloat16; export with bfloat16.",

@@ -57,6 +57,7 @@ def export_int8(task: Task, path: str | Path, replace: bool = False) -> None:
             f"Received: the head {head.name!r}. Export a SavedModel."
         )
     portable.require_portable(task, "onnx", "onnx", "tf2onnx")
+    task = portable.in_float32(task)
     import onnx
     from onnx import compose
     from onnx import helper

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kbert.backbone import Backbone
 from kbert.errors import ExportError
+from kbert.export.refusals import refuse_not_finite
 from kbert.export.refusals import refuse_told
 from kbert.folders import new_folder
 from kbert.heads.forms import TransformersForm
@@ -50,6 +51,9 @@ def save_task(
     """
     _check(task.backbone, approximate_gelu)
     refuse_told(task)
+    refuse_not_finite(task.backbone.weights)
+    if task.model is not None:
+        refuse_not_finite(task.weights())
     backbone = _backbone(task.backbone)
     tokenizer = _tokenizer(task.tokenizer)
     saved = [backbone, tokenizer]
@@ -69,6 +73,7 @@ def save_backbone(backbone: Backbone, tokenizer: Tokenizer, folder: Path):
             its tokenizer does not cut text so.
     """
     _check(backbone, False)
+    refuse_not_finite(backbone.weights)
     _backbone(backbone).save_to_preset(str(folder))
     _tokenizer(tokenizer).save_to_preset(str(folder))
 

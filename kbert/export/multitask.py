@@ -11,6 +11,7 @@ import keras
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
+from kbert.export.refusals import refuse_not_finite
 from kbert.export.saved_model import EXPLAIN
 from kbert.export.saved_model import SERVE
 from kbert.export.saved_model import export_elsewhere
@@ -68,7 +69,8 @@ def export(
     Raises:
         UnknownNameError: there is no such task.
         ExportError: the version exists, `path` holds something else, an op
-            is missing, or the SavedModel does not answer.
+            is missing, weights are not finite, or the SavedModel does not
+            answer.
         CheckpointError: the folder cannot be written.
 
     Example:
@@ -91,6 +93,8 @@ def export(
     for name, asked in (warmup or {}).items():
         check_requests(name, asked, multi[name].inputs)
     requests = usual | dict(warmup or {})
+    for task in multi.tasks.values():
+        refuse_not_finite(task.weights())
     target = new_version(path, version)
     if keras.backend.backend() != "tensorflow":
         options = {

@@ -12,7 +12,6 @@ LiteRT leaves labels to whoever reads the scores.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -24,8 +23,10 @@ import numpy as np
 
 from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.errors import ExportError
+from kbert.export.refusals import refuse_not_finite
 from kbert.export.refusals import refuse_told
 from kbert.folders import new_folder
+from kbert.json_text import dumps
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -54,6 +55,7 @@ def export_onnx(task: Task, path: str | Path, replace: bool = False) -> None:
         CheckpointError: the folder exists, or cannot be written.
     """
     require_portable(task, "onnx", "onnx", "tf2onnx")
+    task = in_float32(task)
     import onnx
 
     with new_folder(Path(path), replace) as folder:
@@ -83,7 +85,7 @@ def add_facts(task: Task, model: ModelProto) -> None:
         "prompt": task.prompt,
         "max_length": task.max_length,
     }
-    helper.set_model_props(model, {"kbert": json.dumps(facts)})
+    helper.set_model_props(model, {"kbert": dumps(facts)})
 
 
 def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
@@ -98,6 +100,7 @@ def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
         CheckpointError: the folder exists, or cannot be written.
     """
     require_portable(task, "litert", "ai_edge_litert")
+    task = in_float32(task)
     from ai_edge_litert.interpreter import Interpreter
 
     with new_folder(Path(path), replace) as folder:
@@ -186,7 +189,23 @@ def require_portable(task: Task, extra: str, *modules: str) -> None:
             f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
         )
     refuse_told(task)
+    refuse_not_finite(task.weights())
     _require(extra, *modules)
+
+
+def in_float32(task: Task) -> Task:
+    """The task in float32, which these formats are written in."""
+    if task.backbone.embeddings.dtype_policy.name == "float32":
+        return task
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            saved = Path(folder, "model")
+            task.save(saved)
+            return type(task).load(saved)
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _answers(task: Task, without: tuple[str, ...] = ()) -> keras.Model:
@@ -246,7 +265,7 @@ def _replace_sign_bit(graph) -> None:
 def write_companions(task: Task, folder: Path) -> None:
     """Write what an application needs beside the graph."""
     write_tokenizer(task.tokenizer, folder, model_max_length=task.max_length)
-    text = json.dumps(task.config(), indent=2, ensure_ascii=False)
+    text = dumps(task.config(), indent=2, ensure_ascii=False)
     (folder / "kbert.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kbert.errors import ExportError
+from kbert.finite import weights_not_finite
 
 if TYPE_CHECKING:
+    import keras
+
     from kbert.task import Task
 
 
@@ -25,3 +29,13 @@ def refuse_told(task: Task) -> None:
                 f"Received: {option}={told!r}, which only kbert's tells it. "
                 f"Export a SavedModel, or train without it."
             )
+
+
+def refuse_not_finite(weights: Iterable[keras.Variable]) -> None:
+    """Raise `ExportError` for weights whose answers are NaN."""
+    if names := weights_not_finite(weights):
+        raise ExportError(
+            f"Expected finite weights to export. Received: NaN or infinity "
+            f"in {names}. Train anew, with a lower learning_rate or in "
+            f"float32."
+        )

@@ -25,11 +25,13 @@ from kbert.errors import ExportError
 from kbert.export.check_ops import check_ops as run_check_ops
 from kbert.export.explain import can_explain
 from kbert.export.explain import make_explain
+from kbert.export.refusals import refuse_not_finite
 from kbert.export.warmup import CLASSIFY
 from kbert.export.warmup import Requests
 from kbert.export.warmup import check_requests
 from kbert.export.warmup import write_warmup
 from kbert.folders import new_folder
+from kbert.json_text import dumps
 from kbert.ngrams import NGRAM_LOGITS
 from kbert.norm import constant_norms
 from kbert.paths import real_path
@@ -92,7 +94,8 @@ def export(
 
     Raises:
         ExportError: the version exists, `path` holds something else, an op
-            is missing, or the SavedModel does not answer.
+            is missing, weights are not finite, or the SavedModel does not
+            answer.
         CheckpointError: the folder cannot be written.
 
     Example:
@@ -100,6 +103,7 @@ def export(
     >>> clf.export("saved_models/spam", check_ops="2.18.0")
     PosixPath('saved_models/spam/1')
     """
+    refuse_not_finite(task.weights())
     target = new_version(path, version)
     if warmup is None:
         warmup = usual_requests(task)
@@ -206,7 +210,7 @@ def write_version(
         if check_ops is not None:
             run_check_ops(folder, check_ops)
         write_warmup(folder, requests, target.parent.name)
-        card = json.dumps(config, indent=2, ensure_ascii=False)
+        card = dumps(config, indent=2, ensure_ascii=False)
         (folder / "assets.extra" / "kbert.json").write_text(
             card, encoding="utf-8"
         )
@@ -340,15 +344,19 @@ def export_elsewhere(model: Any, target: Path, options: dict) -> Path:
         options: of `export`, as JSON can hold them.
     """
     code = (
-        "import json, sys, kbert\n"
-        "saved, path, options = json.loads(sys.argv[1])\n"
+        "import json, sys, keras, kbert\n"
+        "saved, path, policy, options = json.loads(sys.argv[1])\n"
+        "keras.config.set_dtype_policy(policy)\n"
         "kbert.load(saved).export(path, **options)\n"
     )
     options = options | {"version": int(target.name)}
     with tempfile.TemporaryDirectory() as temporary:
         saved = Path(temporary, "model")
         model.save(saved)
-        arguments = json.dumps([str(saved), str(target.parent), options])
+        policy = model.backbone.embeddings.dtype_policy.name
+        arguments = json.dumps(
+            [str(saved), str(target.parent), policy, options]
+        )
         done = subprocess.run(
             [sys.executable, "-c", code, arguments],
             env=os.environ | {"KERAS_BACKEND": "tensorflow"},

@@ -345,8 +345,9 @@ def mean_pool(features: dict[str, keras.KerasTensor]) -> keras.KerasTensor:
 
     Reference: Reimers & Gurevych 2019, Sentence-BERT, section 3.
     """
-    x = features["sequence_output"]
-    mask = keras.ops.cast(features["padding_mask"], x.dtype)[:, :, None]
+    # Sums of many tokens leave half precision behind.
+    x = keras.ops.cast(features["sequence_output"], "float32")
+    mask = keras.ops.cast(features["padding_mask"], "float32")[:, :, None]
     return keras.ops.sum(x * mask, axis=1) / keras.ops.sum(mask, axis=1)
 
 

@@ -14,10 +14,14 @@ from kbert.checks import check_number
 from kbert.data import as_numbers
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.finite import is_number
 from kbert.heads.classification import ClassificationHead
 from kbert.row_names import row_name
 
 STARTS = ("mean", "least")
+
+# Smaller ones are no numbers to processors that take such for 0.
+LEAST_SCALE = 1e-30
 
 
 class RegressionHead(ClassificationHead):
@@ -82,6 +86,10 @@ class RegressionHead(ClassificationHead):
             minimum = check_number("minimum", minimum)
         if maximum is not None:
             maximum = check_number("maximum", maximum)
+        if mean is not None:
+            mean = check_number("mean", mean)
+        if scale is not None:
+            scale = check_number("scale", scale, above=0)
         if minimum is not None and maximum is not None and minimum >= maximum:
             raise ConfigError(
                 f"`minimum` must be below `maximum`. Received: "
@@ -128,6 +136,7 @@ class RegressionHead(ClassificationHead):
                 f"Expected numbers that differ. Received: {self.mean:g} in "
                 f"each of {len(y)} rows, which leaves nothing to learn."
             )
+        _check_precision(y, self.scale)
         if self.start == "least":
             self._first_bias = (min(y) - self.mean) / self.scale
 
@@ -180,6 +189,20 @@ class RegressionHead(ClassificationHead):
             "mean_squared_error": float(np.mean(error**2)),
             "mean_absolute_error": float(np.mean(np.abs(error))),
         }
+
+
+def _check_precision(y: list, scale: float) -> None:
+    """Refuse numbers whose differences float32 loses, as it trains and
+    answers in it."""
+    lost = np.abs(np.float32(y) - y).max()
+    apart = np.ptp(y)
+    if not LEAST_SCALE < scale or lost > scale / 100 or not is_number(apart):
+        raise InputError(
+            f"Expected numbers that float32 tells apart, which has 7 digits "
+            f"and goes from about 1e-38 to 3e38. Received: numbers from "
+            f"{min(y)!r} to {max(y)!r}, with a standard deviation of "
+            f"{scale:.3g}. Subtract their mean, or use another unit."
+        )
 
 
 @keras.saving.register_keras_serializable("kbert")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from kbert.errors import InputError
 from kbert.errors import short
 from kbert.folders import file_digest
 from kbert.folders import new_folder
+from kbert.json_text import dumps
 from kbert.paths import as_path
 from kbert.paths import real_path
 from kbert.pretraining.corpus import FORMAT
@@ -149,7 +149,7 @@ def build_corpus(
                 for file in sorted(folder.iterdir())
             },
         }
-        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+        (folder / INDEX).write_text(dumps(index, indent=2) + "\n")
     return Corpus(path)
 
 

@@ -13,6 +13,7 @@ from kbert.pretraining.batches import PretrainingBatches
 from kbert.pretraining.feed import Feed
 from kbert.pretraining.feed import Meter
 from kbert.report.display import TrainingDisplay
+from kbert.training.guard import FiniteTraining
 from kbert.training.resume import RunFolder
 from kbert.training.resume import SaveState
 from kbert.training.resume import restore
@@ -69,7 +70,7 @@ def run(
         lambda step: {"position": asdict(feed.mark(step).position)},
     )
     # Before the user's: what it measures is theirs to show.
-    all_callbacks = [meter, *(callbacks or []), save]
+    all_callbacks = [FiniteTraining(), meter, *(callbacks or []), save]
     display = PretrainingDisplay(meter, backbone_config, batches)
     if verbose == "auto":
         all_callbacks.insert(0, display)

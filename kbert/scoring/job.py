@@ -20,6 +20,7 @@ from typing import Any
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.folders import new_file
+from kbert.json_text import dumps
 from kbert.scoring.parts import Part
 from kbert.scratch import PREFIX
 from kbert.scratch import check_room
@@ -74,7 +75,7 @@ def open_job(
             another process works on it.
         CheckpointError: the folder cannot be written.
     """
-    settings = json.loads(json.dumps(settings))
+    settings = json.loads(dumps(settings))
     _check_folder(folder)
     check_room(folder)
     try:
@@ -116,7 +117,7 @@ def _check_folder(folder: Path) -> None:
 def _compare(plan: Path, settings: dict) -> None:
     if not plan.exists():
         with new_file(plan) as temporary:
-            text = json.dumps(settings, indent=2, ensure_ascii=False)
+            text = dumps(settings, indent=2, ensure_ascii=False)
             temporary.write_text(text + "\n", encoding="utf-8")
         return
     try:

@@ -16,6 +16,7 @@ from starlette.routing import Mount
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
+from kbert.json_text import dumps
 from kbert.serving import metrics
 from kbert.serving.access import CheckHost
 from kbert.serving.access import RequireToken
@@ -61,7 +62,7 @@ def make_app(
 
     async def models(request: Request) -> Response:
         cards = [_card(core, name) for name in sorted(core.models.configs)]
-        return JSONResponse(cards)
+        return Response(dumps(cards), media_type="application/json")
 
     async def prometheus(request: Request) -> Response:
         return Response(core.metrics.page(), media_type="text/plain")

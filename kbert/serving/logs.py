@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import sys
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from typing import TextIO
+
+from kbert.json_text import dumps
 
 # Lines that wait to be written; when so many do, further ones are dropped.
 MAX_WAITING = 10_000
@@ -51,7 +52,7 @@ class Log:
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
         line = {"time": f"{stamp}.{int(now * 1000) % 1000:03d}Z"}
-        text = json.dumps(
+        text = dumps(
             line | {"event": event} | facts, ensure_ascii=False, default=repr
         )
         try:

@@ -12,6 +12,7 @@ from kbert.errors import InputError
 from kbert.errors import did_you_mean
 from kbert.errors import listed
 from kbert.errors import short
+from kbert.finite import is_number
 from kbert.heads.base import Head
 from kbert.labels import LabelFinder
 from kbert.labels import plain
@@ -34,7 +35,8 @@ def label_weights(head: Head, y: list, class_weight: Any) -> dict:
 
     Raises:
         ConfigError: it is neither, has something that is no label of the
-            head, or the rows of the head have no one label.
+            head or a weight that is no number of 0 or more, or the rows of
+            the head have no one label.
     """
     if class_weight is None:
         class_weight = head.class_weight
@@ -74,7 +76,17 @@ def _of_labels(labels: list, class_weight: Mapping) -> dict:
                 f"Received: {short(key)}."
                 f"{did_you_mean(key, map(str, labels))}"
             )
+        if not is_number(weight, least=0):
+            raise ConfigError(
+                f"`class_weight` must have numbers of 0 or more. Received: "
+                f"{short(weight)} for {short(key)}"
+            )
         weights[label] = float(weight)
+    if not any(weights.values()):
+        raise ConfigError(
+            "`class_weight` must have a weight above 0, or there is nothing "
+            "to learn. Received: 0 for every label"
+        )
     return weights
 
 

@@ -18,6 +18,7 @@ from kbert.batching import TokenTable
 from kbert.checks import check_choice
 from kbert.errors import InputError
 from kbert.layout import choose_layout
+from kbert.precision import check_trained
 from kbert.row_names import rows_of
 from kbert.training.fit import no_weights
 from kbert.training.fit import unpack
@@ -57,6 +58,7 @@ def fit(
     seed: int = 0,
 ) -> keras.callbacks.History:
     """Train an embedder; see `kbert.Embedder.fit`, which documents it."""
+    check_trained(embedder.backbone)
     if loss is None:
         loss = "contrastive" if y is None else "cosine"
     check_choice("loss", loss, LOSSES)

@@ -22,6 +22,7 @@ from kbert.errors import InputError
 from kbert.heads.embedding import EmbeddingHead
 from kbert.inference import features_of
 from kbert.layout import choose_layout
+from kbert.precision import check_trained
 from kbert.row_names import rows_of
 from kbert.task import Task
 from kbert.training.class_weight import label_weights
@@ -94,6 +95,7 @@ def fit(
 ) -> keras.callbacks.History:
     """Train a classifier; see `kbert.Classifier.fit`, which documents it."""
     started = time.perf_counter()
+    check_trained(task.backbone)
     check_integer("batch_size", batch_size, 4)
     columns, labels, weight = read_examples(task, x, y)
     if weight is not None:

@@ -30,6 +30,7 @@ from kbert.labels import LabelFinder
 from kbert.layout import choose_layout
 from kbert.names import refuse_answers
 from kbert.packing import PackedBatches
+from kbert.precision import check_trained
 from kbert.row_names import rows_of
 from kbert.scratch import check_room
 from kbert.task import Task
@@ -42,6 +43,7 @@ from kbert.training.resume import BestWeights
 from kbert.training.resume import RunFolder
 from kbert.training.resume import SaveState
 from kbert.training.resume import restore
+from kbert.training.sample_weight import read_sample_weight
 from kbert.training.split import split
 
 # Set aside for a head that needs validation data when none is given.
@@ -157,6 +159,7 @@ def fit(
     seed: int = 0,
 ) -> keras.callbacks.History:
     """Fine-tune a task; see `kbert.Classifier.fit`, which documents it."""
+    check_trained(task.backbone)
     if layout == "packed" and r_drop:
         raise ConfigError(
             "`r_drop` takes each row twice, and cannot take packed rows. "
@@ -188,7 +191,7 @@ def fit(
             "validation": None if validation is None else validation.digest(),
             "head": {"name": task.head.name} | task.head.get_config(),
             "backbone": task.backbone.config,
-            "policy": keras.config.dtype_policy().name,
+            "policy": task.backbone.embeddings.dtype_policy.name,
             "epochs": epochs,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
@@ -451,11 +454,6 @@ def _weights(task, labels, class_weight, sample_weight):
         find = LabelFinder(by_label)
         weight = np.array([by_label[find(label)] for label in labels])
     if sample_weight is not None:
-        sample_weight = np.asarray(sample_weight, "float32")
-        if sample_weight.shape != (len(labels),):
-            raise InputError(
-                f"Expected one weight a text, shape ({len(labels)},). "
-                f"Received: shape {sample_weight.shape}."
-            )
+        sample_weight = read_sample_weight(sample_weight, len(labels))
         weight = weight * sample_weight
     return weight.astype("float32")

@@ -9,8 +9,11 @@ from keras import ops
 
 from kbert.batching import Batches
 from kbert.batching import static_shapes
+from kbert.precision import check_trained
 from kbert.report.display import TrainingDisplay
+from kbert.training.guard import FiniteTraining
 from kbert.training.optimizer import make_optimizer
+from kbert.training.optimizer import scale_losses
 
 # Up to so many steps TensorFlow is quicker without making a graph first.
 EAGER_STEPS = 6
@@ -38,15 +41,17 @@ def compile_for(
         eager_steps: up to so many steps no graph is made on TensorFlow.
         **compiled: loss and metrics, as `keras.Model.compile` takes them.
     """
+    check_trained(model)
+    optimizer = make_optimizer(
+        "adamw",
+        learning_rate,
+        steps,
+        warmup,
+        weight_decay,
+        layer_decay=layer_decay,
+    )
     model.compile(
-        make_optimizer(
-            "adamw",
-            learning_rate,
-            steps,
-            warmup,
-            weight_decay,
-            layer_decay=layer_decay,
-        ),
+        scale_losses(optimizer, model),
         run_eagerly=steps <= eager_steps and not static_shapes(),
         # XLA would compile anew for every number of tokens.
         jit_compile=False if layout == "flat" else "auto",
@@ -107,7 +112,7 @@ def run(
             validation_data=None
             if validation is None
             else validation.for_fit(),
-            callbacks=callbacks,
+            callbacks=[FiniteTraining(), *callbacks],
             verbose=0 if verbose == "auto" else verbose,
             shuffle=False,  # The batches shuffle themselves, by length.
         )

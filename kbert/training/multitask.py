@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from kbert.layout import choose_layout
+from kbert.precision import check_trained
 from kbert.training.fit import Examples
 from kbert.training.fit import calibrate
 from kbert.training.fit import read_rows
@@ -55,6 +56,7 @@ def fit(
     seed: int = 0,
 ) -> keras.callbacks.History:
     """Fine-tune; see `kbert.MultiTask.fit`, which documents it."""
+    check_trained(multi.backbone)
     layout = choose_layout(layout)
     started = time.perf_counter()
     data = by_task("data", data, multi, every=True)

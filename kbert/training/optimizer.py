@@ -8,12 +8,15 @@ from keras import ops
 
 from kbert.checks import check_number
 from kbert.errors import UnknownNameError
+from kbert.precision import computes_in
 
 OPTIMIZERS = ("adamw", "lamb", "muon")
 
 # Checks of the rates that trainings have.
 RATES = {
-    "learning_rate": partial(check_number, above=0),
+    # A step is about as long as the rate, and weights are about 0.05: with
+    # more than 1 nothing is left of them.
+    "learning_rate": partial(check_number, above=0, most=1),
     "warmup": partial(check_number, least=0, most=1),
     "weight_decay": partial(check_number, least=0),
     "layer_decay": partial(check_number, above=0, most=1),
@@ -165,6 +168,19 @@ class Muon(keras.optimizers.Muon):
             _fused_adam(self, gradient, variable, rate, (m, v), betas)
         else:
             super()._adamw_update_step(gradient, variable, learning_rate, m, v)
+
+
+def scale_losses(
+    optimizer: keras.optimizers.Optimizer, model: keras.Model
+) -> keras.optimizers.Optimizer:
+    """The optimizer, with loss scaling for a model that computes in float16.
+
+    Keras asks the model's own policy, which need not be that of its layers.
+    """
+    scaled = keras.optimizers.LossScaleOptimizer
+    if isinstance(optimizer, scaled) or not computes_in(model, "float16"):
+        return optimizer
+    return scaled(optimizer)
 
 
 def _fused_adam(optimizer, gradient, variable, rate, moments, betas):

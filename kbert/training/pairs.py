@@ -19,6 +19,7 @@ from kbert.dataset_rows import dataset_texts
 from kbert.dataset_rows import is_dataset
 from kbert.errors import InputError
 from kbert.errors import short
+from kbert.finite import is_number
 from kbert.row_names import row_name
 
 # Names of the columns in a dict or data frame.
@@ -103,7 +104,7 @@ def read_scores(y: Any, rows: int, between: tuple[float, float]) -> np.ndarray:
         number = np.nan
         if isinstance(value, int | float | np.number):
             number = float(value)
-        if not (np.isfinite(number) and low <= number <= high):
+        if not (is_number(number) and low <= number <= high):
             span = (
                 f"a similarity from {low:g} to {high:g}"
                 if np.isfinite(low)

@@ -10,6 +10,7 @@ run_dir/
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import shutil
@@ -28,6 +29,7 @@ from kbert.errors import ConfigError
 from kbert.folders import file_digest
 from kbert.folders import new_folder
 from kbert.folders import write_file
+from kbert.json_text import dumps
 from kbert.paths import real_path
 from kbert.scratch import check_room
 from kbert.scratch import make_folders
@@ -85,11 +87,11 @@ class RunFolder:
             # What a kill left half written.
             for rest in self.path.glob(".checkpoint-*"):
                 shutil.rmtree(rest, ignore_errors=True)
-            settings = json.loads(json.dumps(settings))
+            settings = json.loads(dumps(settings))
             if self._steps():
                 self._compare(settings)
             else:
-                text = json.dumps(settings, indent=2)
+                text = dumps(settings, indent=2)
                 write_file(self.path / RUN, text + "\n")
         except OSError as error:
             raise CheckpointError(
@@ -137,7 +139,7 @@ class RunFolder:
                 "sha256": file_digest(folder / TENSORS),
                 "facts": state.facts,
             }
-            (folder / FACTS).write_text(json.dumps(facts) + "\n")
+            (folder / FACTS).write_text(dumps(facts) + "\n")
         for step in self._steps()[:-KEEP]:
             # Away from its name first, so that none is ever seen in part.
             old = self.path / f".{self._folder(step).name}"
@@ -199,7 +201,11 @@ class SaveState(keras.callbacks.Callback):
         self.facts = facts
         self.tensors = tensors
         self.step = 0 if state is None else state.step
-        self.logs = [] if state is None else state.facts["logs"]
+        # JSON has null for a metric that was NaN.
+        self.logs = [
+            {k: math.nan if v is None else v for k, v in logs.items()}
+            for logs in ([] if state is None else state.facts["logs"])
+        ]
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
@@ -293,7 +299,8 @@ def restore(model: keras.Model, state: State) -> None:
         CheckpointError: names every variable that is missing or of another
             shape; nothing is changed then.
     """
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:  # Keras's LossScaleOptimizer asks nobody.
+        model.optimizer.build(model.trainable_variables)
     variables = _variables(model)
     wrong = [
         name

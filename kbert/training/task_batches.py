@@ -16,6 +16,7 @@ from kbert.batching import static_shapes
 from kbert.batching import take_targets
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
+from kbert.finite import is_number
 from kbert.training.fit import Examples
 from kbert.training.task_data import by_task
 
@@ -131,11 +132,7 @@ def share_steps(
     else:
         weights = by_task("sampling", sampling, batches, every=True)
         for name, weight in weights.items():
-            if (
-                isinstance(weight, bool)
-                or not isinstance(weight, int | float | np.number)
-                or not 0 < weight < math.inf
-            ):
+            if not is_number(weight) or weight <= 0:
                 raise ConfigError(
                     f"`sampling` must have numbers greater than 0. Received: "
                     f"{weight!r} for {name!r}"
