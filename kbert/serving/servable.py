@@ -23,6 +23,7 @@ import numpy as np
 from kbert.errors import ExportError
 from kbert.errors import ServingError
 from kbert.export.check_ops import check_ops
+from kbert.serving.elementwise import Elementwise
 from kbert.serving.json_codec import type_string
 from kbert.serving.status import NAMES
 from kbert.serving.status import error
@@ -37,6 +38,10 @@ DEFAULT_SIGNATURE = "serving_default"
 # Pairs of feeds and fetches that are kept ready: a client's output_filter
 # makes as many as it likes.
 MAX_PROGRAMS = 64
+
+# Dimensions of what is fed where a signature does not say that many: oneDNN's
+# kernels end the process at 13, broadcasting takes 9.
+MAX_RANK = 8
 
 
 class Servable:
@@ -88,12 +93,14 @@ class Servable:
                 "NOT_FOUND", f"Could not load {path}: {failure}"
             ) from failure
         self.signatures = dict(loaded.signature_def)
+        self._elementwise = Elementwise(loaded.graph_def)
         self._program = functools.lru_cache(MAX_PROGRAMS)(self._make_program)
 
     def _make_program(
         self, feeds: tuple[str, ...], fetches: tuple[str, ...]
-    ) -> tuple[list[Tensor], list[Tensor], Callable[..., list]]:
-        """The tensors of feeds and fetches, and what computes them."""
+    ) -> tuple[list[Tensor], list[Tensor], Callable[..., list], bool]:
+        """The tensors of feeds and fetches, what computes them, and whether
+        the feeds may have any shape."""
         from tensorflow.core.protobuf.config_pb2 import CallableOptions
 
         # Python's `Session.run` compares shapes with those of placeholders,
@@ -102,7 +109,12 @@ class Servable:
             CallableOptions(feed=feeds, fetch=fetches)
         )
         tensor = self._graph.get_tensor_by_name
-        return [*map(tensor, feeds)], [*map(tensor, fetches)], compute
+        return (
+            [*map(tensor, feeds)],
+            [*map(tensor, fetches)],
+            compute,
+            self._elementwise(feeds, fetches),
+        )
 
     def run(
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]
@@ -110,8 +122,9 @@ class Servable:
         """Compute tensors, by name, in the thread that calls.
 
         Args:
-            feeds: arrays of input tensors, bytes as dtype object. What the
-                shapes of numbers mean, the graph says.
+            feeds: arrays of input tensors, bytes as dtype object; of the
+                shapes that the graph says, or of any if it computes element
+                by element.
             fetches: names of output tensors.
 
         Returns:
@@ -126,14 +139,16 @@ class Servable:
             raise error("UNAVAILABLE", "The version is unloaded")
         given, names = sorted(feeds), sorted(set(fetches))
         try:
-            takes, gives, compute = self._program(tuple(given), tuple(names))
+            takes, gives, compute, any_shape = self._program(
+                tuple(given), tuple(names)
+            )
         except tf.errors.OpError as failure:
             raise _from_tensorflow(failure) from failure
         except (KeyError, ValueError) as failure:
             # The graph lacks a tensor that the signature names.
             raise invalid(str(failure)) from failure
         for i, (name, tensor) in enumerate(zip(given, takes, strict=True)):
-            _check(i, tensor, feeds[name])
+            _check(i, tensor, feeds[name], any_shape)
         try:
             answers = compute(*(feeds[name] for name in given))
         except tf.errors.OpError as failure:
@@ -152,21 +167,24 @@ class Servable:
             session.close()
 
 
-def _check(i: int, tensor: Tensor, array: np.ndarray) -> None:
+def _check(i: int, tensor: Tensor, array: np.ndarray, any_shape: bool) -> None:
     dtype = tensor.dtype.base_dtype
     if array.dtype != dtype.as_numpy_dtype:
         raise invalid(
             f"Expects arg[{i}] to be {type_string(dtype.name)} but "
             f"{type_string(array.dtype.name)} is provided"
         )
-    # Kernels for strings, tensorflow-text's among them, trust their shape:
-    # one of (1, 0) for (None,) ends the process.
-    if dtype.name == "string" and not tensor.shape.is_compatible_with(
-        array.shape
-    ):
+    said = tensor.shape
+    if said.rank is not None and said.is_compatible_with(array.shape):
+        return
+    if not any_shape and said.rank is not None:
         raise invalid(
-            f"Expected strings of shape {tensor.shape} for {tensor.name}. "
-            f"Received: {array.shape}"
+            f"Expected shape {said} for {tensor.name}. Received: {array.shape}"
+        )
+    if array.ndim > MAX_RANK:
+        raise invalid(
+            f"Expected at most {MAX_RANK} dimensions for {tensor.name}, whose "
+            f"signature says no such shape. Received: {array.ndim}"
         )
 
 

@@ -193,6 +193,12 @@ def kind_model(tmp_path_factory):
     rest = tf.TensorSpec((None,), tf.float32, "z")
     add("sum", lambda x, z: {"sum": tf.reduce_sum(x) + z, "x": x}, row, rest)
     add("rows", lambda x: {"x": x, "one": x[:1]}, row)
+    add("swish", lambda x: {"y": x * tf.sigmoid(x)}, x)
+    add(
+        "convolution",
+        lambda x: {"y": tf.nn.conv2d(x, tf.ones((1, 1, 1, 1)), 1, "SAME")},
+        tf.TensorSpec((None, None, None, 1), tf.float32, "x"),
+    )
 
     def of_size(output, answer):
         return lambda inputs: {output: answer(tf.size(inputs))}
