@@ -299,18 +299,16 @@ class Models:
         version.state = "LOADING"
         started = time.perf_counter()
         try:
-            version.servable = await asyncio.to_thread(self._load, version)
-        except Exception as failure:
-            # Whatever is in the folder, the others are served and looked at.
-            code, message = "INTERNAL", f"Could not load: {failure!r}"
-            if isinstance(failure, ServingError):
-                code, message = failure.code, str(failure)
-            # Made anew: the traceback would keep what was loaded.
-            version.state, version.failure = "END", error(code, message)
+            found = await asyncio.to_thread(_try, self._load, version)
+        except RuntimeError as failure:  # There is no thread to be had.
+            found = error("UNAVAILABLE", f"Could not load: {failure}")
+        if isinstance(found, ServingError):
+            version.state, version.failure = "END", found
             version._failed_at = time.monotonic()
             self._left_memory = True
-            self._note("load failed", version, error=message)
+            self._note("load failed", version, error=str(found))
             return
+        version.servable = found
         version.loaded = time.time()
         version.state = "AVAILABLE"
         seconds = round(time.perf_counter() - started, 3)
@@ -321,9 +319,8 @@ class Models:
         self._note("unloading", version)
         while not version.idle:
             await asyncio.sleep(DRAIN_POLL)
-        servable, version.servable = version.servable, None
         try:
-            await asyncio.to_thread(servable.close)
+            await asyncio.to_thread(_unload, version)
         finally:
             version.state = "END"
             self._left_memory = True
@@ -394,6 +391,26 @@ class Models:
                 for version in versions.values():
                     if version.state == "AVAILABLE":
                         await self._take_down(version)
+
+
+def _try(load: Load, version: Version) -> Servable | ServingError:
+    """In a thread: what was loaded, or why not.
+
+    Whatever is in the folder, the others are served and looked at. The error
+    is made anew, since a traceback would keep what was loaded.
+    """
+    try:
+        return load(version)
+    except ServingError as failure:
+        return error(failure.code, str(failure))
+    except Exception as failure:
+        return error("INTERNAL", f"Could not load: {failure!r}")
+
+
+def _unload(version: Version) -> None:
+    """In a thread, after which nobody has it: memory is given back next."""
+    servable, version.servable = version.servable, None
+    servable.close()
 
 
 def _fingerprint(path: Path) -> tuple:
