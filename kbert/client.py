@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from kbert.answers import predictions
 from kbert.checks import check_integer
 from kbert.checks import check_number
 from kbert.containers import settle
@@ -23,7 +24,6 @@ from kbert.errors import ServingError
 from kbert.errors import UnavailableError
 from kbert.errors import listed
 from kbert.errors import short
-from kbert.serving.answers import rows_of
 
 # Seconds before the second try; it doubles from try to try.
 FIRST_PAUSE = 0.1
@@ -132,14 +132,14 @@ class Client:
             signature: as for `answers`; the name of a task, of several.
 
         Returns:
-            Labels, lists of labels, lists of entities, answers or numbers,
-            by what the model's outputs are.
+            Labels, lists of labels, lists of entities, answers, numbers or
+            vectors, by what the model's outputs are.
 
         Raises:
             ConfigError: the outputs are of no head that kbert has.
             ServingError: as `answers`.
         """
-        return rows_of(self.answers(x, signature))
+        return predictions(self.answers(x, signature))
 
     def predict_proba(self, x: Any, signature: str = "") -> np.ndarray:
         """The probabilities of each text, float32 `(rows, labels)`.

@@ -13,12 +13,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from kbert.answers import OUTPUTS
+from kbert.answers import decode
 from kbert.classifier import Classifier
 from kbert.classifier import load
 from kbert.errors import InputError
 from kbert.export.check_ops import check_ops
 from kbert.heads.base import Head
-from kbert.heads.base import decode
 from kbert.training.fit import Examples
 from kbert.training.fit import Rows
 
@@ -248,6 +249,14 @@ def _check_answers(clf: Classifier, x: list) -> None:
         f"{head.answer_output!r}, its `answer_output`",
         f"{len(rows)}, the first with {', '.join(rows[0])}",
         "Name in `answer_output` what Classifier.predict gives.",
+    )
+    first = [name for name in OUTPUTS if name in rows[0]][:1]
+    expect(
+        first in ([], [head.answer_output]),
+        f"`answer_output` to be the first of {', '.join(OUTPUTS[:-1])} that "
+        f"serve gives, as clients tell it by its name",
+        f"{head.answer_output!r} beside {''.join(first)!r}",
+        "Name the output so, or leave the other out.",
     )
     if "probabilities" in answers:
         _check_probabilities(

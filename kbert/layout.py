@@ -186,6 +186,9 @@ def split_heads(x, layout, num_heads, length):
         x = ops.reshape(x, (-1, head_dim))  # (N * nh, hs)
         return ops.take(x, layout["head_sources"], axis=0)
     x = ops.reshape(x, (-1, length, num_heads, head_dim))
+    # tf2onnx makes something else of a transpose that moves no number.
+    if num_heads == 1:
+        return ops.reshape(x, (-1, 1, length, head_dim))
     return ops.transpose(x, (0, 2, 1, 3))
 
 
@@ -198,7 +201,8 @@ def merge_heads(x, layout):
         x = ops.take(x, layout["head_places"], axis=0)  # (N, nh, hs)
         return ops.reshape(x, (-1, hidden_dim))
     length = ops.shape(x)[2]
-    x = ops.transpose(x, (0, 2, 1, 3))  # (B, T, nh, hs)
+    if num_heads > 1:
+        x = ops.transpose(x, (0, 2, 1, 3))  # (B, T, nh, hs)
     shape = (-1, hidden_dim) if layout is not None else (-1, length, hidden_dim)
     return ops.reshape(x, shape)
 

@@ -10,14 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from kbert.answers import name_labels
+from kbert.answers import predictions
+from kbert.answers import rows_of
 from kbert.checks import check_integer
 from kbert.containers import iterate
+from kbert.containers import settle
 from kbert.data import as_texts
 from kbert.data import windows
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import ExportError
 from kbert.errors import UnsafeFileError
+from kbert.onnx_session import feed_of
+from kbert.onnx_session import open_session
 from kbert.paths import as_path
 from kbert.row_names import rows_from
 from kbert.untrusted import member
@@ -59,22 +65,15 @@ class OnnxModel:
     def __init__(self, path: str | os.PathLike, threads: int | None = None):
         path = as_path(path)
         try:
-            import onnxruntime
+            import onnxruntime  # noqa: F401
         except ImportError as error:
             raise ExportError(
                 f"Expected the package 'onnxruntime'. Received: {error}. "
                 f"Install it: pip install 'kbert[onnx]'."
             ) from error
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(member(path, "model.onnx")),
-                options,
-                providers=["CPUExecutionProvider"],
-            )
+            file = member(path, "model.onnx")
+            self._session = open_session(file, threads)
             facts = self._session.get_modelmeta().custom_metadata_map
             facts = json.loads(facts["kbert"])
             vocabulary = read_vocabulary(member(path, "vocab.txt"))
@@ -109,7 +108,7 @@ class OnnxModel:
                 + (v.decode("utf-8", "ignore") if isinstance(v, bytes) else v)
                 for v in column
             ]
-            for column in as_texts(x, self.inputs)
+            for column in as_texts(settle(x, len(self.inputs)), self.inputs)
         ]
         if len(columns) != len(self.inputs):
             raise ConfigError(
@@ -124,17 +123,21 @@ class OnnxModel:
         parts = []
         for start in range(0, len(order), batch_size):
             batch = [tokens[i] for i in order[start : start + batch_size]]
-            parts.append(self._session.run(None, _padded(batch)))
+            parts.append(self._session.run(None, self._feed(batch)))
         inverse = np.argsort(order)
         answers = {
             output.name: np.concatenate([part[i] for part in parts])[inverse]
             for i, output in enumerate(self._session.get_outputs())
         }
-        names = np.array([*(self.labels or ()), ""], "object")  # -1 is none.
-        return {
-            key: names[value] if key in self.label_outputs else value
-            for key, value in answers.items()
-        }
+        return name_labels(answers, self.labels, self.label_outputs)
+
+    def _feed(self, batch: list) -> dict[str, np.ndarray]:
+        lengths = np.array([len(t.ids) for t in batch])
+        mask = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
+        token_ids, segment_ids = np.zeros((2, *mask.shape), "int64")
+        token_ids[mask] = np.concatenate([t.ids for t in batch])
+        segment_ids[mask] = np.concatenate([t.type_ids for t in batch])
+        return feed_of(self._session, token_ids, mask, segment_ids)
 
     def stream(
         self, rows: Iterable, batch_size: int = 32, window: int = 8192
@@ -144,27 +147,16 @@ class OnnxModel:
         for part in windows(iterate(rows, len(self.inputs)), window):
             with rows_from(first):
                 answers = self.answers(part, batch_size)
+            yield from rows_of(answers)
             first += len(part)
-            for i in range(len(part)):
-                row = {key: value[i] for key, value in answers.items()}
-                for key in self.label_outputs:
-                    if isinstance(row[key], np.ndarray):  # Several labels.
-                        row[key] = [name for name in row[key] if name != ""]
-                yield row
 
     def predict(self, x: Any, batch_size: int = 32) -> list:
-        """The label of each text.
+        """The label of each text, or what else `Classifier.predict` gives.
 
         Raises:
-            ConfigError: the head answers something else.
+            ConfigError: the outputs are of no head that kbert has.
         """
-        answers = self.answers(x, batch_size)
-        if "label" not in answers:
-            raise ConfigError(
-                f"Expected a head that answers a label. Received: one that "
-                f"answers {', '.join(answers)}. Use `answers`."
-            )
-        return answers["label"].tolist()
+        return predictions(self.answers(x, batch_size))
 
 
 def _tokenizer(vocabulary: list[str], facts: dict):
@@ -192,16 +184,3 @@ def _tokenizer(vocabulary: list[str], facts: dict):
     )
     tokenizer.enable_truncation(facts["max_length"])
     return tokenizer
-
-
-def _padded(batch: list) -> dict[str, np.ndarray]:
-    lengths = np.array([len(t.ids) for t in batch])
-    mask = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
-    token_ids, segment_ids = np.zeros((2, *mask.shape), "int32")
-    token_ids[mask] = np.concatenate([t.ids for t in batch])
-    segment_ids[mask] = np.concatenate([t.type_ids for t in batch])
-    return {
-        "token_ids": token_ids,
-        "segment_ids": segment_ids,
-        "padding_mask": mask,
-    }

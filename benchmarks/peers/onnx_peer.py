@@ -45,12 +45,12 @@ class Fp32:
     def run(self, rows: list[list[int]]) -> np.ndarray:
         lengths = np.array([len(row) for row in rows])
         mask = np.arange(lengths.max()) < lengths[:, None]
-        ids = np.zeros(mask.shape, "int32")
+        ids = np.zeros(mask.shape, "int64")
         ids[mask] = np.concatenate(rows)
         tokens = {
-            "token_ids": ids,
-            "segment_ids": np.zeros_like(ids),
-            "padding_mask": mask,
+            "input_ids": ids,
+            "token_type_ids": np.zeros_like(ids),
+            "attention_mask": mask.astype("int64"),
         }
         return self.session.run(["probabilities"], tokens)[0]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from kbert.answers import OUTPUTS
 from kbert.commands import common
 from kbert.commands import scoring
 from kbert.encodings import check_encoding
@@ -177,9 +178,7 @@ def _answer(
     texts = [row[0] for row in rows] if len(clf.inputs) == 1 else rows
     with rows_of(rows):
         answers = [*clf.stream(texts, batch_size, window=len(rows))]
-    first = ("label",)
-    if hasattr(clf, "head"):
-        first = (clf.head.answer_output, *clf.head.label_outputs)
+    first = (*OUTPUTS[:4], *getattr(clf, "head", clf).label_outputs)
     for row, answer in zip(rows, answers, strict=True):
         chances = answer.pop(PROBABILITIES, None)
         # Labels first, then the rest by name.

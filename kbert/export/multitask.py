@@ -119,6 +119,12 @@ def export(
     }
     config = multi[first].config() | multi.config() | {"default": first}
     write_version(
-        target, weights.values(), signatures, requests, config, check_ops
+        target,
+        weights.values(),
+        signatures,
+        requests,
+        config,
+        check_ops,
+        multi.tasks,
     )
     return target

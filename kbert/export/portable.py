@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
+from collections.abc import Callable
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,17 @@ import numpy as np
 
 from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.errors import ExportError
+from kbert.export.ask import ask_tokens
+from kbert.export.onnx_graph import replace_erfc
+from kbert.export.onnx_graph import replace_sign_bit
+from kbert.export.onnx_graph import take_tokenizers_inputs
 from kbert.export.refusals import refuse_not_finite
 from kbert.export.refusals import refuse_told
 from kbert.folders import new_folder
 from kbert.json_text import dumps
+from kbert.onnx_session import FEATURES
+from kbert.onnx_session import feed_of
+from kbert.onnx_session import open_session
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -46,24 +54,50 @@ def export_onnx(task: Task, path: str | Path, replace: bool = False) -> None:
     answers raw strings with it, if the head answers whole texts.
 
     Inputs:
-        `token_ids` and `segment_ids` int32 `(B, T)`, `padding_mask` bool
-        `(B, T)`.
+        `input_ids`, `attention_mask` and `token_type_ids` int64 `(batch_size,
+        sequence_length)`, as transformers' `AutoTokenizer` gives them.
 
     Raises:
-        ExportError: the extra is not installed, or Keras does not run on
-            TensorFlow.
+        ExportError: the extra is not installed, Keras does not run on
+            TensorFlow, or the export does not answer as the model does.
         CheckpointError: the folder exists, or cannot be written.
     """
-    require_portable(task, "onnx", "onnx", "tf2onnx")
+    require_portable(task, "onnx", "onnx", "onnxruntime", "tf2onnx")
     task = in_float32(task)
+    with new_folder(path, replace) as folder:
+        write_onnx(task, to_onnx(_answers(task), folder), folder)
+
+
+def write_onnx(
+    task: Task,
+    model: ModelProto,
+    folder: Path,
+    check: Callable[..., bool] | None = None,
+) -> None:
+    """Write an ONNX model of the answers into a folder, and ask it.
+
+    Args:
+        task: what it was made of.
+        model: with the inputs of the backbone.
+        folder: where to.
+        check: see `ask_tokens`.
+    """
     import onnx
 
-    with new_folder(Path(path), replace) as folder:
-        model = to_onnx(_answers(task))
-        if answers_whole_texts(task.head):
-            add_facts(task, model)
-        onnx.save(model, folder / "model.onnx")
-        write_companions(task, folder)
+    take_tokenizers_inputs(model)
+    if answers_whole_texts(task.head):
+        add_facts(task, model)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(folder / "model.onnx"))
+    write_companions(task, folder)
+
+    def answer(batch):
+        session = open_session(folder / "model.onnx")
+        names = [output.name for output in session.get_outputs()]
+        feed = feed_of(session, *(batch[name] for name in FEATURES))
+        return dict(zip(names, session.run(None, feed), strict=True))
+
+    ask_tokens(task, "ONNX model", answer, check)
 
 
 def answers_whole_texts(head: Head) -> bool:
@@ -96,24 +130,43 @@ def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
 
     Raises:
         ExportError: the extra is not installed, Keras does not run on
-            TensorFlow, or the head needs ops that LiteRT has not.
+            TensorFlow, the head needs ops that LiteRT has not, or the export
+            does not answer as the model does.
         CheckpointError: the folder exists, or cannot be written.
     """
     require_portable(task, "litert", "ai_edge_litert")
     task = in_float32(task)
     from ai_edge_litert.interpreter import Interpreter
 
-    with new_folder(Path(path), replace) as folder:
+    with new_folder(path, replace) as folder:
         file = folder / "model.tflite"
         write_litert(task, file, task.max_length)
         try:
-            Interpreter(str(file)).allocate_tensors()
+            model = Interpreter(str(file))
+            model.allocate_tensors()
         except RuntimeError as error:
             raise ExportError(
                 f"Expected a head that LiteRT's own ops compute. Received: "
                 f"the head {task.head.name!r}: {error}"
             ) from error
         write_companions(task, folder)
+        ask_tokens(task, "LiteRT model", partial(_ask_litert, task, model))
+
+
+def _ask_litert(task: Task, model, batch) -> dict[str, np.ndarray]:
+    """Answers to a batch, a row at a time, as wide as the batch is."""
+    run = model.get_signature_runner()
+    width = batch["padding_mask"].shape[1]
+    room = [(0, 0), (0, task.max_length - width)]
+    batch = {name: np.pad(value, room) for name, value in batch.items()}
+    rows = [
+        run(**{name: value[i : i + 1] for name, value in batch.items()})
+        for i in range(len(batch["padding_mask"]))
+    ]
+    answers = {k: np.concatenate([row[k] for row in rows]) for k in rows[0]}
+    if task.head.overlap is not None:  # A token each.
+        answers = {key: value[:, :width] for key, value in answers.items()}
+    return answers
 
 
 def write_litert(task: Task, path: Path, length: int, **options) -> None:
@@ -130,30 +183,35 @@ def write_litert(task: Task, path: Path, length: int, **options) -> None:
         name: keras.InputSpec(shape=(1, length), dtype=tensor.dtype, name=name)
         for name, tensor in model.input.items()
     }
-    model.export(
-        str(path),
-        format="litert",
-        input_signature=[signature],
-        verbose=False,
-        **options,
-    )
+    with _converting("LiteRT"):
+        model.export(
+            str(path),
+            format="litert",
+            input_signature=[signature],
+            verbose=False,
+            **options,
+        )
 
 
-def to_onnx(model: keras.Model) -> ModelProto:
+def to_onnx(model: keras.Model, folder: Path) -> ModelProto:
     """The ONNX form of a model that was called before.
+
+    Args:
+        model: a functional model.
+        folder: where its form is written to and read from.
 
     Raises:
         ExportError: the head's `serve` holds tensors of the backend.
     """
     import onnx
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder, "model.onnx"))
-        with _silent("tf2onnx", "tf2onnx.tfonnx"):
-            model.export(
-                path, format="onnx", opset_version=OPSET, verbose=False
-            )
-        graph = onnx.load(path)
+    path = folder / "converted.onnx"
+    with _converting("ONNX"), _silent("tf2onnx", "tf2onnx.tfonnx"):
+        model.export(
+            str(path), format="onnx", opset_version=OPSET, verbose=False
+        )
+    graph = onnx.load(path)
+    path.unlink()
     names = {tensor.name for tensor in model.inputs}
     extra = [i.name for i in graph.graph.input if i.name not in names]
     if extra:
@@ -163,8 +221,8 @@ def to_onnx(model: keras.Model) -> ModelProto:
             f"inputs {', '.join(extra)}. Write numpy.array(...) in place of "
             f"keras.ops.convert_to_tensor(...)."
         )
-    _replace_erfc(graph.graph)
-    _replace_sign_bit(graph.graph)
+    replace_erfc(graph.graph)
+    replace_sign_bit(graph.graph)
     onnx.checker.check_model(graph)
     return graph
 
@@ -217,49 +275,9 @@ def _answers(task: Task, without: tuple[str, ...] = ()) -> keras.Model:
         name="answers",
     )
     # Keras exports a model that was called only.
-    ones = np.ones((1, task.max_length), "int32")
-    model({name: ones.astype(t.dtype) for name, t in model.input.items()})
+    zeros = np.zeros((1, task.max_length), "int32")
+    model({name: zeros.astype(t.dtype) for name, t in model.input.items()})
     return model
-
-
-def _replace_erfc(graph) -> None:
-    """1 - erf(x) for erfc(x), which the exact GELU has and ONNX has not."""
-    from onnx import helper
-    from onnx import numpy_helper
-
-    nodes = []
-    for node in graph.node:
-        if node.op_type != "Erfc":
-            nodes.append(node)
-            continue
-        one, erf = f"{node.name}/one", f"{node.name}/erf"
-        value = numpy_helper.from_array(np.float32(1), one)
-        graph.initializer.append(value)
-        nodes.append(helper.make_node("Erf", node.input, [erf], erf))
-        nodes.append(
-            helper.make_node("Sub", [one, erf], node.output, node.name)
-        )
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def _replace_sign_bit(graph) -> None:
-    """Arithmetic for the bits by which Keras's argmax tells -0.0 from 0.0.
-
-    It asks `x == 0 and bits(x) & sign`. With a cast for the bits and a
-    product for `&` no zero is negative, which leaves the order of scores.
-    """
-    from onnx import TensorProto
-    from onnx import helper
-
-    for node in graph.node:
-        names = (node.input, node.output, node.name)
-        if node.op_type == "Bitcast":
-            node.CopyFrom(
-                helper.make_node("Cast", *names, to=TensorProto.INT32)
-            )
-        elif node.op_type == "BitwiseAnd":
-            node.CopyFrom(helper.make_node("Mul", *names))
 
 
 def write_companions(task: Task, folder: Path) -> None:
@@ -279,6 +297,21 @@ def _require(extra: str, *modules: str) -> None:
                 f"Expected the package {module!r}. Received: {error}. Install "
                 f"it: pip install 'kbert[{extra}]'."
             ) from error
+
+
+@contextlib.contextmanager
+def _converting(form: str) -> Iterator[None]:
+    """What a converter cannot do is an `ExportError`; a full disk is none."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # Each converter has its own, without a base.
+        raise ExportError(
+            f"Expected a model that has a form in {form}. Received from the "
+            f"converter: {' '.join(str(error).split())[-500:]}. Export to "
+            f"another format."
+        ) from error
 
 
 @contextlib.contextmanager

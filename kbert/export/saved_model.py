@@ -10,10 +10,10 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -22,6 +22,7 @@ import keras
 
 from kbert.checks import check_integer
 from kbert.errors import ExportError
+from kbert.export.ask import ask_texts
 from kbert.export.check_ops import check_ops as run_check_ops
 from kbert.export.explain import can_explain
 from kbert.export.explain import make_explain
@@ -36,6 +37,7 @@ from kbert.ngrams import NGRAM_LOGITS
 from kbert.norm import constant_norms
 from kbert.paths import real_path
 from kbert.scratch import check_room
+from kbert.scratch import scratch_folder
 from kbert.versions import MAX_VERSION
 from kbert.versions import version_folders
 from kbert.versions import version_number
@@ -121,6 +123,7 @@ def export(
         requests,
         task.config(),
         check_ops,
+        {SERVE: task},
     )
     return target
 
@@ -190,6 +193,7 @@ def write_version(
     requests: Mapping[str, Requests],
     config: Mapping[str, Any],
     check_ops: str | None,
+    tasks: Mapping[str, Task],
 ) -> None:
     """Write the folder of a version, checked and warmed up.
 
@@ -200,9 +204,11 @@ def write_version(
         requests: warm-up requests by signature.
         config: what kbert.json beside the graph holds.
         check_ops: see `export`.
+        tasks: what signatures answer as.
 
     Raises:
-        ExportError: an op is missing, or the SavedModel does not answer.
+        ExportError: an op is missing, or the SavedModel does not answer, or
+            not as its tasks do.
         CheckpointError: the folder cannot be written.
     """
     with new_folder(target) as folder:
@@ -216,7 +222,7 @@ def write_version(
         )
         # What stands under two names is asked by one of them.
         once = {id(signatures[name]): name for name in requests}
-        _replay(folder, {name: requests[name] for name in once.values()})
+        _replay(folder, {name: requests[name] for name in once.values()}, tasks)
 
 
 def make_signatures(task: Task) -> dict[str, Any]:
@@ -316,8 +322,13 @@ def _write_graph(folder: Path, weights, signatures) -> None:
         updater.save()
 
 
-def _replay(folder: Path, requests: Mapping[str, Requests]) -> None:
-    """A server would refuse a version whose warm-up fails; so do we."""
+def _replay(
+    folder: Path, requests: Mapping[str, Requests], tasks: Mapping[str, Task]
+) -> None:
+    """A server would refuse a version whose warm-up fails; so do we.
+
+    Then each task's signature is asked what the task is.
+    """
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(folder))
@@ -333,6 +344,16 @@ def _replay(folder: Path, requests: Mapping[str, Requests]) -> None:
             f"Expected the SavedModel to answer its warm-up requests. "
             f"Received: {error}"
         ) from error
+
+    def asking(name, columns):
+        texts = zip(tasks[name].inputs, columns, strict=True)
+        answers = loaded.signatures[name](
+            **{key: tf.constant(column) for key, column in texts}
+        )
+        return {key: value.numpy() for key, value in answers.items()}
+
+    for name, task in tasks.items():
+        ask_texts(task, "SavedModel", partial(asking, name))
 
 
 def export_elsewhere(model: Any, target: Path, options: dict) -> Path:
@@ -350,8 +371,8 @@ def export_elsewhere(model: Any, target: Path, options: dict) -> Path:
         "kbert.load(saved).export(path, **options)\n"
     )
     options = options | {"version": int(target.name)}
-    with tempfile.TemporaryDirectory() as temporary:
-        saved = Path(temporary, "model")
+    with scratch_folder(target.parent) as temporary:
+        saved = temporary / "model"
         model.save(saved)
         policy = model.backbone.embeddings.dtype_policy.name
         arguments = json.dumps(

@@ -19,6 +19,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from kbert.answers import name_labels
+from kbert.answers import rows_of
 from kbert.data import as_labels
 from kbert.data import as_texts
 from kbert.errors import InputError
@@ -54,7 +56,8 @@ class Head:
             on; then `fit` sets a tenth aside if none is given.
         label_outputs: which answers are indices into `labels`; the caller
             turns them into label names, and -1 into an empty string.
-        answer_output: which of a row's answers `Classifier.predict` gives.
+        answer_output: which of a row's answers `Classifier.predict` gives:
+            the first of `kbert.answers.OUTPUTS` that there is.
         exclusive: whether a row has one label, so that `probabilities` sum
             to 1 over the labels.
         least_labels: how few labels there may be.
@@ -288,34 +291,19 @@ class Head:
 
     def name_labels(self, answers: dict[str, np.ndarray]) -> dict:
         """Label names in place of the indices that `label_outputs` says."""
-        if not self.label_outputs:
-            return answers
-        names = np.array([*self.labels, ""], "object")  # -1 is the last one
-        return {
-            key: names[value] if key in self.label_outputs else value
-            for key, value in answers.items()
-        }
-
-    def named(self, answers: dict[str, np.ndarray]) -> dict:
-        """Answers with label names, and with `str` for bytes."""
-        named = self.name_labels(answers)
-        return {key: decode(value) for key, value in named.items()}
+        return name_labels(answers, self.labels, self.label_outputs)
 
     def rows(self, answers: dict[str, np.ndarray]) -> list[dict[str, Any]]:
         """The answers of each row for people, with names for labels.
 
         `Classifier.stream` and the command give these rows, and
-        `Classifier.predict` what they have under `answer_output`.
+        `Classifier.predict` what they have under `answer_output`; see
+        `kbert.answers`, where every other way to ask has them from.
 
         Args:
             answers: what `serve`, or `finish`, gave; strings are bytes.
         """
-        named = self.named(answers)
-        count = len(next(iter(named.values())))
-        return [
-            {key: value[i] for key, value in named.items()}
-            for i in range(count)
-        ]
+        return rows_of(self.name_labels(answers))
 
     def calibrate(self, answers: dict[str, np.ndarray], targets: Any) -> None:
         """Learn from answers on validation data, after training.
@@ -349,14 +337,3 @@ def mean_pool(features: dict[str, keras.KerasTensor]) -> keras.KerasTensor:
     x = keras.ops.cast(features["sequence_output"], "float32")
     mask = keras.ops.cast(features["padding_mask"], "float32")[:, :, None]
     return keras.ops.sum(x * mask, axis=1) / keras.ops.sum(mask, axis=1)
-
-
-def decode(values: np.ndarray) -> np.ndarray:
-    """An array with `str` for UTF-8 bytes; others as they are."""
-    if values.dtype.kind not in "SO":
-        return values
-    decoded = [
-        v.decode("utf-8", "ignore") if isinstance(v, bytes) else v
-        for v in values.ravel()
-    ]
-    return np.array(decoded, "object").reshape(values.shape)

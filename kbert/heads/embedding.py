@@ -55,6 +55,7 @@ class EmbeddingHead(Head):
     name = "embedding"
     front = "Embedder"
     label_outputs = ()
+    answer_output = "embedding"
 
     def __init__(
         self,

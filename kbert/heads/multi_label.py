@@ -189,12 +189,6 @@ class MultiLabelHead(ClassificationHead):
             "probabilities": probabilities,
         }
 
-    def rows(self, answers: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-        rows = super().rows(answers)
-        for row in rows:
-            row["labels"] = row["labels"][: row["count"]].tolist()
-        return rows
-
     def transformers_form(self) -> TransformersForm | None:
         form = super().transformers_form()
         kind = "multi_label_classification"

@@ -269,22 +269,6 @@ class EntityHead(Head):
         total = tf.reduce_sum(chance * word, axis=1)
         return tf.math.divide_no_nan(total, tf.reduce_sum(word, axis=1))
 
-    def rows(self, answers: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-        """`entities`, a list of dicts, for each row."""
-        columns = {
-            key: value.tolist() for key, value in self.named(answers).items()
-        }
-        counts = columns.pop("count")
-        return [
-            {
-                "entities": [
-                    {key: value[i][j] for key, value in columns.items()}
-                    for j in range(count)
-                ]
-            }
-            for i, count in enumerate(counts)
-        ]
-
     def transformers_form(self) -> TransformersForm:
         tags = [f"{part}-{kind}" for kind in self.labels for part in "BI"]
         return TransformersForm(

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from kbert import squad
+from kbert.answers import decode
 from kbert.checks import check_flag
 from kbert.checks import check_integer
 from kbert.checks import check_number
@@ -21,7 +22,6 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.answers import read_answers
 from kbert.heads.base import Head
-from kbert.heads.base import decode
 from kbert.heads.forms import TransformersForm
 from kbert.row_names import row_name
 from kbert.windows import Windows

@@ -167,9 +167,6 @@ class RegressionHead(ClassificationHead):
             score = ops.minimum(score, self.maximum)
         return {"score": score}  # (B,)
 
-    def rows(self, answers: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-        return [{"score": score} for score in answers["score"].tolist()]
-
     def report(self, answers: dict, targets: np.ndarray) -> dict[str, Any]:
         """`pearson` and `spearman` (None where all numbers are equal), and
         the mean squared and absolute errors."""

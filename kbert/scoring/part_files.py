@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
 
+from kbert.answers import columns as columns_of
 from kbert.data import as_texts
 from kbert.data import check_utf8
 from kbert.data import decode_row
@@ -58,15 +60,17 @@ def score_part(
         texts = {name: _texts(table[c]) for name, c in columns.items()}
         check_utf8(as_texts(texts, tuple(texts)))
         answers = model(texts)
-    if taken := set(answers) & set(table.column_names):
+    made = columns_of(answers)
+    if taken := set(made) & set(table.column_names):
         raise ConfigError(
             f"Expected columns with other names than the answers "
-            f"({', '.join(answers)}). Received: {', '.join(sorted(taken))}. "
+            f"({', '.join(made)}). Received: {', '.join(sorted(taken))}. "
             f"Rename them, or do not keep them."
         )
     # Labels first, then the rest by name.
-    for key in sorted(answers, key=lambda k: (answers[k].dtype.kind != "U", k)):
-        table = table.append_column(key, _to_arrow(answers[key]))
+    for key in sorted(made, key=lambda k: (made[k].dtype.kind != "U", k)):
+        column = _to_arrow(made[key], partial(_list_type, key, answers))
+        table = table.append_column(key, column)
     target = folder / part.name
     with new_file(target) as temporary:
         import_parquet().write_table(table, temporary)
@@ -86,17 +90,37 @@ def _texts(column: pyarrow.ChunkedArray) -> list:
     return column.to_pylist()
 
 
-def _to_arrow(value: np.ndarray) -> Any:
+def _to_arrow(value: np.ndarray, list_type: Callable[[], Any]) -> Any:
     """A column; rows that are arrays become lists of the same type."""
     import pyarrow as pa
 
     if value.ndim == 1 and value.dtype != object:
         return pa.array(value)
+    if isinstance(value[0], list):
+        return pa.array(value.tolist(), list_type())
     kind = value[0].dtype
     array = pa.array([row.tolist() for row in value])
     if kind.kind == "U" or value[0].ndim > 1:
         return array
     return array.cast(pa.list_(pa.from_numpy_dtype(kind)))
+
+
+def _list_type(key: str, answers: dict[str, np.ndarray]) -> Any:
+    """Of labels or entities; a part may have none to tell it by."""
+    import pyarrow as pa
+
+    if key != "entities":
+        return pa.list_(pa.string())
+    kinds = {k: np.asarray(v[0]).dtype for k, v in answers.items()}
+    return pa.list_(
+        pa.struct(
+            {
+                k: pa.string() if d.kind in "UO" else pa.from_numpy_dtype(d)
+                for k, d in kinds.items()
+                if k != "count"
+            }
+        )
+    )
 
 
 def read_part(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import ssl
 from typing import Any
@@ -52,6 +53,7 @@ class RestModel:
 
     def predict(self, columns: dict, signature: str, timeout: float) -> dict:
         """Outputs by name, of texts by input name ("" for the only one)."""
+        columns = {k: [_json(text) for text in c] for k, c in columns.items()}
         inputs: Any = columns[""] if "" in columns else columns
         body = {"inputs": inputs}
         if signature:
@@ -102,6 +104,13 @@ class RestModel:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+
+def _json(text: str | bytes) -> Any:
+    """A text as the API has it: bytes need not be UTF-8."""
+    if isinstance(text, str):
+        return text
+    return {"b64": base64.b64encode(text).decode()}
 
 
 def _array(value: Any) -> np.ndarray:

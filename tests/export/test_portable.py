@@ -10,6 +10,9 @@ import pytest
 import kbert
 from kbert.errors import ExportError
 from kbert.export import portable
+from kbert.onnx_session import FEATURES
+from kbert.onnx_session import feed_of
+from kbert.onnx_session import open_session
 from kbert.plugins import get_plugins
 
 HF = Path(__file__).parents[1] / "fixtures" / "huggingface"
@@ -29,6 +32,14 @@ def rows(clf, texts, length=None):
     }
 
 
+def run(folder, batch):
+    """Answers by name, of a batch of the backbone's inputs."""
+    session = open_session(folder / "model.onnx")
+    names = [output.name for output in session.get_outputs()]
+    feed = feed_of(session, *(batch[name] for name in FEATURES))
+    return dict(zip(names, session.run(None, feed), strict=True))
+
+
 def check_companions(clf, folder):
     config = json.loads((folder / "kbert.json").read_text())
     assert config["head"]["config"]["labels"] == clf.labels
@@ -39,21 +50,17 @@ def check_companions(clf, folder):
 @pytest.mark.large
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
 def test_onnx(tmp_path, activation):
-    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime")
     clf = kbert.Classifier(HF, labels=["z", "a", "m"], max_length=16, seed=0)
     clf.backbone = kbert.load_backbone(HF, activation=activation)
     clf.build()
     portable.export_onnx(clf, tmp_path / "model")
     check_companions(clf, tmp_path / "model")
-    session = onnxruntime.InferenceSession(tmp_path / "model" / "model.onnx")
-    names = [output.name for output in session.get_outputs()]
-    assert sorted(names) == ["label", "probabilities", "score"]
     for texts in (TEXTS, TEXTS[:1]):
-        answers = session.run(None, rows(clf, texts))
+        answers = run(tmp_path / "model", rows(clf, texts))
+        assert sorted(answers) == ["label", "probabilities", "score"]
         np.testing.assert_allclose(
-            answers[names.index("probabilities")],
-            clf.predict_proba(texts),
-            atol=1e-5,
+            answers["probabilities"], clf.predict_proba(texts), atol=1e-5
         )
 
 
@@ -70,16 +77,13 @@ def test_onnx(tmp_path, activation):
 )
 def test_onnx_of_heads(tmp_path, name, labels):
     """Constants of a head are no inputs, and its answers are all there."""
-    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime")
     if name not in dict(get_plugins().heads.items()):
         pytest.skip(f"no plugin with the head {name!r} is installed")
     clf = kbert.Classifier(HF, head=name, labels=labels, max_length=16, seed=0)
     portable.export_onnx(clf, tmp_path / "model")
-    session = onnxruntime.InferenceSession(tmp_path / "model" / "model.onnx")
     batch = rows(clf, TEXTS)
-    assert sorted(i.name for i in session.get_inputs()) == sorted(batch)
-    names = [output.name for output in session.get_outputs()]
-    answers = dict(zip(names, session.run(None, batch), strict=True))
+    answers = run(tmp_path / "model", batch)
     expected = clf.head.serve(clf.model(batch))
     assert answers.keys() == expected.keys()
     for key, value in expected.items():
@@ -122,4 +126,117 @@ def test_missing_extra_says_what_to_install(tmp_path, clf, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(ExportError, match=r"kbert\[onnx\]"):
         portable.export_onnx(clf, tmp_path / "model")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "format", [pytest.param("onnx", marks=pytest.mark.large), "int8"]
+)
+def test_inputs_are_those_of_a_tokenizer(tmp_path, clf, format):
+    """What `AutoTokenizer` gives goes in as it is, whatever its size."""
+    pytest.importorskip("tf2onnx")
+    path = clf.export(tmp_path / "model", format=format)
+    session = open_session(path / "model.onnx")
+    axes = ["batch_size", "sequence_length"]
+    assert [(x.name, x.type, x.shape) for x in session.get_inputs()] == [
+        (name, "tensor(int64)", axes)
+        for name in ("input_ids", "attention_mask", "token_type_ids")
+    ]
+    assert {x.shape[0] for x in session.get_outputs()} == {"batch_size"}
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    for texts in (TEXTS, [""], ["the film " * 40], ["a", "", "bad " * 9]):
+        batch = tokenizer(
+            texts, padding=True, truncation=True, return_tensors="np"
+        )
+        received = session.run(["probabilities"], dict(batch))[0]
+        expected = kbert.OnnxModel(path).answers(texts, batch_size=9)
+        np.testing.assert_allclose(
+            received, expected["probabilities"], atol=1e-6
+        )
+        close = 1e-5 if format == "onnx" else 0.03
+        np.testing.assert_allclose(
+            received, clf.predict_proba(texts), atol=close
+        )
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        {"num_heads": 1},
+        pytest.param({"num_heads": 16}, marks=pytest.mark.large),
+        pytest.param({"embedding_dim": 8}, marks=pytest.mark.large),
+        pytest.param(
+            {"num_heads": 1, "embedding_dim": 1}, marks=pytest.mark.large
+        ),
+        pytest.param({"num_segments": 1}, marks=pytest.mark.large),
+        pytest.param({"num_segments": 3}, marks=pytest.mark.large),
+        pytest.param({"activation": "relu"}, marks=pytest.mark.large),
+    ],
+    ids=str,
+)
+def test_models_of_odd_sizes(tmp_path, clf, size):
+    pytest.importorskip("tf2onnx")
+    config = {
+        "vocabulary_size": clf.tokenizer.vocabulary_size,
+        **{"num_layers": 1, "num_heads": 2, "hidden_dim": 16},
+        **{"intermediate_dim": 8, "max_sequence_length": 40},
+    }
+    odd = kbert.Classifier.on(
+        kbert.Backbone(**(config | size)),
+        clf.tokenizer,
+        kbert.heads.classification.ClassificationHead(["a", "z"]),
+        max_length=3 if "num_heads" in size else 40,
+    )
+    model = kbert.OnnxModel(odd.export(tmp_path / "m", format="onnx"))
+    for texts in (TEXTS, [""], ["the film " * 40, "", "x"]):
+        np.testing.assert_allclose(
+            model.answers(texts)["probabilities"],
+            odd.predict_proba(texts),
+            atol=1e-5,
+        )
+
+
+def test_exports_of_before_are_read(tmp_path, clf, monkeypatch):
+    pytest.importorskip("tf2onnx")
+    monkeypatch.setattr(portable, "take_tokenizers_inputs", lambda model: None)
+    path = clf.export(tmp_path / "old", format="int8")
+    names = [x.name for x in open_session(path / "model.onnx").get_inputs()]
+    assert names == ["token_ids", "segment_ids", "padding_mask"]
+    model = kbert.OnnxModel(path)
+    np.testing.assert_allclose(
+        model.answers(TEXTS)["probabilities"],
+        clf.predict_proba(TEXTS),
+        atol=0.03,
+    )
+
+
+@pytest.mark.parametrize("wrong", ["values", "fails", "infinite", "shape"])
+def test_what_answers_otherwise_is_not_kept(tmp_path, clf, monkeypatch, wrong):
+    pytest.importorskip("tf2onnx")
+    from onnx import helper
+    from onnx import numpy_helper
+
+    change = portable.take_tokenizers_inputs
+    value, op = {
+        "values": (np.float32([0.9, 0.05, 0.05]), "Mul"),
+        "infinite": (np.float32(np.inf), "Mul"),
+        "shape": (np.zeros((2, 1, 3), "float32"), "Add"),
+        "fails": (np.zeros((7, 5), "float32"), "Add"),
+    }[wrong]
+
+    def spoil(model):
+        change(model)
+        nodes = [*model.graph.node]
+        places = [i for i, n in enumerate(nodes) if "probabilities" in n.output]
+        nodes[places[0]].output[0] = "before"
+        spoilt = helper.make_node(op, ["before", "spoil"], ["probabilities"])
+        nodes.insert(places[0] + 1, spoilt)
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+        model.graph.initializer.append(numpy_helper.from_array(value, "spoil"))
+
+    monkeypatch.setattr(portable, "take_tokenizers_inputs", spoil)
+    with pytest.raises(ExportError, match="ONNX model.*[Nn]othing is kept"):
+        clf.export(tmp_path / "m", format="int8")
     assert not any(tmp_path.iterdir())

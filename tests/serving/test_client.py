@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import kbert
+from kbert.answers import predictions
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import RequestError
 from kbert.errors import ServingError
 from kbert.errors import UnavailableError
-from kbert.serving.answers import rows_of
 from kbert.serving.config import from_folder
 
 TEXTS = ["aaa", "zz yyy", "Ünïcode 中文 😀", "", "a\0b", "half \ud83d"]
@@ -112,7 +112,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("answers", "expected"), ROWS)
 def test_answers_of_all_heads(answers, expected):
-    assert rows_of(answers) == expected
+    assert predictions(answers) == expected
 
 
 def test_outputs_of_another_model(server):
