@@ -58,11 +58,11 @@ def export_int8(task: Task, path: str | Path, replace: bool = False) -> None:
             f"Received: the head {head.name!r}. Export a SavedModel."
         )
     portable.require_portable(task, "onnx", "onnx", "onnxruntime", "tf2onnx")
-    task = portable.in_float32(task)
     from onnx import compose
     from onnx import helper
 
     with new_folder(path, replace) as folder:
+        task = portable.in_float32(task)
         top = _head(task, folder)
         top = compose.add_prefix(top, "head/", rename_outputs=False)
         encoder = helper.make_model(

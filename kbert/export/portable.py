@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import tempfile
 from collections.abc import Callable
 from collections.abc import Iterator
 from functools import partial
@@ -35,6 +36,7 @@ from kbert.json_text import dumps
 from kbert.onnx_session import FEATURES
 from kbert.onnx_session import feed_of
 from kbert.onnx_session import open_session
+from kbert.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -63,8 +65,8 @@ def export_onnx(task: Task, path: str | Path, replace: bool = False) -> None:
         CheckpointError: the folder exists, or cannot be written.
     """
     require_portable(task, "onnx", "onnx", "onnxruntime", "tf2onnx")
-    task = in_float32(task)
     with new_folder(path, replace) as folder:
+        task = in_float32(task)
         write_onnx(task, to_onnx(_answers(task), folder), folder)
 
 
@@ -135,10 +137,10 @@ def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
         CheckpointError: the folder exists, or cannot be written.
     """
     require_portable(task, "litert", "ai_edge_litert")
-    task = in_float32(task)
     from ai_edge_litert.interpreter import Interpreter
 
     with new_folder(path, replace) as folder:
+        task = in_float32(task)
         file = folder / "model.tflite"
         write_litert(task, file, task.max_length)
         try:
@@ -258,8 +260,8 @@ def in_float32(task: Task) -> Task:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            saved = Path(folder, "model")
+        with scratch_folder(Path(tempfile.gettempdir())) as folder:
+            saved = folder / "model"
             task.save(saved)
             return type(task).load(saved)
     finally:
