@@ -46,6 +46,14 @@ def states(models, name="m"):
     return {v.number: v.state for v in models.versions(name)}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections():
+    """As in `kbert serve`, where what imports made is not looked through."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
 def base(tmp_path):
     add(tmp_path / "m", 1)
