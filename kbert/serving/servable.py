@@ -94,26 +94,29 @@ class Servable:
             ) from failure
         self.signatures = dict(loaded.signature_def)
         self._elementwise = Elementwise(loaded.graph_def)
-        self._program = functools.lru_cache(MAX_PROGRAMS)(self._make_program)
+        cache = functools.lru_cache(MAX_PROGRAMS)
+        self._tensors = cache(self._find_tensors)
+        self._program = cache(self._make_program)
+
+    def _find_tensors(
+        self, feeds: tuple[str, ...], fetches: tuple[str, ...]
+    ) -> tuple[list[Tensor], list[Tensor], bool]:
+        """The tensors of feeds and fetches, and whether feeds may have any
+        shape."""
+        tensor = self._graph.get_tensor_by_name
+        any_shape = self._elementwise(feeds, fetches)
+        return [*map(tensor, feeds)], [*map(tensor, fetches)], any_shape
 
     def _make_program(
         self, feeds: tuple[str, ...], fetches: tuple[str, ...]
-    ) -> tuple[list[Tensor], list[Tensor], Callable[..., list], bool]:
-        """The tensors of feeds and fetches, what computes them, and whether
-        the feeds may have any shape."""
+    ) -> Callable[..., list]:
+        """What computes fetches of feeds; seconds for a large graph."""
         from tensorflow.core.protobuf.config_pb2 import CallableOptions
 
         # Python's `Session.run` compares shapes with those of placeholders,
         # the C++ session does not. This is its MakeCallable.
-        compute = self._session._make_callable_from_options(
+        return self._session._make_callable_from_options(
             CallableOptions(feed=feeds, fetch=fetches)
-        )
-        tensor = self._graph.get_tensor_by_name
-        return (
-            [*map(tensor, feeds)],
-            [*map(tensor, fetches)],
-            compute,
-            self._elementwise(feeds, fetches),
         )
 
     def run(
@@ -137,19 +140,16 @@ class Servable:
 
         if self._session is None:
             raise error("UNAVAILABLE", "The version is unloaded")
-        given, names = sorted(feeds), sorted(set(fetches))
+        given, names = tuple(sorted(feeds)), tuple(sorted(set(fetches)))
         try:
-            takes, gives, compute, any_shape = self._program(
-                tuple(given), tuple(names)
-            )
-        except tf.errors.OpError as failure:
-            raise _from_tensorflow(failure) from failure
+            takes, gives, any_shape = self._tensors(given, names)
         except (KeyError, ValueError) as failure:
             # The graph lacks a tensor that the signature names.
             raise invalid(str(failure)) from failure
         for i, (name, tensor) in enumerate(zip(given, takes, strict=True)):
             _check(i, tensor, feeds[name], any_shape)
         try:
+            compute = self._program(given, names)
             answers = compute(*(feeds[name] for name in given))
         except tf.errors.OpError as failure:
             raise _from_tensorflow(failure) from failure

@@ -40,6 +40,9 @@ _WRONG = (
 )
 
 
+MAX_MESSAGE = 2000
+
+
 class TooLargeError(RequestError):
     """A request of too many bytes or rows, 413 in HTTP."""
 
@@ -52,8 +55,11 @@ def error(code: str, message: str) -> ServingError:
 
     Args:
         code: one of `CODES`.
-        message: what the caller reads.
+        message: what the caller reads, cut if a request made it long: gRPC
+            has it in a header.
     """
+    if len(message) > MAX_MESSAGE:
+        message = f"{message[:MAX_MESSAGE]}..."
     if code in _WRONG:
         return RequestError(code, message)
     if code in _LATER:
