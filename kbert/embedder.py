@@ -20,6 +20,7 @@ from kbert.checks import check_integer
 from kbert.checks import check_seed
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.heads.embedding import EmbeddingHead
 from kbert.plugins import get_plugins
 from kbert.task import Task
@@ -193,11 +194,11 @@ class Embedder(Task):
         if prompt is not None and prompt_name is not None:
             raise ConfigError(
                 f"`prompt` or `prompt_name`, expected one of them. Received: "
-                f"prompt={prompt!r}, prompt_name={prompt_name!r}"
+                f"prompt={short(prompt)}, prompt_name={short(prompt_name)}"
             )
         if not isinstance(prompt, str | None):
             raise ConfigError(
-                f"`prompt`, expected a text. Received: prompt={prompt!r}"
+                f"`prompt`, expected a text. Received: prompt={short(prompt)}"
             )
         if prompt_name is not None:
             prompt = self.head.prompt(prompt_name)

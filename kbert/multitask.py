@@ -366,7 +366,7 @@ def _check_names(names: Iterable) -> None:
             raise ConfigError(
                 f"The name of a task must not be {', '.join(RESERVED)}, or "
                 f"begin with val_: other signatures or metrics are called "
-                f"so. Received: {name!r}"
+                f"so. Received: {short(name)}"
             )
 
 

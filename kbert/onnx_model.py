@@ -71,6 +71,8 @@ class OnnxModel:
                 f"Expected the package 'onnxruntime'. Received: {error}. "
                 f"Install it: pip install 'kbert[onnx]'."
             ) from error
+        if threads is not None:
+            threads = check_integer("threads", threads)
         try:
             file = member(path, "model.onnx")
             self._session = open_session(file, threads)

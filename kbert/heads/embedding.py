@@ -16,6 +16,7 @@ from kbert.checks import check_choice
 from kbert.checks import check_flag
 from kbert.containers import as_list
 from kbert.errors import ConfigError
+from kbert.errors import short
 from kbert.heads.base import Head
 from kbert.heads.base import mean_pool
 
@@ -71,7 +72,7 @@ class EmbeddingHead(Head):
         if labels:
             raise ConfigError(
                 f"The head 'embedding' has no labels. Received: "
-                f"labels={labels!r}"
+                f"labels={short(labels)}"
             )
         given = [pooling] if isinstance(pooling, str) else pooling
         poolings = [

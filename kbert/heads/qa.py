@@ -20,6 +20,7 @@ from kbert.containers import as_list
 from kbert.containers import as_table
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.heads.answers import read_answers
 from kbert.heads.base import Head
 from kbert.heads.forms import TransformersForm
@@ -97,7 +98,7 @@ class AnswerHead(Head):
         if labels is not None:
             raise ConfigError(
                 f"Expected no labels: the head 'qa' answers spans of texts. "
-                f"Received: labels={labels!r}. Leave `labels` out."
+                f"Received: labels={short(labels)}. Leave `labels` out."
             )
         super().__init__()
         if no_answer is not None:

@@ -14,6 +14,7 @@ from kbert.checks import check_number
 from kbert.data import as_numbers
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.finite import is_number
 from kbert.heads.classification import ClassificationHead
 from kbert.row_names import row_name
@@ -79,7 +80,7 @@ class RegressionHead(ClassificationHead):
         if labels is not None:
             raise ConfigError(
                 f"Expected no labels: the head 'regression' answers numbers. "
-                f"Received: labels={labels!r}. Leave `labels` out."
+                f"Received: labels={short(labels)}. Leave `labels` out."
             )
         super().__init__(**options)
         if minimum is not None:

@@ -219,7 +219,8 @@ def _of_spans(spans: list, text: str, number: int) -> list[Span]:
     for one, other in zip(read, read[1:], strict=False):
         if other[0] < one[1]:
             raise InputError(
-                f"Expected entities that do not overlap. Received: {one} and "
-                f"{other} in {row_name(number)}. Keep one of them."
+                f"Expected entities that do not overlap. Received: "
+                f"{short(one)} and {short(other)} in {row_name(number)}. Keep "
+                f"one of them."
             )
     return read

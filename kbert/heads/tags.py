@@ -87,7 +87,7 @@ def read_tags(tags: Sequence[str], scheme: str, row: int) -> list[Entity]:
     if scheme not in SCHEMES:
         raise ConfigError(
             f"`scheme` must be None or one of {', '.join(SCHEMES)}. "
-            f"Received: scheme={scheme!r}"
+            f"Received: scheme={short(scheme)}"
         )
     allowed = "BIES" if scheme == "BIOES" else "BI"
     before, kind_before = "O", ""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kbert.checks import check_integer
 from kbert.data import as_texts
 from kbert.data import encode_texts
 from kbert.data import join_answers
@@ -97,8 +98,9 @@ class ServedModel:
         import tensorflow_text  # noqa: F401
 
         self.path = find_version(path)
-        self.batch_size = batch_size
+        self.batch_size = check_integer("batch_size", batch_size)
         if threads is not None:
+            threads = check_integer("threads", threads)
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
         try:

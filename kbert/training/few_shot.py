@@ -19,6 +19,7 @@ from kbert.batching import TokenTable
 from kbert.checks import check_integer
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.heads.embedding import EmbeddingHead
 from kbert.inference import features_of
 from kbert.layout import choose_layout
@@ -162,8 +163,8 @@ def _check(task: Task, examples: Examples) -> None:
         label = task.head.labels[int(counts.argmin())]
         raise InputError(
             f"Expected at least two texts of each label, to make pairs. "
-            f"Received: {counts.min()} of {label!r}. Add some; eight of each "
-            f"are a good start."
+            f"Received: {counts.min()} of {short(label)}. Add some; eight of "
+            f"each are a good start."
         )
 
 

@@ -12,6 +12,7 @@ from keras import ops
 
 import kbert
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.heads.classification import ClassificationHead
 
 # What recognised words say; "very" doubles it and "slightly" halves it.
@@ -178,8 +179,8 @@ def order(labels: list) -> list:
             return [labels[i] for i in np.argsort(values)]
     raise InputError(
         "Expected numbers or well-known names such as 'negative', 'neutral' "
-        f"and 'positive'. Received: {labels}. Pass labels=, in order from "
-        f"most negative to most positive."
+        f"and 'positive'. Received: {short(labels)}. Pass labels=, in order "
+        f"from most negative to most positive."
     )
 
 
@@ -200,7 +201,7 @@ def _check_levels(labels: list) -> None:
     if len(labels) not in (2, 3, 5):
         raise InputError(
             "Expected 2, 3 or 5 levels of sentiment. Received: "
-            f"{len(labels)}, {labels}. Merge levels, or use "
+            f"{len(labels)}, {short(labels)}. Merge levels, or use "
             f"head='classification'."
         )
 

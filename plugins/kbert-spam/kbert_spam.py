@@ -11,6 +11,7 @@ from keras import ops
 import kbert
 from kbert.checks import check_number
 from kbert.errors import InputError
+from kbert.errors import short
 from kbert.heads.classification import ClassificationHead
 from kbert.labels import LabelFinder
 from kbert.labels import plain
@@ -97,8 +98,8 @@ class SpamHead(ClassificationHead):
     def _find_positive(self) -> None:
         if len(self.labels) != 2:
             raise InputError(
-                f"Expected two labels, spam and not. Received: {self.labels}. "
-                f"Use head='classification' for more."
+                f"Expected two labels, spam and not. Received: "
+                f"{short(self.labels)}. Use head='classification' for more."
             )
         find = LabelFinder(self.labels)
         if self.positive is None:
@@ -109,14 +110,14 @@ class SpamHead(ClassificationHead):
             ]
             if len(found) != 1:
                 raise InputError(
-                    f"Expected a label 'spam' or 1. Received: {self.labels}. "
-                    f"Pass positive=, the label of spam."
+                    f"Expected a label 'spam' or 1. Received: "
+                    f"{short(self.labels)}. Pass positive=, the label of spam."
                 )
             self.positive = found[0]
         elif (found := find(plain(self.positive))) is None:
             raise InputError(
-                f"Expected `positive` to be one of {self.labels}. Received: "
-                f"positive={self.positive!r}"
+                f"Expected `positive` to be one of {short(self.labels)}. "
+                f"Received: positive={short(self.positive)}"
             )
         else:
             self.positive = found
