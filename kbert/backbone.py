@@ -17,6 +17,7 @@ from kbert.checks import check_choice
 from kbert.checks import check_integer
 from kbert.checks import check_number
 from kbert.checks import check_options
+from kbert.copying import reduced_backbone
 from kbert.dense import Dense
 from kbert.errors import ConfigError
 from kbert.layers import ACTIVATIONS
@@ -335,6 +336,9 @@ class Backbone(keras.Model):
             "num_heads": max(hidden_dim // 64, 1),
             "intermediate_dim": 4 * hidden_dim,
         }
+
+    def __reduce__(self):
+        return reduced_backbone(self)
 
     def get_config(self):
         policy = self.embeddings.dtype_policy

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-import keras
 import numpy as np
 
 import kbert
@@ -18,7 +17,6 @@ from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checks import check_choice
 from kbert.checks import check_integer
 from kbert.checks import check_options
-from kbert.checks import check_seed
 from kbert.containers import settle
 from kbert.errors import ConfigError
 from kbert.heads.base import Head
@@ -29,6 +27,7 @@ from kbert.plugins import Registered
 from kbert.plugins import get_plugins
 from kbert.row_names import rows_of
 from kbert.saved import saved_front
+from kbert.seeding import Draws
 from kbert.task import Task
 from kbert.task import check_ids
 
@@ -61,8 +60,10 @@ class Classifier(Task):
             lower-cased vocabulary forgets; see `kbert.Tokenizer`. Entities
             and spam are told by it. Such a model is exported as a SavedModel
             only.
-        seed: int; makes initialization, dropout and shuffling repeatable
-            (it sets the seeds of Python, NumPy and the backend).
+        seed: int; makes initialization, dropout and shuffling repeatable,
+            also beside other threads that train. The global generators of
+            Python and NumPy are left as they were.
+            None draws from them.
         **head_options: further arguments of the head.
 
     Attributes:
@@ -102,25 +103,27 @@ class Classifier(Task):
         **head_options: Any,
     ):
         # Before anything is fetched.
-        if seed is not None:
-            seed = check_seed("seed", seed)
+        draws = Draws(seed)
         check_integer("max_length", max_length, 3)
         made = make_head(head, {}, labels=labels, **head_options)
         if inputs is not None:
             inputs = check_inputs(inputs, made)
-        if seed is not None:
-            keras.utils.set_random_seed(seed)
         checkpoint = open_checkpoint(preset, vocabulary, lowercase, casing)
-        made = make_head(
-            head, checkpoint.head_options, labels=made.labels, **head_options
-        )
+        with draws.own():
+            made = make_head(
+                head,
+                checkpoint.head_options,
+                labels=made.labels,
+                **head_options,
+            )
+            backbone = checkpoint.build()
         self._start(
             made,
-            checkpoint.build(),
+            backbone,
             checkpoint.tokenizer,
             max_length=max_length,
             inputs=inputs,
-            seed=seed,
+            draws=draws,
         )
 
     @classmethod
@@ -146,11 +149,12 @@ class Classifier(Task):
         >>> clf = Classifier.on(backbone, tokenizer, ClassificationHead())
         """
         clf = cls.__new__(cls)
-        clf._start(head, backbone, tokenizer, max_length, None, seed)
+        clf._start(head, backbone, tokenizer, max_length, None, Draws(seed))
         return clf
 
-    def _start(self, head, backbone, tokenizer, max_length, inputs, seed):
-        self.seed = None if seed is None else check_seed("seed", seed)
+    def _start(self, head, backbone, tokenizer, max_length, inputs, draws):
+        self.seed = draws.seed
+        self.draws = draws
         self._fixed_inputs = inputs is not None
         super().__init__(
             head=head,

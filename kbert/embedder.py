@@ -17,12 +17,12 @@ from kbert.checkpoints.sentence_modules import DenseModule
 from kbert.checkpoints.sentence_writing import write_sentence_config
 from kbert.checks import check_flag
 from kbert.checks import check_integer
-from kbert.checks import check_seed
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.embedding import EmbeddingHead
 from kbert.plugins import get_plugins
+from kbert.seeding import Draws
 from kbert.task import Task
 
 
@@ -94,9 +94,8 @@ class Embedder(Task):
             check_integer("max_length", max_length, 3)
         if normalize is not None:
             normalize = check_flag("normalize", normalize)
-        if seed is not None:
-            seed = check_seed("seed", seed)
-            keras.utils.set_random_seed(seed)
+        self.draws = Draws(seed)
+        self.seed = self.draws.seed
         registered = get_plugins().heads.get(EmbeddingHead.name)
         checkpoint = open_checkpoint(preset, vocabulary, lowercase)
         stated = SentenceConfig(pooling=(pooling or "mean",))
@@ -110,12 +109,12 @@ class Embedder(Task):
             default_prompt_name=stated.default_prompt_name,
             similarity=stated.similarity,
         )
-        backbone = checkpoint.build()
+        with self.draws.own():
+            backbone = checkpoint.build()
         positions = backbone.config["max_sequence_length"]
         if max_length is None:
             limit = stated.max_length or checkpoint.text.max_length
             max_length = min(limit or positions, positions)
-        self.seed = seed
         super().__init__(
             head=head,
             backbone=backbone,

@@ -100,6 +100,7 @@ class Embeddings(keras.layers.Layer):
         dropout: rate, 0 to 1.
         layer_norm_epsilon: float.
         initializer_range: standard deviation of the initial weights.
+        train_tokens: whether the table of tokens is trained, if the layer is.
 
     Call arguments:
         token_ids, segment_ids: int `(B, T)`.
@@ -121,6 +122,7 @@ class Embeddings(keras.layers.Layer):
         dropout=0.1,
         layer_norm_epsilon=1e-12,
         initializer_range=0.02,
+        train_tokens=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -143,6 +145,7 @@ class Embeddings(keras.layers.Layer):
             )
 
         self.token_embedding = table(vocabulary_size, "token_embedding")
+        self.token_embedding.trainable = train_tokens
         self.position_embedding = table(
             max_sequence_length, "position_embedding"
         )
@@ -218,6 +221,7 @@ class Embeddings(keras.layers.Layer):
             "dropout": self.dropout,
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "initializer_range": self.initializer_range,
+            "train_tokens": self.token_embedding.trainable,
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
 from collections.abc import Iterable
@@ -16,7 +17,6 @@ from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checks import check_options
-from kbert.checks import check_seed
 from kbert.classifier import Classifier
 from kbert.classifier import classifier_head
 from kbert.classifier import make_head
@@ -32,6 +32,7 @@ from kbert.saved import SavedFolder
 from kbert.saved import save_model
 from kbert.saved import shared_config
 from kbert.saved import weights_later
+from kbert.seeding import Draws
 
 # Other signatures of an export, and what Keras calls metrics of validation.
 RESERVED = ("serving_default", "classify", "explain", "val")
@@ -103,26 +104,22 @@ class MultiTask:
                 f"`max_length` must be an integer, or have one for each of "
                 f"{', '.join(heads)}. Received: {', '.join(max_length)}"
             )
-        if seed is not None:
-            seed = check_seed("seed", seed)
-            keras.utils.set_random_seed(seed)
-        self.seed = seed
+        draws = Draws(seed)
+        self.seed = draws.seed
         checkpoint = open_checkpoint(preset, vocabulary, lowercase, casing)
-        made = {name: _head(head, checkpoint) for name, head in heads.items()}
-        _check_made(made)
-        backbone, tokenizer = checkpoint.build(), checkpoint.tokenizer
-        self._start(
-            {
+        with draws.own():
+            made = {n: _head(head, checkpoint) for n, head in heads.items()}
+            _check_made(made)
+            backbone, tokenizer = checkpoint.build(), checkpoint.tokenizer
+            tasks = {
                 name: Classifier.on(
-                    backbone,
-                    tokenizer,
-                    head,
-                    max_length=lengths[name],
-                    seed=seed,
+                    backbone, tokenizer, head, max_length=lengths[name]
                 )
                 for name, head in made.items()
             }
-        )
+        for task in tasks.values():
+            task.seed, task.draws = draws.seed, draws
+        self._start(tasks)
 
     def _start(self, tasks: dict[str, Classifier]) -> None:
         first = next(iter(tasks.values()))
@@ -253,6 +250,14 @@ class MultiTask:
                 reports[name] = self[name].evaluate(x, y, batch_size)
         return reports
 
+    # === Copy ===
+
+    def __reduce__(self) -> tuple:
+        return _copied, (type(self), self.seed, self.tasks)
+
+    def __copy__(self) -> MultiTask:
+        return copy.deepcopy(self)
+
     # === Save, load, export ===
 
     def save(self, path: str | Path) -> None:
@@ -326,6 +331,13 @@ class MultiTask:
         known = [*inspect.signature(export).parameters][2:]
         check_options("`export`", options, known)
         return export(self, as_path(path), **options)
+
+
+def _copied(cls: type, seed: int | None, tasks: dict) -> MultiTask:
+    multi = cls.__new__(cls)
+    multi.seed = seed
+    multi._start(tasks)
+    return multi
 
 
 def _check_heads(heads: Any) -> None:

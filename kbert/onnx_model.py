@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
+from typing import NoReturn
 
 import numpy as np
 
@@ -92,6 +93,12 @@ class OnnxModel:
                 f"'int8', with a head that answers whole texts, cut at their "
                 f"end. Received: {path}: {error}"
             ) from error
+
+    def __reduce__(self) -> NoReturn:
+        raise ConfigError(
+            "An OnnxModel holds a session of onnxruntime, which cannot be "
+            "copied or pickled. Open its folder again: kbert.OnnxModel(path)."
+        )
 
     def answers(self, x: Any, batch_size: int = 32) -> dict[str, np.ndarray]:
         """What the head answers, an array `(rows, ...)` for each output.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 import os
-import random
 from pathlib import Path
+from typing import NoReturn
 
 import keras
-import numpy as np
 from keras import ops
 
 from kbert.backbone import Backbone
@@ -25,6 +24,7 @@ from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.checks import check_integer
 from kbert.checks import check_seed
 from kbert.errors import CheckpointError
+from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.folders import new_folder
 from kbert.precision import check_trained
@@ -39,6 +39,7 @@ from kbert.pretraining.first_weights import begin_with_corpus
 from kbert.pretraining.heads import PAIR_OBJECTIVES
 from kbert.pretraining.heads import pretraining_model
 from kbert.scratch import check_room
+from kbert.seeding import Draws
 from kbert.table_sizes import check_tables
 from kbert.training.optimizer import make_optimizer
 from kbert.training.optimizer import scale_losses
@@ -80,8 +81,9 @@ class Pretrainer:
             `kbert.pretraining.first_weights`.
         policy: Keras dtype policy, such as `"mixed_bfloat16"`; None for the
             global one.
-        seed: int; makes initialization, dropout and data repeatable (it sets
-            the seeds of Python, NumPy and the backend).
+        seed: int; makes initialization, dropout and data repeatable,
+            also beside other threads that train. The global generators of
+            Python and NumPy are left as they were.
 
     Attributes:
         model: a plain functional `keras.Model`; see
@@ -133,7 +135,6 @@ class Pretrainer:
             dropout=dropout,
             first_weights=first_weights,
         )
-        _set_random_seed(seed)
         self.corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
         self.preset = os.fspath(preset)
         self.objectives = objectives
@@ -147,7 +148,9 @@ class Pretrainer:
         checkpoint = self._checkpoint()
         self._rates = _dropout_rates(checkpoint.config)
         rates = {} if dropout is None else dict.fromkeys(self._rates, dropout)
-        self.backbone = checkpoint.build(dtype=policy, **rates)
+        draws = Draws(seed)
+        with draws.own():
+            self.backbone = checkpoint.build(dtype=policy, **rates)
         self.sequence_length = check_tables(
             self.backbone.config,
             tokens=len(self.corpus.vocabulary),
@@ -156,12 +159,13 @@ class Pretrainer:
             name="sequence_length",
             least=8,
         )
-        self.model = pretraining_model(
-            self.backbone, tuple(objectives), dtype=policy
-        )
-        assign_heads(self.model, checkpoint.tensors(), self.preset)
-        if first_weights == CORPUS:
-            begin_with_corpus(self.backbone, self.corpus, seed)
+        with draws.own():
+            self.model = pretraining_model(
+                self.backbone, tuple(objectives), dtype=policy
+            )
+            assign_heads(self.model, checkpoint.tensors(), self.preset)
+            if first_weights == CORPUS:
+                begin_with_corpus(self.backbone, self.corpus, seed)
 
     def _checkpoint(self) -> Checkpoint:
         """The preset, whose vocabulary must be the corpus's."""
@@ -177,6 +181,13 @@ class Pretrainer:
                 f"Build it again: kbert corpus --preset {self.preset}."
             )
         return checkpoint
+
+    def __reduce__(self) -> NoReturn:
+        raise ConfigError(
+            "A Pretrainer holds an open corpus, and cannot be copied or "
+            "pickled. Copy its `model`, or save it; a run goes on by its "
+            "`run_dir`."
+        )
 
     # === Train ===
 
@@ -243,6 +254,7 @@ class Pretrainer:
         """
         # Imported here: a model that is only evaluated needs none of it.
         from kbert.pretraining.run import run
+        from kbert.training.callbacks import refuse
         from kbert.training.loop import build_losses
 
         save_every = save_every or min(steps, max(100, math.ceil(steps / 100)))
@@ -256,6 +268,7 @@ class Pretrainer:
             warmup=warmup,
             weight_decay=weight_decay,
         )
+        refuse(callbacks or (), run_dir=run_dir)
         check_room(run_dir)
         check_trained(self.model)
         self.corpus.verify()
@@ -270,6 +283,7 @@ class Pretrainer:
                 warmup,
                 weight_decay,
                 accumulate,
+                callbacks=callbacks or (),
             ),
             jit_compile,
         )
@@ -456,13 +470,3 @@ def _dropout_rates(config: dict) -> dict[str, float]:
         name: config.get(name, defaults[name].default)
         for name in ("dropout", "attention_dropout")
     }
-
-
-def _set_random_seed(seed: int) -> None:
-    if keras.backend.backend() == "tensorflow":
-        keras.utils.set_random_seed(seed)
-    else:
-        # Keras draws its own seeds from Python's; its function would import
-        # TensorFlow wherever that is installed.
-        random.seed(seed)
-        np.random.seed(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from kbert.batching import token_places
 from kbert.checks import check_integer
 from kbert.containers import iterate
 from kbert.containers import settle
+from kbert.copying import reduced
 from kbert.data import encoded_parts
 from kbert.data import windows
 from kbert.errors import CheckpointError
@@ -47,6 +49,7 @@ from kbert.saved import held_by_json
 from kbert.saved import save_model
 from kbert.saved import shared_config
 from kbert.saved import weights_later
+from kbert.seeding import Draws
 from kbert.table_sizes import check_tables
 from kbert.tokenizer import Tokenizer
 from kbert.windows import Windows
@@ -75,6 +78,9 @@ class Task:
             the head is ready; else None.
     """
 
+    # Where the seeds of what it builds come from.
+    draws = Draws(None)
+
     def __init__(
         self,
         head: Head,
@@ -101,6 +107,10 @@ class Task:
 
     def build(self) -> None:
         """Put the head on the backbone; it must be ready."""
+        with self.draws.own():
+            self._build()
+
+    def _build(self) -> None:
         inputs = self.backbone.input
         features = features_of(self.backbone)
         if self.head.ngrams:
@@ -319,6 +329,14 @@ class Task:
                 f"({', '.join(self.inputs)}). Received: {len(columns)}."
             )
         return columns
+
+    # === Copy ===
+
+    def __reduce__(self) -> tuple:
+        return reduced(self)
+
+    def __copy__(self) -> Task:
+        return copy.deepcopy(self)  # Half of it cannot be shared.
 
     # === Save and load ===
 

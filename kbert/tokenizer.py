@@ -508,6 +508,9 @@ class Tokenizer:
             config["added_tokens"] = list(self.added_tokens)
         return config
 
+    def __reduce__(self):
+        return type(self).from_config, (self.get_config(), self.vocabulary)
+
     @classmethod
     def from_config(cls, config: dict, vocabulary: Sequence[str]):
         """The tokenizer of a `get_config` dict and a vocabulary."""

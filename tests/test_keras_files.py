@@ -202,7 +202,6 @@ def own_classes():
                 and issubclass(value, KINDS)
                 and value.__module__ == module.__name__
                 and not value.__name__.startswith("_")
-                and value.__name__ != "RDrop"
             ):
                 yield value
 

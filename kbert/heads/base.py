@@ -106,6 +106,10 @@ class Head:
         """Constructor arguments, as JSON can hold them."""
         return {"labels": self.labels}
 
+    def __reduce__(self) -> tuple:
+        # Without the layers of a model: a copy builds its own.
+        return _made, (type(self), self.get_config())
+
     @property
     def ready(self) -> bool:
         """Whether enough is known to `build`; by default the labels."""
@@ -326,6 +330,10 @@ class Head:
     ) -> dict[str, Any]:
         """Metrics of `Classifier.evaluate`, as JSON can hold them."""
         raise NotImplementedError
+
+
+def _made(cls: type[Head], config: dict[str, Any]) -> Head:
+    return cls(**config)
 
 
 def mean_pool(features: dict[str, keras.KerasTensor]) -> keras.KerasTensor:

@@ -20,6 +20,7 @@ from kbert.errors import InputError
 from kbert.layout import choose_layout
 from kbert.precision import check_trained
 from kbert.row_names import rows_of
+from kbert.training.callbacks import refuse
 from kbert.training.fit import no_weights
 from kbert.training.fit import unpack
 from kbert.training.loop import compile_for
@@ -63,6 +64,8 @@ def fit(
         loss = "contrastive" if y is None else "cosine"
     check_choice("loss", loss, LOSSES)
     layout = choose_layout(layout)
+    callbacks = list(callbacks or [])
+    refuse(callbacks, validation_data is not None)
     started = time.perf_counter()
     table, targets = read_rows(embedder, x, y, loss)
     if loss == "contrastive" and min(len(table), batch_size) < 2:
@@ -82,23 +85,24 @@ def fit(
             *held_out, batch_size=batch_size, shuffle=False
         )
         best = BestWeights("val_loss", "min", epochs)
-    model = embedder.laid_out(layout)
     compile_for(
-        model,
+        embedder.model,
         len(batches) * epochs,
         *(learning_rate, warmup, weight_decay),
         layer_decay=1.0,
         layout=layout,
         eager_steps=0,
+        callbacks=callbacks,
         loss=CosineLoss() if loss == "cosine" else ContrastiveLoss(scale),
     )
     history = run_epochs(
-        model,
+        embedder.model,
         batches,
         validation,
+        form=embedder.laid_out(layout),
         tokens=len(table.table.token_ids),
         epochs=epochs,
-        callbacks=[*(callbacks or []), *([best] if best else [])],
+        callbacks=[*callbacks, *([best] if best else [])],
         verbose=verbose,
     )
     facts = {"epochs": len(history.epoch), "loss": loss}

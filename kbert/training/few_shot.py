@@ -26,6 +26,7 @@ from kbert.layout import choose_layout
 from kbert.precision import check_trained
 from kbert.row_names import rows_of
 from kbert.task import Task
+from kbert.training.callbacks import refuse
 from kbert.training.class_weight import label_weights
 from kbert.training.fit import Examples
 from kbert.training.fit import Rows
@@ -98,6 +99,8 @@ def fit(
     started = time.perf_counter()
     check_trained(task.backbone)
     check_integer("batch_size", batch_size, 4)
+    callbacks = list(callbacks or [])
+    refuse(callbacks)
     columns, labels, weight = read_examples(task, x, y)
     if weight is not None:
         raise no_weights("few-shot")
@@ -127,7 +130,7 @@ def fit(
         epochs=epochs,
         batch_size=batch_size,
         optimizer=(learning_rate, warmup, weight_decay),
-        callbacks=callbacks or [],
+        callbacks=callbacks,
         verbose=verbose,
         seed=seed,
     )
@@ -183,8 +186,10 @@ def _train_backbone(
     """The first phase: texts of a class come together."""
     # Padding is most of a batch that is not sorted by length.
     layout = choose_layout()
-    body = backbone.laid_out(layout)
-    encoder = keras.Model(body.input, head.build(features_of(body)))
+    encoder, form = (
+        keras.Model(body.input, head.build(features_of(body)), name="encoder")
+        for body in (backbone, backbone.laid_out(layout))
+    )
     batches = ClassBatches(
         examples.table, examples.targets, batch_size=batch_size, seed=seed
     )
@@ -199,6 +204,7 @@ def _train_backbone(
         layer_decay=1.0,
         layout=layout,
         eager_steps=EAGER_STEPS,
+        callbacks=callbacks,
         loss=PairwiseCosineLoss(),
     )
     try:
@@ -206,6 +212,7 @@ def _train_backbone(
             encoder,
             batches,
             None,
+            form=form,
             tokens=len(examples.table.token_ids),
             epochs=epochs,
             callbacks=callbacks,

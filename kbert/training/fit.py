@@ -34,6 +34,7 @@ from kbert.precision import check_trained
 from kbert.row_names import rows_of
 from kbert.scratch import check_room
 from kbert.task import Task
+from kbert.training.callbacks import refuse
 from kbert.training.class_weight import label_weights
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
@@ -166,6 +167,9 @@ def fit(
             "Received: layout='packed'. Leave one of the two out."
         )
     layout = choose_layout(layout, packed=not r_drop)
+    callbacks = list(callbacks or [])
+    keeps_best = validation_data is not None or validation_split
+    refuse(callbacks, keeps_best or task.head.needs_validation, run_dir)
     if run_dir is not None:
         check_room(run_dir)
     started = time.perf_counter()
@@ -217,10 +221,8 @@ def fit(
         seed=seed,
         epoch=done,
     )
-    if r_drop:
-        model = RDrop(task, r_drop, layout)
-    else:
-        model = task.laid_out(layout)
+    model = task.model
+    form = RDrop(task, r_drop, layout) if r_drop else task.laid_out(layout)
     compile_for(
         model,
         len(batches) * epochs,
@@ -229,17 +231,13 @@ def fit(
         weight_decay,
         layer_decay,
         layout,
+        callbacks=callbacks,
         loss=task.head.loss(),
         metrics=task.head.metrics(),
     )
-    if model is not task.model:
-        # Keras's own calls work on `task.model` after training, too.
-        task.model.compile(
-            model.optimizer, task.head.loss(), metrics=task.head.metrics()
-        )
     if state is not None:
         restore(model, state)
-    callbacks, best, save = list(callbacks or []), None, None
+    best, save = None, None
     if validation is not None:
         patience = epochs if early_stopping is None else early_stopping
         best = BestWeights(*task.head.monitor, patience, state)
@@ -272,6 +270,7 @@ def fit(
                 batch_size=batch_size,
                 shuffle=False,
             ),
+            form=form,
             tokens=len(examples.table.token_ids),
             initial_epoch=done,
             epochs=epochs,

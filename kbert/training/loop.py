@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from kbert.batching import Batches
 from kbert.batching import static_shapes
 from kbert.precision import check_trained
 from kbert.report.display import TrainingDisplay
+from kbert.training.form import trained_as
 from kbert.training.guard import FiniteTraining
 from kbert.training.optimizer import make_optimizer
 from kbert.training.optimizer import scale_losses
@@ -28,6 +30,7 @@ def compile_for(
     layer_decay: float,
     layout: str = "padded",
     eager_steps: int = EAGER_STEPS,
+    callbacks: Iterable = (),
     **compiled: Any,
 ) -> None:
     """Compile a model for so many steps.
@@ -37,8 +40,10 @@ def compile_for(
         steps: batches of the whole training.
         learning_rate: see `kbert.training.optimizer.make_optimizer`, as for
             `warmup`, `weight_decay` and `layer_decay`.
-        layout: the model's, as `choose_layout` gave it.
+        layout: that of the form it trains in, as `choose_layout` gave it.
         eager_steps: up to so many steps no graph is made on TensorFlow.
+        callbacks: those of the training, see
+            `kbert.training.optimizer.make_optimizer`.
         **compiled: loss and metrics, as `keras.Model.compile` takes them.
     """
     check_trained(model)
@@ -49,6 +54,7 @@ def compile_for(
         warmup,
         weight_decay,
         layer_decay=layer_decay,
+        callbacks=callbacks,
     )
     model.compile(
         scale_losses(optimizer, model),
@@ -83,6 +89,7 @@ def run(
     batches: Batches,
     validation: Batches | None,
     *,
+    form: Any = None,
     tokens: int,
     epochs: int,
     initial_epoch: int = 0,
@@ -95,6 +102,8 @@ def run(
         model: what `compile_for` compiled.
         batches: those of an epoch.
         validation: the batches to validate on after each.
+        form: what computes in the model's place, see
+            `kbert.training.form.trained_as`.
         tokens: real tokens in an epoch, which the display counts.
         epochs: number of the epoch at which to end.
         initial_epoch: number of the first.
@@ -105,17 +114,20 @@ def run(
     if verbose == "auto":
         callbacks = [*callbacks, display]
     try:
-        return model.fit(
-            batches.for_fit(),
-            initial_epoch=initial_epoch,
-            epochs=epochs,
-            validation_data=None
-            if validation is None
-            else validation.for_fit(),
-            callbacks=[FiniteTraining(), *callbacks],
-            verbose=0 if verbose == "auto" else verbose,
-            shuffle=False,  # The batches shuffle themselves, by length.
-        )
+        with trained_as(model, form):
+            return model.fit(
+                batches.for_fit(),
+                initial_epoch=initial_epoch,
+                epochs=epochs,
+                validation_data=None
+                if validation is None
+                else validation.for_fit(),
+                callbacks=[FiniteTraining(), *callbacks],
+                verbose=0 if verbose == "auto" else verbose,
+                shuffle=False,  # The batches shuffle themselves, by length.
+            )
     finally:
         display.close()  # Keras calls nothing after a Ctrl-C.
         model.run_eagerly = False
+        # Where `BackupAndRestore` began; Keras would keep to it.
+        model._initial_epoch = None

@@ -17,6 +17,7 @@ import keras
 
 from kbert.layout import choose_layout
 from kbert.precision import check_trained
+from kbert.training.callbacks import refuse
 from kbert.training.fit import Examples
 from kbert.training.fit import calibrate
 from kbert.training.fit import read_rows
@@ -58,6 +59,8 @@ def fit(
     """Fine-tune; see `kbert.MultiTask.fit`, which documents it."""
     check_trained(multi.backbone)
     layout = choose_layout(layout)
+    callbacks = list(callbacks or [])
+    refuse(callbacks)
     started = time.perf_counter()
     data = by_task("data", data, multi, every=True)
     validation_data = by_task("validation_data", validation_data, multi)
@@ -86,7 +89,7 @@ def fit(
     )
     validation = _validation(multi, held_out, examples, batch_size)
     multi.build()  # Anew: a task may have been given another head since.
-    model = multi.laid_out(layout)
+    model = multi.model
     compile_for(
         model,
         len(batches) * epochs,
@@ -95,6 +98,7 @@ def fit(
         weight_decay,
         layer_decay,
         layout,
+        callbacks=callbacks,
         loss={name: task.head.loss() for name, task in multi.tasks.items()},
         weighted_metrics={
             name: task.head.metrics() for name, task in multi.tasks.items()
@@ -110,9 +114,10 @@ def fit(
         model,
         batches,
         validation,
+        form=multi.laid_out(layout),
         tokens=tokens,
         epochs=epochs,
-        callbacks=list(callbacks or []),
+        callbacks=callbacks,
         verbose=verbose,
     )
     seconds = time.perf_counter() - started

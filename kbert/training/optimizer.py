@@ -1,6 +1,7 @@
 """AdamW and Muon with BERT's groups; the warm-up and linear decay schedule."""
 
 import re
+from collections.abc import Iterable
 from functools import partial
 
 import keras
@@ -9,6 +10,8 @@ from keras import ops
 from kbert.checks import check_number
 from kbert.errors import UnknownNameError
 from kbert.precision import computes_in
+from kbert.training.callbacks import averages_weights
+from kbert.training.callbacks import sets_the_rate
 
 OPTIMIZERS = ("adamw", "lamb", "muon")
 
@@ -183,6 +186,33 @@ def scale_losses(
     return scaled(optimizer)
 
 
+@keras.saving.register_keras_serializable("kbert")
+class Lamb(keras.optimizers.Lamb):
+    """Keras's LAMB, with BERT's no-decay groups.
+
+    Reference: You et al. 2020, Large Batch Optimization for Deep Learning.
+
+    Args:
+        learning_rate: float or `keras.optimizers.schedules` schedule.
+        **kwargs: further arguments of `keras.optimizers.Lamb`.
+
+    Example:
+
+    >>> optimizer = kbert.training.optimizer.Lamb(2e-3, weight_decay=0.01)
+    """
+
+    def __init__(
+        self, learning_rate=2e-3, epsilon=1e-6, global_clipnorm=1.0, **kwargs
+    ):
+        super().__init__(
+            learning_rate,
+            epsilon=epsilon,
+            global_clipnorm=global_clipnorm,
+            **kwargs,
+        )
+        self.exclude_from_weight_decay(var_names=NO_DECAY)
+
+
 def _fused_adam(optimizer, gradient, variable, rate, moments, betas):
     """One pass over memory in place of Keras's six."""
     import tensorflow as tf
@@ -286,6 +316,7 @@ def make_optimizer(
     weight_decay: float = 0.01,
     accumulate: int = 1,
     layer_decay: float = 1.0,
+    callbacks: Iterable = (),
 ) -> keras.optimizers.Optimizer:
     """An optimizer with warm-up, linear decay and BERT's no-decay groups.
 
@@ -299,6 +330,9 @@ def make_optimizer(
         weight_decay: decay per unit of learning rate.
         accumulate: batches whose gradients make up one update.
         layer_decay: see `AdamW`, which alone has it.
+        callbacks: those of the training. Where one sets the rate, that
+            begins as `learning_rate` and is the callback's to change; for
+            `SwapEMAWeights` an average of the weights is kept.
 
     Raises:
         UnknownNameError: no such optimizer.
@@ -311,17 +345,18 @@ def make_optimizer(
         weight_decay=weight_decay,
         layer_decay=layer_decay,
     )
-    schedule = WarmupLinearDecay(learning_rate, steps, round(warmup * steps))
+    schedule = learning_rate
+    if not sets_the_rate(callbacks):
+        schedule = WarmupLinearDecay(
+            learning_rate, steps, round(warmup * steps)
+        )
     shared = {
         "weight_decay": weight_decay,
         "gradient_accumulation_steps": accumulate if accumulate > 1 else None,
+        "use_ema": averages_weights(callbacks),
     }
     if name == "adamw":
         return AdamW(schedule, layer_decay=layer_decay, **shared)
     if name == "muon":
         return Muon(schedule, **shared)
-    optimizer = keras.optimizers.Lamb(
-        schedule, epsilon=1e-6, global_clipnorm=1.0, **shared
-    )
-    optimizer.exclude_from_weight_decay(var_names=NO_DECAY)
-    return optimizer
+    return Lamb(schedule, **shared)

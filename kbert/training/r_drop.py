@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from kbert.task import Task
 
 
-class RDrop(keras.Model):
-    """A model whose training takes each row twice; it shares its weights.
+class RDrop:
+    """A form of a task's model that takes each row twice in training.
 
     Dropout differs between the two, and their loss is the mean of both plus
     `weight / 4` times the sum of the Kullback-Leibler divergences of their
-    probabilities, one way and the other.
+    probabilities, one way and the other. See
+    `kbert.training.form.trained_as`.
 
     Departures: that is half of the paper's loss, to be on the scale of the
     loss without R-Drop.
@@ -39,27 +40,30 @@ class RDrop(keras.Model):
 
     Example:
 
-    >>> model = RDrop(task, 1.0)
-    >>> model.compile("adamw", loss=task.head.loss())
+    >>> task.model.compile("adamw", loss=task.head.loss())
+    >>> with trained_as(task.model, RDrop(task, 1.0)):
+    ...     task.model.fit(batches.for_fit())
     """
 
     def __init__(self, task: Task, weight: float, layout: str = "padded"):
-        super().__init__(name="r_drop")
         if not {"label", "probabilities"} <= set(task.serving_model.output):
             raise ConfigError(
                 "`r_drop` needs a head that answers one label and the "
                 f"probabilities of all. Received: head {task.head.name!r}. "
                 "Leave `r_drop` out."
             )
-        self.model = task.laid_out(layout)
+        self.model = task.model
+        self.laid_out = task.laid_out(layout)
+        self.input = self.laid_out.input
         self.head = task.head
         self.weight = weight
-        self.built = True  # Its layers are those of a model that is.
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        if training:  # (B, ...) to (2 B, ...)
-            inputs = keras.tree.map_structure(_twice, inputs)
-        return self.model(inputs, training=training)
+    def __call__(self, inputs: Any, training: bool | None = None) -> Any:
+        if not training:
+            # `task.model` itself computes in this form, if it is padded.
+            return type(self.laid_out).call(self.laid_out, inputs, training)
+        inputs = keras.tree.map_structure(_twice, inputs)  # (2 B, ...)
+        return type(self.laid_out).call(self.laid_out, inputs, training)
 
     def compute_loss(
         self,
@@ -69,9 +73,11 @@ class RDrop(keras.Model):
         sample_weight=None,
         training=True,
     ):
+        compute = type(self.model).compute_loss
         if not training:
-            return super().compute_loss(x, y, y_pred, sample_weight, training)
-        loss = super().compute_loss(
+            return compute(self.model, x, y, y_pred, sample_weight, training)
+        loss = compute(
+            self.model,
             x,
             _twice(y),
             y_pred,
@@ -88,7 +94,8 @@ class RDrop(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         first = y_pred[: ops.shape(y)[0]]
-        return super().compute_metrics(x, y, first, sample_weight)
+        compute = type(self.model).compute_metrics
+        return compute(self.model, x, y, first, sample_weight)
 
 
 def _twice(x: Any) -> Any:
