@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -16,15 +15,14 @@ from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checks import check_choice
 from kbert.checks import check_integer
-from kbert.checks import check_options
 from kbert.containers import settle
 from kbert.errors import ConfigError
 from kbert.heads.base import Head
+from kbert.made_heads import classifier_head
+from kbert.made_heads import make_head
 from kbert.names import check_inputs
 from kbert.names import default_inputs
 from kbert.names import refuse_answers
-from kbert.plugins import Registered
-from kbert.plugins import get_plugins
 from kbert.row_names import rows_of
 from kbert.saved import saved_front
 from kbert.seeding import Draws
@@ -105,17 +103,15 @@ class Classifier(Task):
         # Before anything is fetched.
         draws = Draws(seed)
         check_integer("max_length", max_length, 3)
-        made = make_head(head, {}, labels=labels, **head_options)
+        own = [*inspect.signature(Classifier).parameters][:-1]
+        options = {"labels": labels} | head_options
+        made = make_head(head, {}, options, own)
+        options["labels"] = made.labels  # They may come from an iterator.
         if inputs is not None:
             inputs = check_inputs(inputs, made)
         checkpoint = open_checkpoint(preset, vocabulary, lowercase, casing)
         with draws.own():
-            made = make_head(
-                head,
-                checkpoint.head_options,
-                labels=made.labels,
-                **head_options,
-            )
+            made = make_head(head, checkpoint.head_options, options)
             backbone = checkpoint.build()
         self._start(
             made,
@@ -314,8 +310,8 @@ class Classifier(Task):
             recall, F1 and support of each label) and `confusion_matrix`
             (rows are the true labels, columns the predicted ones).
         """
-        from kbert.training.fit import no_weights
-        from kbert.training.fit import read_examples
+        from kbert.training.reading import no_weights
+        from kbert.training.reading import read_examples
 
         self.require_model()
         columns, labels, weight = read_examples(self, x, y)
@@ -339,57 +335,6 @@ class Classifier(Task):
     def _has_pairs(self, x: Any) -> bool:
         with rows_of(x):
             return len(self.head.texts(x, self.inputs)) == 2
-
-
-def classifier_head(name: str) -> Registered:
-    """What the registry says of a classifier's head.
-
-    Raises:
-        UnknownNameError: there is no such head.
-        ConfigError: it is no classifier's.
-    """
-    registered = get_plugins().heads.get(name)
-    if registered.value.front != "Classifier":
-        raise ConfigError(
-            f"Head {name!r} is not a classifier's. Use "
-            f"kbert.{registered.value.front}."
-        )
-    return registered
-
-
-def make_head(name: str, told: Mapping[str, Any], **options: Any) -> Head:
-    """A head by its name, with what a checkpoint says of it if it can be told.
-
-    Args:
-        name: of the head.
-        told: the options that the checkpoint says.
-        **options: those that were given, which go before.
-
-    Raises:
-        UnknownNameError: there is no such head.
-        ConfigError: it is no classifier's, or refuses its options.
-    """
-    head = classifier_head(name).value
-    own = [*inspect.signature(Classifier).parameters][:-1]
-    known = dict.fromkeys([*own, *_options(head)])
-    check_options(f"a classifier with the head {name!r}", options, known)
-    known = inspect.signature(head).parameters
-    told = {k: v for k, v in told.items() if k in known}
-    try:
-        return head(**(told | options))
-    except TypeError as error:
-        raise ConfigError(f"Head {name!r}: {error}.") from error
-
-
-def _options(head: type[Head]) -> list[str]:
-    """The options of a head, and of those that it passes others on to."""
-    names = []
-    for base in head.__mro__[:-1]:
-        parameters = [*inspect.signature(base).parameters.values()]
-        names += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            break
-    return names
 
 
 def load(path: str | Path) -> Task:

@@ -18,14 +18,14 @@ from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checks import check_options
 from kbert.classifier import Classifier
-from kbert.classifier import classifier_head
-from kbert.classifier import make_head
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
 from kbert.heads.base import Head
 from kbert.inference import outputs_on
+from kbert.made_heads import classifier_head
+from kbert.made_heads import make_head
 from kbert.names import check_name
 from kbert.paths import as_path
 from kbert.saved import SavedFolder
@@ -236,8 +236,8 @@ class MultiTask:
             InputError: texts or labels are not as expected.
             UnknownNameError: there is no such task.
         """
-        from kbert.training.fit import no_weights
-        from kbert.training.fit import unpack
+        from kbert.training.reading import no_weights
+        from kbert.training.reading import unpack
         from kbert.training.task_data import by_task
         from kbert.training.task_data import naming
 
@@ -384,7 +384,7 @@ def _check_names(names: Iterable) -> None:
 
 def _head(head: str | Head, checkpoint: Checkpoint) -> Head:
     if isinstance(head, str):
-        return make_head(head, checkpoint.head_options)
+        return make_head(head, checkpoint.head_options, {})
     if not isinstance(head, Head):
         raise ConfigError(
             "A head must be the name of one, or a kbert.Head. Received: "

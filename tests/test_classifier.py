@@ -17,7 +17,7 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import PluginError
 from kbert.errors import UnknownNameError
-from kbert.training.fit import read_examples
+from kbert.training.reading import read_examples
 
 FAST = {"epochs": 1, "batch_size": 8, "verbose": 0}
 

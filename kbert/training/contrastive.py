@@ -21,8 +21,6 @@ from kbert.layout import choose_layout
 from kbert.precision import check_trained
 from kbert.row_names import rows_of
 from kbert.training.callbacks import refuse
-from kbert.training.fit import no_weights
-from kbert.training.fit import unpack
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
 from kbert.training.losses import ContrastiveLoss
@@ -31,6 +29,8 @@ from kbert.training.options import checked
 from kbert.training.pairs import RowTable
 from kbert.training.pairs import read_columns
 from kbert.training.pairs import read_scores
+from kbert.training.reading import no_weights
+from kbert.training.reading import unpack
 from kbert.training.resume import BestWeights
 
 if TYPE_CHECKING:

@@ -32,13 +32,13 @@ from kbert.training.fit import Examples
 from kbert.training.fit import Rows
 from kbert.training.fit import calibrate
 from kbert.training.fit import learn
-from kbert.training.fit import no_weights
-from kbert.training.fit import read_examples
 from kbert.training.fit import read_held_out
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
 from kbert.training.losses import PairwiseCosineLoss
 from kbert.training.options import checked
+from kbert.training.reading import no_weights
+from kbert.training.reading import read_examples
 from kbert.training.split import split
 
 # The layer that the logistic regression becomes.

@@ -6,7 +6,6 @@ import copy
 import hashlib
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +17,7 @@ from kbert.batching import TokenTable
 from kbert.batching import TokenTargets
 from kbert.batching import static_shapes
 from kbert.batching import take_targets
-from kbert.containers import as_table
-from kbert.data import check_utf8
-from kbert.dataset_rows import FORMS
-from kbert.dataset_rows import is_dataset
-from kbert.dataset_rows import read_dataset
 from kbert.errors import ConfigError
-from kbert.errors import InputError
-from kbert.errors import short
 from kbert.labels import LabelFinder
 from kbert.layout import choose_layout
 from kbert.names import refuse_answers
@@ -40,6 +32,10 @@ from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
 from kbert.training.options import checked
 from kbert.training.r_drop import RDrop
+from kbert.training.reading import either
+from kbert.training.reading import no_weights
+from kbert.training.reading import read_examples
+from kbert.training.reading import unpack
 from kbert.training.resume import BestWeights
 from kbert.training.resume import RunFolder
 from kbert.training.resume import SaveState
@@ -312,7 +308,7 @@ def read_rows(
         learn(task, labels)
         targets = task.head.encode(labels)
         weight = _weights(
-            task, labels, class_weight, _either(sample_weight, weight)
+            task, labels, class_weight, either(sample_weight, weight)
         )
     rows = Rows(columns, targets, weight)
     if validation_data is not None:
@@ -370,77 +366,6 @@ def _take_best(model: keras.Model, best: BestWeights | None) -> None:
         best.set_model(model)
         best.on_train_begin()
         best.on_train_end()
-
-
-def read_examples(
-    task: Task, x: Any, y: Any = None
-) -> tuple[list, list, list | None]:
-    """Checked texts, a list a column, labels, and weights if `x` has any.
-
-    Args:
-        task: the task.
-        x: texts of any usual form, or a `tf.data.Dataset` of (texts, labels)
-            or (texts, labels, weights).
-        y: labels of any usual form; None for such a dataset.
-    """
-    weight = None
-    if is_dataset(x):
-        x, labels, weight = read_dataset(x)
-        if (y is None) == (labels is None):
-            raise InputError(
-                f"Expected labels, in y or in the dataset, which is then of "
-                f"{FORMS}. Received: {'none' if y is None else 'both'}."
-            )
-        y = labels if y is None else y
-    elif y is None:
-        advice = "Pass them as y."
-        if (table := as_table(x)) is not None and table:
-            advice = f"Pass a column, such as y=x[{short([*table][-1])}]."
-        elif type(x).__name__ == "zip":
-            advice = "Pass texts and labels by themselves, not by zip()."
-        raise InputError(
-            f"Expected labels. Received: y=None, and x is no "
-            f"`tf.data.Dataset` of (texts, labels). {advice}"
-        )
-    with rows_of(x):
-        columns = task.columns(x)
-        check_utf8(columns)
-        y = list(y) if isinstance(y, Iterator) else y  # To be read again.
-        return columns, task.head.read(y, columns), weight
-
-
-def unpack(data: Any, what: str) -> tuple[Any, Any, Any]:
-    """Data as texts, labels (None of a dataset) and weights (None or some).
-
-    Raises:
-        InputError: they are no tuple of two or three, and no dataset.
-    """
-    if is_dataset(data):
-        data = (data,)
-    if not isinstance(data, tuple | list) or not 1 <= len(data) <= 3:
-        raise InputError(
-            f"Expected {what} as a tuple of two parts, (texts, labels), or "
-            f"a `tf.data.Dataset`. Received: {short(data)} "
-            f"({type(data).__name__})."
-        )
-    return (*data, None, None)[:3]
-
-
-def no_weights(what: str) -> InputError:
-    """The error for weights where rows count the same."""
-    return InputError(
-        f"Expected {what} data of two parts, (texts, labels), whose rows "
-        f"count the same. Received: weights besides. Leave them out."
-    )
-
-
-def _either(sample_weight: Any, weight: list | None) -> Any:
-    if sample_weight is not None and weight is not None:
-        raise InputError(
-            "Expected weights in the dataset or in `sample_weight`. "
-            "Received: both. Leave one out."
-        )
-    return weight if sample_weight is None else sample_weight
 
 
 def _weights(task, labels, class_weight, sample_weight):
