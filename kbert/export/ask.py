@@ -21,6 +21,7 @@ from kbert.errors import ExportError
 from kbert.windows import token_table
 
 if TYPE_CHECKING:
+    from kbert.backbone import Backbone
     from kbert.task import Task
 
 TEXTS = ["What a day!", "", "a", "Ärger in 北京, 🎉"]
@@ -104,6 +105,39 @@ def ask_texts(
         # Of two tags that are as likely, either may be answered.
         rows = [_plain(rows_of(x)) for x in (received, expected)]
         _most(format, *rows)
+
+
+def ask_backbone(
+    backbone: Backbone,
+    format: str,
+    answer: Callable[[Mapping[str, np.ndarray]], Answers],
+    close: float = CLOSE,
+    outputs: keras.Model | None = None,
+) -> None:
+    """The same, of checkpoints: features of some token ids.
+
+    Args:
+        backbone: what was written.
+        format: see `ask_tokens`, as `answer`.
+        close: how far they may be apart.
+        outputs: a model of the backbone's inputs to answers by name, in
+            place of its features.
+    """
+    config = backbone.config
+    length = min(16, config["max_sequence_length"])
+    ids = np.arange(2 * length).reshape(2, length)
+    batch = {
+        "token_ids": (ids % config["vocabulary_size"]).astype("int32"),
+        "segment_ids": np.zeros(ids.shape, "int32"),
+        "padding_mask": np.ones(ids.shape, bool),
+    }
+    expected = (outputs or backbone)(batch, training=False)
+    expected = {k: keras.ops.convert_to_numpy(v) for k, v in expected.items()}
+    received = asked(format, answer, batch)
+    expected = {key: expected[key] for key in received}
+    if backbone.embeddings.compute_dtype != "float32":
+        close = COARSE
+    compare(format, received, expected, near(close))
 
 
 def near(close: float) -> Callable[[np.ndarray, np.ndarray], bool]:

@@ -6,16 +6,21 @@ its own (`trust_remote_code` is not needed).
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 
 from kbert.checkpoints import huggingface
 from kbert.checkpoints.safetensors_form import WEIGHTS
+from kbert.checkpoints.safetensors_form import open_tensors
 from kbert.checkpoints.safetensors_form import write_tensors
+from kbert.checkpoints.tensors import build_backbone
 from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.errors import ExportError
+from kbert.export.ask import ask_backbone
 from kbert.export.refusals import refuse_told
 from kbert.folders import new_folder
 from kbert.heads.forms import TransformersForm
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
 
 # tanh(x) is x to float32's rounding where x is this small.
 _SMALL = 1e-4
+
+_POOLED = "pooled_output"
 
 
 def save_backbone(
@@ -53,9 +60,10 @@ def save_backbone(
     if backbone.embeddings.projection is not None:
         architecture, more = "ElectraModel", {"model_type": "electra"}
         tensors = {k: v for k, v in tensors.items() if "pooler" not in k}
-    with new_folder(Path(path), replace) as folder:
+    with new_folder(path, replace) as folder:
         huggingface.write_config(backbone, folder, architecture, **more)
         write_tensors(tensors, folder / WEIGHTS)
+        ask_backbone(backbone, architecture, partial(_features, folder))
         if tokenizer is not None:
             limit = backbone.config["max_sequence_length"]
             write_tokenizer(tokenizer, folder, model_max_length=limit)
@@ -100,7 +108,7 @@ def save_task(task: Task, path: str | Path, replace: bool = False) -> None:
     }
     if form.problem_type is not None:
         config["problem_type"] = form.problem_type
-    with new_folder(Path(path), replace) as folder:
+    with new_folder(path, replace) as folder:
         huggingface.write_config(
             task.backbone, folder, form.architecture, **config
         )
@@ -108,6 +116,37 @@ def save_task(task: Task, path: str | Path, replace: bool = False) -> None:
         write_tokenizer(
             task.tokenizer, folder, model_max_length=task.max_length
         )
+        _ask(task, form, folder)
+
+
+def _features(folder: Path, batch: dict) -> dict[str, np.ndarray]:
+    """What the backbone in a folder computes, as far as it is there."""
+    tensors, name = huggingface.open_weights(folder)
+    config = huggingface.read_config(folder)
+    backbone = build_backbone(config, tensors, folder / name)
+    features = backbone(batch, training=False)
+    if not any("pooler" in key for key in tensors):
+        del features["pooled_output"]
+    return {k: keras.ops.convert_to_numpy(v) for k, v in features.items()}
+
+
+def _ask(task: Task, form: TransformersForm, folder: Path) -> None:
+    """Compute with what was written as the class of transformers does."""
+    tensors = open_tensors(folder / WEIGHTS)
+
+    def answer(batch):
+        features = _features(folder, batch)
+        x = features["sequence_output" if form.pooler is None else _POOLED]
+        return {
+            ours: x @ tensors[f"{theirs}.weight"].read().T
+            + tensors[f"{theirs}.bias"].read()
+            for ours, theirs in form.layers.items()
+        }
+
+    # The first layer takes the features themselves, or it is another head.
+    outputs = {name: task.model.get_layer(name).output for name in form.layers}
+    model = keras.Model(task.model.input, outputs)
+    ask_backbone(task.backbone, form.architecture, answer, outputs=model)
 
 
 def _form(task: Task) -> TransformersForm:

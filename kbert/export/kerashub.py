@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import keras
+
 from kbert.backbone import Backbone
 from kbert.errors import ExportError
+from kbert.export.ask import CLOSE
+from kbert.export.ask import COARSE
+from kbert.export.ask import ask_backbone
 from kbert.export.refusals import refuse_not_finite
 from kbert.export.refusals import refuse_told
 from kbert.folders import new_folder
@@ -54,15 +59,40 @@ def save_task(
     refuse_not_finite(task.backbone.weights)
     if task.model is not None:
         refuse_not_finite(task.weights())
-    backbone = _backbone(task.backbone)
-    tokenizer = _tokenizer(task.tokenizer)
-    saved = [backbone, tokenizer]
-    form = task.head.transformers_form()
-    if task.model is not None and form == _CLASSIFIER:
-        saved = [_classifier(task, backbone, tokenizer)]
-    with new_folder(Path(path), replace) as folder:
+    with new_folder(path, replace) as folder:
+        backbone = _backbone(task.backbone)
+        tokenizer = _tokenizer(task.tokenizer)
+        saved, outputs = [backbone, tokenizer], None
+        form = task.head.transformers_form()
+        if task.model is not None and form == _CLASSIFIER:
+            saved = [_classifier(task, backbone, tokenizer)]
+            logits = task.model.get_layer("logits").output
+            outputs = keras.Model(task.model.input, {"logits": logits})
         for thing in saved:
             thing.save_to_preset(str(folder))
+        _ask(task.backbone, folder, outputs)
+
+
+def _ask(
+    backbone: Backbone, folder: Path, outputs: keras.Model | None = None
+) -> None:
+    """Load a preset as its users do, and compare what it computes."""
+    import keras_hub
+
+    def answer(batch):
+        if outputs is None:
+            theirs = keras_hub.models.BertBackbone.from_preset(str(folder))
+            features = theirs(batch, training=False)
+        else:
+            theirs = keras_hub.models.BertTextClassifier.from_preset(
+                str(folder)
+            )
+            features = {"logits": theirs(batch, training=False)}
+        return {k: keras.ops.convert_to_numpy(v) for k, v in features.items()}
+
+    # Both forms of GELU are within a hundredth of each other.
+    close = CLOSE if backbone.config["activation"] in _TANH else COARSE
+    ask_backbone(backbone, "KerasHub preset", answer, close, outputs)
 
 
 def save_backbone(backbone: Backbone, tokenizer: Tokenizer, folder: Path):
@@ -76,6 +106,7 @@ def save_backbone(backbone: Backbone, tokenizer: Tokenizer, folder: Path):
     refuse_not_finite(backbone.weights)
     _backbone(backbone).save_to_preset(str(folder))
     _tokenizer(tokenizer).save_to_preset(str(folder))
+    _ask(backbone, folder)
 
 
 def _tokenizer(tokenizer: Tokenizer):

@@ -182,3 +182,13 @@ def test_transformers_computes_the_same_features(tmp_path, source):
     mask = x["padding_mask"][:, :, None]
     ours = np.asarray(backbone(x)["sequence_output"])
     np.testing.assert_allclose(ours * mask, theirs * mask, atol=2e-5)
+
+
+def test_what_computes_otherwise_is_not_kept(tmp_path):
+    """transformers' classes know no `normalize`."""
+    clf = kbert.Classifier(
+        "random:1x16", labels=["a", "z"], pooling="cls", normalize=True
+    )
+    with pytest.raises(ExportError, match="BertForSequenceClassification"):
+        clf.save_pretrained(tmp_path / "m")
+    assert not any(tmp_path.iterdir())
