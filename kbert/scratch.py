@@ -23,6 +23,9 @@ PREFIX = ".kbert-tmp-"
 # Bytes that are written to see whether there is room for any.
 TRIAL = 2**16
 
+# Names to try, as another process may sweep what is not locked yet.
+TRIES = 100
+
 
 @contextlib.contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
@@ -130,14 +133,15 @@ def _new_file(path: Path) -> int:
 
 
 def _locked(parent: Path, make) -> tuple[Path, int]:
-    while True:
+    for more in reversed(range(TRIES)):
         path = parent / f"{PREFIX}{secrets.token_hex(4)}"
         try:
             handle = make(path)
         except (FileExistsError, FileNotFoundError):
-            if not parent.is_dir():
-                raise
-            continue  # The name is taken, or it was swept already.
+            # The name is taken, or it was swept already; but /proc is so too.
+            if more:
+                continue
+            raise
         # Some network file systems have no locks: nothing is swept there.
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -146,3 +150,4 @@ def _locked(parent: Path, make) -> tuple[Path, int]:
             if os.path.samestat(path.stat(), os.fstat(handle)):
                 return path, handle
         os.close(handle)
+    raise OSError(errno.EBUSY, f"What is made in {parent} disappears")

@@ -103,6 +103,11 @@ def test_room(tmp_path):
         check_room(tmp_path / "file" / "x")
 
 
+def test_a_folder_that_takes_no_files():
+    with pytest.raises(CheckpointError, match="that can be written"):
+        check_room("/proc/x")
+
+
 def test_no_room(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (scratch.TRIAL // 2, limits[1]))
