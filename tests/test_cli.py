@@ -593,3 +593,29 @@ def test_listings(monkeypatch, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert "fetched" in run("presets").stdout
+
+
+@pytest.mark.parametrize("bad", ["nul\0x", "x" * 300, "file/x", "\ud83d"])
+def test_paths_that_cannot_be(tmp_path, monkeypatch, bad):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "t.txt").write_text("a text\n")
+    for arguments in (
+        ("train", "t.txt", "-o", bad),
+        ("train", bad, "-o", "m"),
+        ("train", "t.txt", "-o", "m", "--plot", f"{bad}/x"),
+        ("predict", bad, "-i", "a"),
+        ("predict", "m", bad),
+        ("evaluate", "m", bad),
+        ("embed", "t.txt", "-o", bad),
+        ("embed", "t.txt", "-o", "v.npy", "-m", f"./{bad}"),
+        ("vocab", "t.txt", "-o", bad),
+        ("corpus", "t.txt", "--vocab", "v.txt", "-o", bad),
+        ("summarize", bad),
+        ("export", bad, "e"),
+        ("convert", "m", bad, "--to", "onnx"),
+        ("info", f"./{bad}"),
+    ):
+        result = run(*arguments)
+        assert isinstance(result.exception, SystemExit), arguments
+        assert result.exit_code in (1, 2), arguments

@@ -16,6 +16,7 @@ from kbert.commands import common
 from kbert.commands import reading
 from kbert.encodings import check_encoding
 from kbert.errors import CheckpointError
+from kbert.paths import as_path
 
 Segmenter = StrEnum("Segmenter", {"jieba": "jieba"})
 
@@ -84,7 +85,7 @@ def corpus(
     if preset is not None and cased:
         raise typer.BadParameter("--cased goes with --vocab; a preset knows.")
     check_encoding(encoding)
-    if output.exists() and not force:
+    if as_path(output).exists() and not force:
         raise CheckpointError(
             f"Expected a new folder. Received: --output {output}, which "
             f"exists. Choose another, or replace a corpus with --force."

@@ -16,6 +16,7 @@ from kbert.files import read_texts
 from kbert.folders import check_file
 from kbert.folders import new_file
 from kbert.lines import decode
+from kbert.paths import as_path
 
 if TYPE_CHECKING:
     from kbert.embedder import Embedder
@@ -151,7 +152,9 @@ def summarize(
     """
     try:
         data = (
-            sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+            sys.stdin.buffer.read()
+            if file == "-"
+            else as_path(file).read_bytes()
         )
     except OSError as error:
         raise InputError(
@@ -187,7 +190,7 @@ def _embedder(model: str) -> Embedder:
     common.start()
     from kbert.embedder import Embedder
 
-    if not (Path(model) / "kbert.json").is_file():
+    if not (as_path(model) / "kbert.json").is_file():
         return Embedder(model)
     from kbert.classifier import load
 

@@ -17,6 +17,7 @@ from kbert.commands import scoring
 from kbert.encodings import check_encoding
 from kbert.files import read_texts
 from kbert.json_text import dumps
+from kbert.paths import as_path
 from kbert.row_names import rows_of
 from kbert.scoring.parts import PART_ROWS
 
@@ -111,7 +112,7 @@ def predict(
     if file is not None and input:
         raise typer.BadParameter("Give a file or --input, not both.")
     check_encoding(encoding)
-    path = file or "-"
+    path = "-" if file is None else file
     if not input:
         common.check_readable(path)
     clf = _load(model, task, policy)
@@ -145,7 +146,7 @@ def predict(
 def _load(
     model: Path, task: str | None, policy: common.Policy | None
 ) -> Classifier | OnnxModel:
-    if not (model / ONNX).is_file():
+    if not (as_path(model) / ONNX).is_file():
         return common.load_task(model, task, policy)
     if task is not None or policy is not None:
         raise typer.BadParameter(
