@@ -210,7 +210,8 @@ class Classifier(Task):
             early_stopping: epochs without a better validation metric after
                 which to stop. The best epoch's weights are kept whenever
                 there is validation data.
-            callbacks: list of `keras.callbacks.Callback`, or one.
+            callbacks: list of `keras.callbacks.Callback`, or one; what each
+                of Keras's does here is in docs/keras.md.
             layout: how tokens are laid out, `"padded"` to the longest row
                 of a batch, `"flat"`, without padding, or `"packed"`,
                 several texts in a row that cannot see each other; see
@@ -228,7 +229,8 @@ class Classifier(Task):
                 `"mean"` or `"cls"`, the vector that pairs are compared by.
             run_dir: folder of checkpoints, one an epoch. Killed at any moment
                 and called again with the same data and arguments, the run
-                goes on from there and ends with the same weights.
+                goes on from there and ends with the same weights, unless
+                they hang on what a callback of yours remembers.
 
         Returns:
             Keras's `History`.

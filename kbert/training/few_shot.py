@@ -36,6 +36,7 @@ from kbert.training.fit import read_held_out
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
 from kbert.training.losses import PairwiseCosineLoss
+from kbert.training.optimizer import AdamW
 from kbert.training.options import checked
 from kbert.training.reading import no_weights
 from kbert.training.reading import read_examples
@@ -135,6 +136,10 @@ def fit(
         seed=seed,
     )
     _solve_head(task, examples, list(weights.values()))
+    # For Keras's own calls, as other trainings leave it.
+    task.model.compile(
+        AdamW(learning_rate), task.head.loss(), metrics=task.head.metrics()
+    )
     facts = {"epochs": epochs, "method": "few_shot"}
     if held_out is not None:
         facts |= calibrate(task, held_out)

@@ -12,6 +12,7 @@ from kbert.errors import UnknownNameError
 from kbert.precision import computes_in
 from kbert.training.callbacks import averages_weights
 from kbert.training.callbacks import sets_the_rate
+from kbert.training.rate import SettableRate
 
 OPTIMIZERS = ("adamw", "lamb", "muon")
 
@@ -34,7 +35,7 @@ NO_ENCODER_LAYER = rf"^(?!.*{ENCODER_LAYER})"
 
 
 @keras.saving.register_keras_serializable("kbert")
-class AdamW(keras.optimizers.AdamW):
+class AdamW(SettableRate, keras.optimizers.AdamW):
     """AdamW whose step size can shrink from the head down to the embeddings.
 
     Biases and layer normalizations are not decayed. Layer i of n gets
@@ -113,7 +114,7 @@ class AdamW(keras.optimizers.AdamW):
 
 
 @keras.saving.register_keras_serializable("kbert")
-class Muon(keras.optimizers.Muon):
+class Muon(SettableRate, keras.optimizers.Muon):
     """Muon for the kernels of the encoder layers, AdamW for the rest.
 
     Muon's step is the momentum with all its singular values brought to about
@@ -187,7 +188,7 @@ def scale_losses(
 
 
 @keras.saving.register_keras_serializable("kbert")
-class Lamb(keras.optimizers.Lamb):
+class Lamb(SettableRate, keras.optimizers.Lamb):
     """Keras's LAMB, with BERT's no-decay groups.
 
     Reference: You et al. 2020, Large Batch Optimization for Deep Learning.
@@ -345,7 +346,7 @@ def make_optimizer(
         weight_decay=weight_decay,
         layer_decay=layer_decay,
     )
-    schedule = learning_rate
+    schedule = float(learning_rate)
     if not sets_the_rate(callbacks):
         schedule = WarmupLinearDecay(
             learning_rate, steps, round(warmup * steps)

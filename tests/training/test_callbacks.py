@@ -9,6 +9,8 @@ from keras import callbacks as known
 import kbert
 from kbert.errors import ConfigError
 from kbert.pretrainer import Pretrainer
+from kbert.training.optimizer import AdamW
+from kbert.training.optimizer import WarmupLinearDecay
 
 # Base classes, and what `fit` adds by itself.
 OTHERS = {"Callback", "CallbackList", "History"}
@@ -121,6 +123,7 @@ def test_all_together(way, toy, tmp_path, monkeypatch):
     if way != "few_shot":
         assert see.seen is front.model
         assert front.model.history is history
+    assert front.model.compiled
     assert called == ["lambda", "lambda", "listed"]
     assert len(sent) == 2
     assert (tmp_path / "log.csv").read_text().count("\n") == 3
@@ -173,6 +176,39 @@ def test_a_rate_that_is_reduced_begins_at_its_highest(toy):
     _, history = classifier(toy, [reduce], epochs=3)
     rates = history.history["learning_rate"]
     np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-4])
+
+
+class Halve(keras.callbacks.Callback):
+    """Sets the rate by hand, where there is a schedule."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = 1e-3 if epoch == 0 else float(self.model.optimizer.learning_rate)
+        self.model.optimizer.learning_rate = rate / 2
+
+    def on_epoch_begin(self, epoch, logs=None):
+        rates.append(float(self.model.optimizer.learning_rate))
+
+
+rates = []
+
+
+@pytest.mark.parametrize("batch_size", [3, 8])  # A graph, and without one.
+def test_a_rate_that_is_set_by_hand_holds(batch_size, toy, tmp_path):
+    rates.clear()
+    save = known.ModelCheckpoint(tmp_path / "m.keras")
+    clf, _ = classifier(
+        toy, [Halve(), save], epochs=3, batch_size=batch_size, warmup=0.5
+    )
+    assert rates[0] < 1e-3
+    np.testing.assert_allclose(rates[1:], [5e-4, 2.5e-4])
+    # One that is set moves weights by it: Adam's steps are of its size.
+    model = keras.models.load_model(tmp_path / "m.keras")
+    assert float(model.optimizer.learning_rate) == pytest.approx(1.25e-4)
+    optimizer = AdamW(WarmupLinearDecay(1e-3, 10))
+    weight = keras.Variable([1.0, 2.0])
+    optimizer.learning_rate = 0.5
+    optimizer.apply([np.array([1.0, 1.0])], [weight])
+    np.testing.assert_allclose(weight, [0.5 - 0.005, 1.5 - 0.01], rtol=1e-4)
 
 
 def test_a_backup_goes_on_once(toy, tmp_path):
