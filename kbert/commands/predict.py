@@ -11,7 +11,6 @@ from typing import Any
 
 import typer
 
-from kbert.answers import OUTPUTS
 from kbert.commands import common
 from kbert.commands import scoring
 from kbert.encodings import check_encoding
@@ -176,6 +175,9 @@ def _answer(
     proba: bool,
     as_json: bool,
 ) -> Iterator[str]:
+    # Imported here: the help has no use for it.
+    from kbert.answers import OUTPUTS
+
     texts = [row[0] for row in rows] if len(clf.inputs) == 1 else rows
     with rows_of(rows):
         answers = [*clf.stream(texts, batch_size, window=len(rows))]
