@@ -144,7 +144,7 @@ def test_parquet_that_is_not_utf8(exported, tmp_path, kind):
             pa.large_binary() if "large" in str(kind) else pa.binary()
         ).view(kind)
     pq.write_table(pa.table({"text": column}), tmp_path / "a.parquet")
-    with pytest.raises(InputError, match="looks like cp1251.*a.parquet"):
+    with pytest.raises(InputError, match="row 1 of .*a.parquet.*cp1251"):
         score(exported, [tmp_path / "a.parquet"], tmp_path / "out")
 
 
@@ -260,9 +260,7 @@ def test_refused(exported, table, tmp_path):
 def test_rows_without_a_text(exported, tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a", "b", "c", None]}), path)
-    with pytest.raises(
-        InputError, match="None .* in row 1.*counted from row 2"
-    ):
+    with pytest.raises(InputError, match="None .* in row 3 of .*a.parquet"):
         score(exported, [path], tmp_path / "out", part_rows=2)
     assert (tmp_path / "out" / "part-00000.parquet").exists()
 
