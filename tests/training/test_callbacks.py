@@ -269,3 +269,31 @@ def test_a_folder_of_a_run_and_a_backup(tmp_path):
     backup = known.BackupAndRestore(tmp_path / "backup")
     with pytest.raises(ConfigError, match="run_dir.*BackupAndRestore"):
         classifier((["a"], ["a"]), [backup], run_dir=tmp_path / "run")
+
+
+def test_on_jax(on_jax, tmp_path):
+    program = """
+import sys, keras, kbert
+import numpy as np
+
+texts, labels = ["aa bb", "zz yy"] * 8, ["a", "z"] * 8
+clf = kbert.Classifier("random:1x64", seed=0)
+seen = []
+
+class Halve(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        seen.append([np.array(w) for w in self.model.get_weights()])
+        self.model.optimizer.learning_rate = 0.5 ** (epoch + 1)
+
+save = keras.callbacks.ModelCheckpoint(sys.argv[1] + "/{epoch}.keras")
+options = {"epochs": 2, "batch_size": 8, "verbose": 0}
+clf.fit(texts, labels, callbacks=[Halve(), save], **options)
+assert save.model is clf.model
+for epoch, weights in enumerate(seen, 1):
+    model = keras.models.load_model(f"{sys.argv[1]}/{epoch}.keras")
+    for one, other in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert float(model.optimizer.learning_rate) == 0.5**epoch
+assert max(abs(a - b).max() for a, b in zip(*seen)) > 0.1  # At that rate.
+"""
+    on_jax(program, str(tmp_path))
