@@ -205,25 +205,25 @@ class Embedder(Task):
         return embedder.answers(texts, batch_size)["embedding"]
 
     def encode_query(self, texts: Any, batch_size: int = 64) -> np.ndarray:
-        """`encode` with the prompt `"query"`, if the checkpoint has it.
+        """`encode` with the prompt `"query"`; with none if there is no such.
 
         For what is looked for; `encode_document` for where it is looked for.
+        As in sentence-transformers, the default prompt is that of neither.
         """
         return self._encode_as(texts, batch_size, ("query",))
 
     def encode_document(self, texts: Any, batch_size: int = 64) -> np.ndarray:
         """`encode` with the prompt `"document"`, `"passage"` or `"corpus"`.
 
-        The first of them that the checkpoint has; `encode` if it has none.
+        The first of them that the checkpoint has; no prompt if it has none.
         """
         names = ("document", "passage", "corpus")
         return self._encode_as(texts, batch_size, names)
 
     def _encode_as(self, texts, batch_size, names) -> np.ndarray:
         known = [name for name in names if name in self.prompts]
-        return self.encode(
-            texts, batch_size, prompt_name=known[0] if known else None
-        )
+        prompt = self.prompts[known[0]] if known else ""
+        return self.encode(texts, batch_size, prompt=prompt)
 
     def similarity(self, a: Any, b: Any = None) -> np.ndarray:
         """How much alike vectors are, as the checkpoint says.

@@ -43,6 +43,9 @@ NAMES = (
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
+# How ISO 2022 changes to Japanese, Chinese or Korean, in bytes of ASCII.
+_SHIFT = re.compile(rb"\x1b\$(?:[@AB]|\([A-D]|(\)C))")
+
 # Bytes that are guessed from, and how much worse a guess may read than the
 # best.
 SAMPLE = 1 << 15
@@ -116,6 +119,12 @@ def find_codec(
             f"Expected text in UTF-8. Received: {path}, which looks like "
             f"{wide} without a byte order mark. {_hint(wide, fixed)}"
         )
+    if given in (None, "utf-8") and (shift := _SHIFT.search(start)):
+        name = "iso2022_kr" if shift[1] else "iso2022_jp"
+        raise InputError(
+            f"Expected text in UTF-8. Received: {path}, which looks like "
+            f"{name}. {_hint(name, fixed)}"
+        )
     return {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}.get(
         given, given or "utf-8"
     )
@@ -128,15 +137,20 @@ def _other(path: str | Path, encoding: str, why: str) -> InputError:
     )
 
 
-def _is_utf8(start: bytes) -> bool:
-    """Whether bytes are UTF-8 that no other encoding has by chance."""
-    if sum(byte > 127 for byte in start[:SAMPLE]) < 16:
+def _is_utf8(start: bytes, least: int = 16) -> bool:
+    """Whether bytes are UTF-8, with so many beyond ASCII that no other
+    encoding has them by chance."""
+    if _beyond(start[:SAMPLE]) < least:
         return False
     try:
         codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _beyond(data: bytes) -> int:
+    return sum(byte > 127 for byte in data)
 
 
 def _wide(start: bytes, most: int = 20) -> str | None:
@@ -160,12 +174,25 @@ def _wide(start: bytes, most: int = 20) -> str | None:
 
 def advice(chunk: bytes, line: bytes, codec: str, fixed: bool) -> str:
     """What the encoding may be, and how to say so."""
-    if codec != "utf-8" and _is_utf8(chunk):
+    # What has two or four bytes a character has no ASCII without zeros.
+    plain = codec.startswith(("utf-16", "utf-32")) and 0 not in chunk
+    if codec != "utf-8" and _is_utf8(chunk, 0 if plain else 16):
         return "It looks like utf-8: leave `encoding` out."
     if codec == "utf-8" and (wide := _wide(chunk, len(chunk))):
         return f"It looks like {wide}. {_hint(wide, fixed)}"
     # Lines of ASCII say nothing.
-    odd = b"\n".join(p for p in chunk.split(b"\n") if not p.isascii())
+    lines = [part for part in chunk.split(b"\n") if not part.isascii()]
+    sound = [part for part in lines if _readable(part, "utf-8")]
+    if codec == "utf-8" and 2 * _beyond(b"".join(sound)) >= _beyond(chunk):
+        read = "".join(
+            f"; as {n} it is {short(line.decode(n, 'replace'))}"
+            for n in guess(line[:SAMPLE])[:1]
+        )
+        return (
+            f"Other lines are UTF-8: this one was cut, or comes from "
+            f"elsewhere{read}. Correct it."
+        )
+    odd = b"\n".join(lines)
     names = [n for n in guess(odd[:SAMPLE]) if n != codec]
     if codec.startswith(("utf-16", "utf-32")):
         names = []  # Its bytes are no sample of others.

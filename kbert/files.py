@@ -36,6 +36,13 @@ ENDINGS = {
 }
 
 
+ONE_A_LINE = (
+    "JSON Lines has one in each line. A file that is one list can be "
+    "converted by pandas.read_json(old).to_json(new, orient='records', "
+    "lines=True)."
+)
+
+
 class Span(NamedTuple):
     """Whole lines in the middle of a file.
 
@@ -93,6 +100,7 @@ def read_rows(
     path = as_path(path)
     if columns is not None:
         columns = [*check_strings("columns", columns, "['text', 'label']")]
+    form = file_format(path, format)
     read = {
         "tsv": _read_tsv,
         "csv": _read_csv,
@@ -100,7 +108,7 @@ def read_rows(
         "text": _read_text,
         "conll": read_conll,
         "squad": read_squad,
-    }[file_format(path, format)]
+    }[form]
     try:
         with ExitStack() as stack:
             if str(path) == "-":
@@ -108,6 +116,8 @@ def read_rows(
             else:
                 file = stack.enter_context(open(path, "rb"))
             lines = Lines(file, path, encoding, span)
+            if span is None and form not in ("jsonl", "squad"):
+                lines.check_ends()
             for line, cells in read(lines, path, columns):
                 yield Row(line, cells, lines.ready)
     except OSError as error:
@@ -185,7 +195,9 @@ def _name_cells(rows, path, columns, hint):
         if names is None:
             raise InputError(f"Expected rows in {path}. Received: none.")
         names = [name.strip() for name in names]
-    if len(set(names)) < len(names):
+    # Spreadsheets write columns that are empty, name and all.
+    named = [name for name in names if name]
+    if len(set(named)) < len(named):
         raise InputError(
             f"Expected columns of different names. Received: "
             f"{listed(names)} for {path}."
@@ -213,12 +225,12 @@ def _read_json(lines, path, columns):
         except (ValueError, RecursionError) as error:
             raise InputError(
                 f"Expected a JSON object in line {number} of {path}. "
-                f"Received: {short(line.strip())}: {error}."
+                f"Received: {short(line.strip())}: {error}. {ONE_A_LINE}"
             ) from error
         if not isinstance(row, dict):
             raise InputError(
                 f"Expected a JSON object in line {number} of {path}. "
-                f"Received: {type(row).__name__}."
+                f"Received: {type(row).__name__}. {ONE_A_LINE}"
             )
         yield number, row
 

@@ -74,6 +74,17 @@ class Lines:
     def ready(self) -> bool:
         return bool(self._lines)
 
+    def check_ends(self) -> None:
+        """Refuse a file whose lines end as those of old Macs.
+
+        Raises:
+            InputError: see `check_end`.
+        """
+        while not (self._lines or self._ended or self._failure):
+            self._read()
+        if self._lines:
+            check_end(self._lines[0], self._path)
+
     def __iter__(self) -> Lines:
         return self
 
@@ -153,6 +164,21 @@ class Lines:
             f"Received: {self._path}, where line {number} is not: "
             f"{short(line)}. "
             f"{advice(chunk, line, self.codec, self._fixed)}"
+        )
+
+
+def check_end(first: str, path: str | Path) -> None:
+    """Refuse a file of rows that would be one, by its first line.
+
+    Raises:
+        InputError: it is all there is, with carriage returns alone in it.
+    """
+    if "\r" in first.rstrip("\r") and not first.endswith("\n"):
+        raise InputError(
+            f"Expected lines that end with a line feed. Received: {path}, "
+            f"where a carriage return alone is between them, as old Macs and "
+            f"'CSV (Macintosh)' have it. Save it as 'CSV UTF-8', or convert "
+            f"it, as by: tr '\\r' '\\n' < old > new."
         )
 
 

@@ -19,6 +19,8 @@ from kbert.files import read_columns
 from kbert.files import read_rows
 from kbert.files import read_table
 from kbert.files import read_texts
+from kbert.pretraining.documents import read_documents
+from kbert.scoring.parts import cut
 
 
 @pytest.fixture
@@ -55,6 +57,39 @@ def table(path, **options):
 )
 def test_forms(write, name, content, texts):
     assert table(write(content, name))[0] == texts
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.txt", "a.conll"])
+def test_lines_of_old_macs_are_not_one_line(write, name):
+    rows = {"a.tsv": "text\tlabel\nx\t1\ny\t0\n", "a.txt": "x\ny\n"}
+    rows |= {"a.csv": "text,label\nx,1\n", "a.conll": "Ann B-PER\nleft O\n"}
+    path = write(rows[name].replace("\n", "\r"), name)
+    form = "text" if name == "a.txt" else None
+    with pytest.raises(InputError, match=f"{name}, where a carriage return"):
+        list(read_rows(path, format=form))
+    with pytest.raises(InputError, match="tr '"):
+        list(read_documents([path], format="text"))
+    if name == "a.txt":
+        with pytest.raises(InputError, match="carriage return alone"):
+            cut([path])
+    # One at the end of a line is of the line's end.
+    assert [*read_rows(write("x\r", "b.txt"), format="text")][0].cells == {
+        "text": "x"
+    }
+
+
+def test_columns_that_a_spreadsheet_left_empty(write):
+    path = write("v1,v2,,,\r\nham,Ok lar,,,\r\n", "spam.csv")
+    x, y = read_table(path, ("v2",), "v1")
+    assert (x["v2"], y) == (["Ok lar"], ["ham"])
+    with pytest.raises(InputError, match="different names"):
+        read_table(write("v1,v1,\na,b,\n", "b.csv"), ("v1",), "label")
+
+
+def test_one_json_document_is_no_json_lines(write):
+    for content in ('[{"text": "x"}]', '[\n  {"text": "x"}\n]\n', "{\n}"):
+        with pytest.raises(InputError, match="pandas.read_json"):
+            list(read_rows(write(content, "a.json")))
 
 
 JSON = '{"text": "é", "label": 1}'

@@ -1,5 +1,6 @@
 """JSON's labels meet CSV's, in every head, and no two become one."""
 
+import enum
 import json
 
 import numpy as np
@@ -143,6 +144,29 @@ def test_training_labels_are_of_one_kind(y):
     head = ClassificationHead()
     with pytest.raises(ConfigError, match="all strings or all integers"):
         head.adapt(as_labels(y, 2))
+
+
+class Word(enum.StrEnum):
+    A, B = "a", "b"
+
+
+class Number(enum.IntEnum):
+    A, B = 1, 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [(Word, ["a", "b"]), (Number, [1, 2])],
+)
+def test_members_of_enums_are_what_they_are_equal_to(kind, labels):
+    head = ClassificationHead()
+    y = as_labels([kind.B, kind.A], 2)
+    head.adapt(y)
+    assert head.labels == labels and head.encode(y).tolist() == [1, 0]
+    assert {type(label) for label in (*y, *head.labels)} == {type(labels[0])}
+    assert check_labels(list(kind)) == labels
+    assert json.dumps(head.get_config())
+    assert label_weights(head, y, {kind.A: 2})[labels[0]] == 2
 
 
 def test_labels_of_a_constructor():

@@ -166,3 +166,39 @@ def test_lines_that_lean_on_others_are_not_cut(tmp_path):
     path.write_bytes("\n".join(JAPANESE).encode("iso2022_jp"))
     with pytest.raises(InputError, match="iso2022_jp. Save it as UTF-8"):
         list(line_ends(path, "iso2022_jp"))
+
+
+def test_one_line_of_another_encoding_is_to_be_corrected():
+    # What the advice for a whole file says would spoil the other lines.
+    for data, number in (
+        ("raté\nà Noël\n".encode() + "déjà vu\n".encode("cp1252"), 3),
+        ("déjà\n".encode("cp1252") + "raté\nà Noël\n".encode(), 1),
+        ("привет мир\nдо свидания\n".encode() + "да\n".encode("cp1251"), 3),
+        ("привет\nраз".encode()[:-1], 2),
+    ):
+        with pytest.raises(InputError, match="Other lines are UTF-8") as error:
+            decode(data, "a.txt")
+        assert f"line {number} is not" in str(error.value)
+        assert "encoding=" not in str(error.value)
+        assert str(error.value).endswith("Correct it.")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("件名\t今日は良い天気\n", "iso2022_jp"),
+        ("한국어 영화\n", "iso2022_kr"),
+    ],
+)
+def test_encodings_that_change_by_escapes_are_no_ascii(text, encoding):
+    data = b"plain\n" + text.encode(encoding)
+    with pytest.raises(InputError, match=f"encoding={encoding!r}"):
+        decode(data, "a.txt")
+    assert decode(data, "a.txt", encoding) == f"plain\n{text}"
+    assert decode(b"\x1b[31mred\x1b[0m $B", "a.txt").startswith("\x1b[31m")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_utf_8_that_is_called_something_wider(encoding):
+    with pytest.raises(InputError, match="looks like utf-8: leave `encoding`"):
+        decode(b"text\tlabel\na\tx\n", "a.tsv", encoding)

@@ -77,14 +77,16 @@ class TokenizerJson:
 
     Attributes:
         vocabulary: id to token, of the model; added tokens may be beside it.
-        lowercase: whether text is lower-cased.
+        lowercase: whether BERT's normalizer lower-cases text.
         strip_accents: whether accents are deleted.
+        lowers: whether another beside it does.
         added: the added tokens, as the file has them.
     """
 
     vocabulary: dict[int, str]
     lowercase: bool
     strip_accents: bool
+    lowers: bool
     added: list[dict]
 
 
@@ -141,8 +143,9 @@ def read_tokenizer_json(path: Path) -> TokenizerJson:
         strip_accents = lowercase
     return TokenizerJson(
         {number: token for token, number in ids.items()},
-        lowercase or lowers,
+        lowercase,
         strip_accents,
+        lowers,
         added,
     )
 

@@ -97,6 +97,7 @@ def open_tokenizer(folder: Path) -> TokenizerFiles:
     )
     if strip_accents is None:
         strip_accents = lowercase
+    lowercase = lowercase or bool(fast and fast.lowers)
     added = list(stated.added)
     if fast is not None:
         path = folder / FAST

@@ -82,6 +82,7 @@ class MultiLabelHead(ClassificationHead):
         **options: Any,
     ):
         super().__init__(labels, **options)
+        self._check_named()
         if thresholds is not None:
             thresholds = [
                 check_number(f"thresholds[{i}]", x)
@@ -137,8 +138,17 @@ class MultiLabelHead(ClassificationHead):
             self.labels = y.labels
         elif self.labels is None:
             super().adapt([label for row in y for label in row])
+        self._check_named()
         if self.thresholds is None:
             self.thresholds = [self.threshold] * len(self.labels)
+
+    def _check_named(self) -> None:
+        if "" in (self.labels or ()):
+            raise InputError(
+                f"Expected labels that have a name: an empty one stands for "
+                f"no label in answers. Received: {short(self.labels)}. Rename "
+                f"it, or leave its column out."
+            )
 
     def encode(self, y: list) -> np.ndarray:
         """float32 `(rows, labels)`, 1 for a row's labels."""

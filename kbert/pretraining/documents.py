@@ -106,6 +106,7 @@ def read_documents(
                     file = io.BufferedReader(_Counted(raw, on_read))
                 for name, stream in _members(str(path), file):
                     lines = Lines(stream, name, encoding)
+                    lines.check_ends()
                     for document in _parse(name, lines, format, text_key):
                         if document:
                             yield document

@@ -11,6 +11,7 @@ from kbert.checks import check_integer
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.files import Span
+from kbert.lines import check_end
 from kbert.lines import line_ends
 
 # Endings of files that can be cut, and what they are.
@@ -117,6 +118,8 @@ def _lines(
 ) -> Iterator[tuple]:
     begin = end = first = rows = 0
     for number, (end, line) in enumerate(line_ends(path, encoding), start=1):
+        if form == "text" and number == 1:
+            check_end(line, path)
         # A blank line is an empty text, but no object of JSON.
         if form == "text" or line.strip():
             rows += 1

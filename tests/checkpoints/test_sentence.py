@@ -208,11 +208,18 @@ def test_prompts(make, plain, tmp_path, plain_tensorflow):
     ):
         found = embedder.encode(TEXTS, **options)
         np.testing.assert_allclose(found, after(prompt), atol=1e-5)
+    config = {"prompts": {"document": "d: "}, "default_prompt_name": "document"}
+    documents = kbert.Embedder(
+        make(files={"config_sentence_transformers.json": config})
+    )
     for found, prompt in (
         (embedder.encode_document(TEXTS), "p w "),
         (embedder.encode_query(TEXTS), "q: "),
         ([row["embedding"] for row in embedder.stream(TEXTS)], "q: "),
         (plain.encode_query(TEXTS), ""),
+        # As in the library, the default is no prompt of queries.
+        (documents.encode_query(TEXTS), ""),
+        (documents.encode_document(TEXTS), "d: "),
     ):
         np.testing.assert_allclose(found, after(prompt), atol=1e-5)
     index = kbert.SearchIndex(embedder, ["abc", "q w"])

@@ -138,3 +138,14 @@ def test_labels_come_likeliest_first():
 def test_one_threshold_a_label():
     with pytest.raises(ConfigError, match="1 for 2 labels"):
         MultiLabelHead(["a", "b"], thresholds=[0.5])
+
+
+def test_a_label_without_a_name():
+    # In answers an empty string stands for no label; pandas's `get_dummies`
+    # makes such a column of rows without labels.
+    head = MultiLabelHead()
+    y = head.read({"x": [1, 0], "": [0, 1]}, [["a", "b"]])
+    with pytest.raises(InputError, match="that have a name"):
+        head.adapt(y)
+    with pytest.raises(InputError, match="that have a name"):
+        MultiLabelHead(["", "x"])
