@@ -77,7 +77,10 @@ def check_number(
     """
     good = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if good:
-        good = math.isfinite(value) and least <= value <= most
+        try:
+            good = math.isfinite(value) and least <= value <= most
+        except OverflowError:  # An integer that no float holds.
+            good = False
         good = good and above < value < below
     if not good:
         limits = [

@@ -19,6 +19,7 @@ import numpy as np
 from kbert.dataset_rows import dataset_texts
 from kbert.dataset_rows import is_dataset
 from kbert.errors import InputError
+from kbert.errors import listed
 from kbert.errors import short
 from kbert.row_names import row_name
 
@@ -34,12 +35,20 @@ def as_table(x: Any) -> dict[Any, Any] | None:
         return {name: _settled(column) for name, column in x.items()}
     if names := getattr(getattr(x, "dtype", None), "names", None):
         return {name: x[name] for name in names}
+    if hasattr(x, "collect_schema") and hasattr(x, "collect"):
+        x = x.collect()  # A lazy frame of Polars.
     # Arrow's `columns` are arrays; a column of `datasets` has no names.
     names = getattr(x, "column_names", None)
     if names is None and not hasattr(x, "to_pylist"):
         names = getattr(x, "columns", None)
     if names is None or isinstance(x, type):
         return None
+    names = list(names)
+    if len(names) > len(set(names)):  # Of two such, `x[name]` is a table.
+        raise InputError(
+            f"Expected columns of different names. Received: {listed(names)}. "
+            f"Rename one, or take it out."
+        )
     return {name: x[name] for name in names}
 
 

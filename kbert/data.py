@@ -258,7 +258,7 @@ def as_numbers(y: Any, rows: int) -> list[float]:
     for row, value in enumerate(values):
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             number = math.nan
         if not is_number(number):
             raise InputError(

@@ -28,7 +28,9 @@ def is_number(value: Any, least: float = -LARGEST) -> bool:
     """
     if isinstance(value, bool | np.bool_):
         return False
-    if isinstance(value, np.integer | np.floating):
+    if isinstance(value, np.floating):
+        value = float(value)  # A long double's `item` is one again.
+    elif isinstance(value, np.integer):
         value = value.item()
     # NaN is neither less nor more.
     return isinstance(value, int | float) and least <= value <= LARGEST

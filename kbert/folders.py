@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kbert.errors import CheckpointError
 from kbert.paths import real_path
+from kbert.scratch import PREFIX
 from kbert.scratch import check_room
 from kbert.scratch import flush
 from kbert.scratch import scratch_file
@@ -92,6 +93,8 @@ def _check_target(target: Path, replace: bool, ours: Iterable[str]) -> None:
         found = "is the root of a disk or volume; take a folder in it"
     elif not os.access(target, os.W_OK):
         found = "is read-only"
+    elif _is_here(target):
+        found = "is the folder you are in, or around it; leave it first"
     elif links:
         found = f"has links in it, which would be lost: {_listed(links)}"
     if found:
@@ -99,6 +102,14 @@ def _check_target(target: Path, replace: bool, ours: Iterable[str]) -> None:
             f"Expected to write {target}. Received: a place that {found}. "
             f"Nothing there has changed; choose another place."
         )
+
+
+def _is_here(folder: Path) -> bool:
+    """Whether this process would be left in a folder that is gone."""
+    try:
+        return Path.cwd().is_relative_to(folder)
+    except OSError:  # It is in one already.
+        return False
 
 
 def _carry_over(old: Path, new: Path, ours: Iterable[str]) -> None:
@@ -266,11 +277,13 @@ def _exchange(one: Path, other: Path) -> None:
         ):
             return
         # Some file systems cannot; what else is wrong shows below too.
-    old = one.with_name(f"{one.name}.old")
+    # In sight, and never swept: after a kill it may be all there is.
+    number = one.name.removeprefix(PREFIX)
+    old = other.with_name(f"{other.name}.old-{number}")
     other.rename(old)
     try:
         one.rename(other)
-    except OSError:
+    except BaseException:  # A Ctrl-C, too.
         old.rename(other)
         raise
     old.rename(one)

@@ -152,7 +152,7 @@ class OnnxModel:
         self, rows: Iterable, batch_size: int = 32, window: int = 8192
     ) -> Iterator[dict[str, Any]]:
         """Answers row by row, in bounded memory, as `Classifier.stream`."""
-        first = 0
+        window, first = check_integer("window", window), 0
         for part in windows(iterate(rows, len(self.inputs)), window):
             with rows_from(first):
                 answers = self.answers(part, batch_size)

@@ -38,7 +38,7 @@ def test_numbers_of_any_make(value):
     assert number == 0.5 and type(number) is float
 
 
-@pytest.mark.parametrize("value", [*NO_NUMBERS, 0, -1, 1.5])
+@pytest.mark.parametrize("value", [*NO_NUMBERS, 0, -1, 1.5, 10**400])
 def test_what_is_no_number(value):
     with pytest.raises(ConfigError, match="above 0 and at most 1. Received"):
         checks.check_number("rate", value, above=0, most=1)

@@ -107,7 +107,7 @@ def test_failed_rename_brings_the_old_one_back(
     rename = folders.Path.rename
 
     def fail(self, to):
-        if to == target and not self.name.endswith(".old"):
+        if to == target and ".old-" not in self.name:
             raise OSError(errno.EIO, "broken disk")
         return rename(self, to)
 
@@ -117,6 +117,43 @@ def test_failed_rename_brings_the_old_one_back(
             write(folder, "new")
     assert (target / "file").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_kill_without_exchange_leaves_the_old_one(
+    tmp_path, monkeypatch, no_exchange
+):
+    target = tmp_path / "b"
+    with new_folder(target) as folder:
+        write(folder, "old")
+    rename = folders.Path.rename
+
+    def die(self, to):
+        if to == target:
+            raise KeyboardInterrupt
+        return rename(self, to)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(folders.Path, "rename", die)
+        with new_folder(target, replace=True) as folder:
+            write(folder, "new")
+    with new_folder(tmp_path / "c"):
+        pass  # It sweeps what is left of the new one.
+    [old] = [p for p in tmp_path.iterdir() if p.name != "c"]
+    assert old.name.startswith("b.old-")
+    assert (old / "file").read_text() == "old"
+
+
+def test_the_folder_that_we_are_in_is_refused(tmp_path, monkeypatch):
+    inner = tmp_path / "model" / "run"
+    inner.mkdir(parents=True)
+    for here, place in ((inner.parent, "."), (inner, inner.parent)):
+        monkeypatch.chdir(here)
+        with pytest.raises(CheckpointError, match="you are in.*has changed"):
+            with new_folder(place, replace=True, ours=("file",)) as folder:
+                write(folder, "new")
+        assert [*inner.parent.iterdir()] == [inner]
+    with new_folder("new", replace=True) as folder:  # A new one is none.
+        write(folder, "new")
 
 
 def test_full_disk_is_a_clear_error(tmp_path):

@@ -13,12 +13,15 @@ import kbert
 from kbert.client import _columns as client_columns
 from kbert.containers import as_list
 from kbert.containers import as_table
+from kbert.containers import iterate
 from kbert.data import as_labels
 from kbert.data import as_numbers
 from kbert.data import as_texts
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.training.fit import read_rows
+from kbert.training.pairs import read_scores
+from kbert.training.sample_weight import read_sample_weight
 
 TEXTS = ["aaa bb", "zz yyy", "aaa cc", "zz xxx"]
 LABELS = ["a", "z", "a", "z"]
@@ -36,6 +39,10 @@ def arrow_table(columns):
 def hugging(columns):
     datasets = pytest.importorskip("datasets")
     return datasets.Dataset.from_dict(columns)
+
+
+def lazy(columns):
+    return pytest.importorskip("polars").DataFrame(columns).lazy()
 
 
 def tensors(*parts):
@@ -66,6 +73,7 @@ COLUMNS = {
     "column": lambda v: hugging({"text": v})["text"],
     "hugging": lambda v: hugging({"text": v}),
     "structured": lambda v: np.array([(x,) for x in v], [("text", "U9")]),
+    "lazy": lambda v: lazy({"text": v}),
 }
 
 
@@ -94,6 +102,7 @@ TABLES = {
     "arrow": arrow_table,
     "batch": lambda v: arrow_table(v).to_batches()[0],
     "hugging": hugging,
+    "lazy": lazy,
     "records": records,
     "record generator": lambda v: iter(records(v)),
     "zip": lambda v: zip(v["a"], v["b"], strict=True),
@@ -134,6 +143,50 @@ def test_what_is_no_column(values, message):
 def test_no_table():
     for x in ([1], "a", np.zeros(2), pd.Series([1]), pd.DataFrame, (1, 2)):
         assert as_table(x) is None
+
+
+def test_columns_of_one_name_are_refused():
+    frame = pd.DataFrame([["a", "b"]] * 2, columns=["text", "text"])
+    for read in (
+        lambda: as_texts(frame, ("text",)),
+        lambda: as_texts(frame, ("text", "text_pair")),
+        lambda: as_labels(frame, 2),
+        lambda: list(iterate(frame)),
+        lambda: read_sample_weight(frame, 2),
+    ):
+        with pytest.raises(InputError, match="different names.*text, text"):
+            read()
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_weights_of_any_form(name):
+    # Those are of strings.
+    if name not in ("map", "structured", "string", "StringDType"):
+        read = read_sample_weight(COLUMNS[name]([0.5, 2.0]), 2)
+        assert read.tolist() == [0.5, 2.0] and read.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ma.array([1.0, 5.0], mask=[0, 1]), "None in row 1"),
+        ([[1.0], [1.0, 2.0]], r"\[1.0, 2.0\] in row 1"),
+        ({1.0, 2.0}, "no order"),
+        ([1.0], "2 texts and 1 weights"),
+        (2.0, "list of weights"),
+    ],
+)
+def test_weights_that_are_not_one_a_row(weights, message):
+    with pytest.raises(InputError, match=message):
+        read_sample_weight(weights, 2)
+
+
+def test_numbers_that_no_float_holds():
+    with pytest.raises(InputError, match="in row 1"):
+        as_numbers([1, 10**400], 2)
+    with pytest.raises(InputError, match="in row 1"):
+        read_scores([1, 10**400], 2, (-1, 1))
+    assert read_scores(np.array([1, 0.5], "longdouble"), 2, (-1, 1))[1] == 0.5
 
 
 def test_one_hot_labels_are_refused_with_what_to_do():

@@ -50,7 +50,7 @@ def spoil(model, name="gamma"):
 # === Weights of rows and classes ===
 
 
-@pytest.mark.parametrize("value", [NAN, INF, -1e-9, 1e39, "1", None, [1]])
+@pytest.mark.parametrize("value", [NAN, INF, -1e-9, 1e39, "1", None, {1}])
 def test_a_weight_that_is_none(value):
     weights = np.ones(8, object)
     weights[5] = value
@@ -70,6 +70,18 @@ def test_a_weight_that_is_none(value):
 def test_weights_of_nothing():
     with pytest.raises(InputError, match="above 0"):
         tiny().fit(TEXTS, NAMES, sample_weight=[0] * 8, **FAST)
+    with pytest.raises(InputError, match="above 0"):
+        read_sample_weight([1e-50] * 8, 8)  # 0 in float32.
+    by_label = {NAMES[0]: 0}
+    for weight in (
+        {
+            "class_weight": by_label,
+            "sample_weight": [n in by_label for n in NAMES],
+        },
+        {"class_weight": {NAMES[0]: 3e38}, "sample_weight": [3e38] * 8},
+    ):
+        with pytest.raises(InputError, match="by row and by label together"):
+            tiny().fit(TEXTS, NAMES, **weight, **FAST)
     with pytest.raises(ConfigError, match="above 0"):
         tiny().fit(TEXTS, NAMES, class_weight={"a": 0, "z": 0.0}, **FAST)
 

@@ -134,6 +134,14 @@ def test_several_labels_are_named(tmp_path, format):
         assert len({len(names) for names in labels}) > 1
 
 
+@pytest.mark.parametrize("window", [0, -1, "x", None])
+def test_windows_of_no_rows_are_refused(window):
+    model = object.__new__(kbert.OnnxModel)
+    model.inputs = ("text",)
+    with pytest.raises(ConfigError, match="`window` must be a positive"):
+        list(model.stream(["a"], window=window))
+
+
 @pytest.mark.large
 def test_what_is_no_export_is_refused(tmp_path):
     pytest.importorskip("onnxruntime")

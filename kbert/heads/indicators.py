@@ -55,11 +55,6 @@ def of_columns(y: Any, labels: list | None) -> NamedRows | None:
     """
     table = as_table(y)
     if table is not None:
-        if len(getattr(y, "columns", table)) > len(table):
-            raise InputError(
-                f"Expected columns of different names. Received: "
-                f"{listed(y.columns)}."
-            )
         table = {name: as_list(v, "0 and 1") for name, v in table.items()}
         # One column that has no numbers is of lists.
         if len(table) != 1 or any(map(_is_number, *table.values())):

@@ -18,6 +18,8 @@ from kbert.batching import TokenTargets
 from kbert.batching import static_shapes
 from kbert.batching import take_targets
 from kbert.errors import ConfigError
+from kbert.errors import InputError
+from kbert.finite import LARGEST
 from kbert.labels import LabelFinder
 from kbert.layout import choose_layout
 from kbert.names import refuse_answers
@@ -379,5 +381,11 @@ def _weights(task, labels, class_weight, sample_weight):
         weight = np.array([by_label[find(label)] for label in labels])
     if sample_weight is not None:
         sample_weight = read_sample_weight(sample_weight, len(labels))
-        weight = weight * sample_weight
+        weight = weight * sample_weight.astype("float64")
+    if not weight.astype("float32").any() or weight.max() > LARGEST:
+        raise InputError(
+            f"Expected rows to weigh more than 0, and no more than float32 "
+            f"holds. Received: weights that are {weight.max():g} at most, by "
+            f"row and by label together. Correct one of them."
+        )
     return weight.astype("float32")

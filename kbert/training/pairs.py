@@ -101,10 +101,7 @@ def read_scores(y: Any, rows: int, between: tuple[float, float]) -> np.ndarray:
     scores = np.empty(rows, "float32")
     for row, value in enumerate(values):
         # A string such as "0.5" is most likely a column that was not parsed.
-        number = np.nan
-        if isinstance(value, int | float | np.number):
-            number = float(value)
-        if not (is_number(number) and low <= number <= high):
+        if not (is_number(value) and low <= value <= high):
             span = (
                 f"a similarity from {low:g} to {high:g}"
                 if np.isfinite(low)
@@ -114,12 +111,12 @@ def read_scores(y: Any, rows: int, between: tuple[float, float]) -> np.ndarray:
                 f"Expected {span} for each pair. Received: {short(value)} in "
                 f"{row_name(row)}. Scores of another range, such as 0 to 5, "
                 f"have to be divided first."
-                if np.isfinite(low) and np.isfinite(number)
+                if np.isfinite(low) and is_number(value)
                 else f"Expected {span} for each pair. Received: "
                 f"{short(value)} in {row_name(row)}. Remove the row or correct "
                 f"it."
             )
-        scores[row] = number
+        scores[row] = value
     return scores
 
 

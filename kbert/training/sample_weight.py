@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from kbert.containers import as_list
+from kbert.containers import single
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.finite import is_number
@@ -20,26 +22,25 @@ def read_sample_weight(sample_weight: Any, rows: int) -> np.ndarray:
             or no number of 0 or more, or all are 0; the message names the
             row.
     """
-    if hasattr(sample_weight, "numpy"):
-        sample_weight = sample_weight.numpy()
-    values = np.asarray(sample_weight)
-    if values.shape != (rows,):
+    values = as_list(sample_weight, "weights")
+    if len(values) != rows:
         raise InputError(
-            f"Expected one weight a text, shape ({rows},). Received: shape "
-            f"{values.shape}."
+            f"Expected one weight a text. Received: {rows} texts and "
+            f"{len(values)} weights."
         )
-    if values.dtype.kind == "b":
-        values = values.astype("float32")
-    for row, value in enumerate(values.tolist()):
-        if not is_number(value, least=0):
+    weights = np.empty(rows, "float32")
+    for row, value in enumerate(single(values, "the weights")):
+        if not isinstance(value, bool) and not is_number(value, least=0):
             raise InputError(
                 f"Expected weights that are numbers of 0 or more. Received: "
                 f"{short(value)} in {row_name(row)}. Remove the row, or "
                 f"correct its weight."
             )
-    if not values.any():
+        weights[row] = value
+    # As float32 has them: 1e-50 is 0.
+    if not weights.any():
         raise InputError(
             f"Expected a weight above 0, or there is nothing to learn. "
             f"Received: 0 for each of {rows} texts."
         )
-    return values.astype("float32")
+    return weights
