@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def as_path(path: Any) -> Path:
 
     Raises:
         CheckpointError: no file can have such a name: it is empty, too long,
-            has a zero byte in it, or leads through a ring of links.
+            a URL, has a zero byte in it, or leads through a ring of links.
 
     Example:
 
@@ -39,6 +40,12 @@ def as_path(path: Any) -> Path:
             f"Expected the path of a file or folder. Received: "
             f"{short(path)}: {reason}. Choose another."
         ) from error
+    # It would become a folder of that name here.
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+://", name):
+        raise CheckpointError(
+            f"Expected the path of a file or folder. Received: {short(path)}: "
+            f"it is a URL. Choose a folder here, and copy it there."
+        )
     return Path(name)
 
 

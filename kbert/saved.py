@@ -94,7 +94,7 @@ def saved_front(path: str | Path) -> str:
         CheckpointError: the folder is missing or none that kbert saved.
         PluginError: the head's plugin is not installed.
     """
-    path = Path(path)
+    path = as_path(path)
     config = read_saved_config(path)
     if "tasks" in config:
         return "MultiTask"

@@ -114,3 +114,17 @@ def test_bad_paths_are_refused_at_once(models, bad_path, toy, monkeypatch):
         except Exception as error:
             pytest.fail(f"{name}: {error!r}")
         pytest.fail(f"{name} took it")
+
+
+@pytest.mark.parametrize("path", [None, 5, ["M"], "gs://a/M"])
+def test_what_is_no_path_is_refused(models, path):
+    clf = models["classifier"]
+    for call in (kbert.load, kbert.Embedder.load, clf.save, clf.export):
+        with pytest.raises(KbertError, match="path of a file or folder"):
+            call(path)
+
+
+def test_paths_may_be_bytes(models, tmp_path):
+    path = bytes(tmp_path / "M")
+    models["classifier"].save(path)
+    assert kbert.load(path).labels == ["a", "z"]

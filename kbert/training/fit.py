@@ -382,7 +382,7 @@ def _weights(task, labels, class_weight, sample_weight):
     if sample_weight is not None:
         sample_weight = read_sample_weight(sample_weight, len(labels))
         weight = weight * sample_weight.astype("float64")
-    if not weight.astype("float32").any() or weight.max() > LARGEST:
+    if weight.max() > LARGEST or not weight.astype("float32").any():
         raise InputError(
             f"Expected rows to weigh more than 0, and no more than float32 "
             f"holds. Received: weights that are {weight.max():g} at most, by "
