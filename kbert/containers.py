@@ -44,7 +44,8 @@ def as_table(x: Any) -> dict[Any, Any] | None:
     if names is None or isinstance(x, type):
         return None
     names = list(names)
-    if len(names) > len(set(names)):  # Of two such, `x[name]` is a table.
+    # Of columns of one name `x[name]` is a table of those, and comes here.
+    if len(names) > 1 and len(set(names)) == 1:
         raise InputError(
             f"Expected columns of different names. Received: {listed(names)}. "
             f"Rename one, or take it out."

@@ -44,7 +44,7 @@ def as_path(path: Any) -> Path:
     if re.match("[A-Za-z][A-Za-z0-9+.-]+://", name):
         raise CheckpointError(
             f"Expected the path of a file or folder. Received: {short(path)}: "
-            f"it is a URL. Choose a folder here, and copy it there."
+            f"it is a URL. Choose a folder of this machine."
         )
     return Path(name)
 

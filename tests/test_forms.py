@@ -156,6 +156,10 @@ def test_columns_of_one_name_are_refused():
     ):
         with pytest.raises(InputError, match="different names.*text, text"):
             read()
+    others = pd.DataFrame([["a", 1, 2]] * 2, columns=["text", "x", "x"])
+    assert as_texts(others, ("text",)) == [["a", "a"]]
+    with pytest.raises(InputError, match="different names.*x, x"):
+        as_texts(others, ("x",))
 
 
 @pytest.mark.parametrize("name", COLUMNS)
