@@ -35,6 +35,9 @@ SAVED = (
     *(f"{number}_Dense" for number in range(2, 10)),
 )
 
+# What is in those of them that are folders, by whoever wrote them.
+INSIDE = ("config.json", "model.safetensors", "pytorch_model.bin")
+
 
 @contextmanager
 def new_folder(
@@ -177,6 +180,18 @@ def check_saved(target: str | os.PathLike) -> None:
                 f"Received: {target}, which holds something else: "
                 f"{_listed(others)}. Choose another place."
             )
+    inside = [
+        f"{name}/{path.name}"
+        for name in SAVED
+        if (target / name).is_dir()
+        for path in (target / name).iterdir()
+        if path.name not in INSIDE
+    ]
+    if inside:
+        raise CheckpointError(
+            f"Expected to write {target}. Received: a place that has more in "
+            f"it, which would be lost: {_listed(inside)}. Move it elsewhere."
+        )
     check_room(target.parent)
 
 

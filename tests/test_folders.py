@@ -7,6 +7,7 @@ import pytest
 from kbert import folders
 from kbert.errors import CheckpointError
 from kbert.folders import check_replaceable
+from kbert.folders import check_saved
 from kbert.folders import new_file
 from kbert.folders import new_folder
 
@@ -154,6 +155,20 @@ def test_the_folder_that_we_are_in_is_refused(tmp_path, monkeypatch):
         assert [*inner.parent.iterdir()] == [inner]
     with new_folder("new", replace=True) as folder:  # A new one is none.
         write(folder, "new")
+
+
+def test_what_is_in_folders_of_a_model_is_not_lost(tmp_path):
+    (tmp_path / "kbert.json").touch()
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").touch()
+    check_saved(tmp_path)
+    for name in ("1_Pooling", "modules.json"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        notes = tmp_path / name / "notes"
+        notes.touch()
+        with pytest.raises(CheckpointError, match=f"be lost: {name}/notes"):
+            check_saved(tmp_path)
+        notes.unlink()
 
 
 def test_full_disk_is_a_clear_error(tmp_path):
