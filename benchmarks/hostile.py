@@ -1,117 +1,78 @@
-"""Malformed and hostile requests to `kbert serve`: what comes back, and RSS.
+"""Malformed and hostile requests to `kbert serve`, and what comes of them.
 
-    python benchmarks/hostile.py              # 10,000 requests, minutes
+    python benchmarks/hostile.py              # 20,000 requests, half an hour
 
-Every request is bad in a way drawn at random: JSON of wrong types, depth and
-numbers, bytes that are no JSON or no UTF-8, broken gzip, zip bombs, bodies
-that never end. None may crash the server, be answered with a status of 500,
-or make it grow; good requests in between must be answered.
+Most are small and bad in a way drawn at random: JSON of wrong types, depth and
+numbers, bytes that are no JSON or no UTF-8, broken gzip, zip bombs, bodies that
+never end. Every 50th asks for much, over REST or gRPC: millions of rows, a
+megabyte of context for each of two thousand, heads without end. Beside them
+someone asks `/healthz` all the time, slow clients hold connections, the base
+folder is disturbed 50 times, and the log is on a disk that is full.
+
+None may crash the server, be answered by a status of 500, unload a model, keep
+`/healthz` from answering within 250 ms or make the server grow by 300 MB; good
+requests in between must be answered.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import gzip
 import json
+import os
 import random
 import socket
+import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 from kbert.quiet import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
+import grpc
+import hostile_requests
+from hostile_requests import PATH
 from machine import machine
 from serve import free_port
-from serve import kbert_server
+from serve import get
+from serve import running
 
 import kbert
 
-PATH = "/v1/models/model:predict"
-BOMB = gzip.compress(b" " * 200_000_000)
-VALUES = (
-    *(None, True, -1, 1.5, 10**30, "x", "\ud800", [], {}, [[]], {"b64": "?"}),
-    *({"text": 1}, {"b64": 1}, ["a", ["b"]], "long " * 20_000),
-)
+GOOD = hostile_requests.post(PATH, b'{"instances": ["some words"]}')
 
-
-def nested(draw: random.Random) -> bytes:
-    depth = draw.choice((30, 300, 3_000, 300_000))
-    opening = draw.choice((b"[", b'{"instances":', b'{"a":['))
-    return b'{"instances": ' + opening * depth
-
-
-def numbers(draw: random.Random) -> bytes:
-    digits = b"9" * draw.choice((20, 400, 5_000, 500_000))
-    number = draw.choice((digits, b"-" + digits, b"1e" + digits, b"NaN", b"0x"))
-    return b'{"instances": [' + number + b"]}"
-
-
-def wrong(draw: random.Random) -> bytes:
-    key = draw.choice(("instances", "inputs", "examples", "signature_name"))
-    count = draw.choice((0, 1, 3))
-    value = [draw.choice(VALUES) for _ in range(count)]
-    body = {key: draw.choice((value, draw.choice(VALUES)))}
-    if draw.random() < 0.3:
-        body["signature_name"] = draw.choice((1, "nope", "classify", "explain"))
-    return json.dumps(body).encode()
-
-
-def noise(draw: random.Random) -> bytes:
-    return draw.randbytes(draw.choice((0, 1, 50, 5_000)))
-
-
-def mangled(draw: random.Random) -> bytes:
-    body = bytearray(b'{"instances": ["some words", "and more"]}')
-    for _ in range(draw.randint(1, 4)):
-        body[draw.randrange(len(body))] = draw.randrange(256)
-    return bytes(body)
-
-
-MAKERS = (nested, numbers, wrong, wrong, noise, mangled, mangled)
-
-
-def request(draw: random.Random) -> bytes:
-    """A bad request, head and body, in bytes."""
-    path = PATH
-    headers = []
-    body = draw.choice(MAKERS)(draw)
-    kind = draw.random()
-    if kind < 0.05:
-        headers.append("Content-Encoding: gzip")
-        body = draw.choice((BOMB, gzip.compress(body)[:-3], body))
-    elif kind < 0.15:
-        path = draw.choice(
-            (
-                *("/v1/models/%00:predict", "/v1/models/model:classify"),
-                *("/v1/models/model/versions/99999999999999999999:predict",),
-                *("/v1/models/model/labels/%ff:predict", "/v1/../etc"),
-                *("/v1/models/model:regress", "/v1/" + "a" * 5_000),
-            )
-        )
-    length = len(body)
-    if 0.15 < kind < 0.17:
-        length = draw.choice((len(body) + 10, 10**12))  # Never comes.
-    head = "\r\n".join(
-        [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length}"]
-        + headers
-        + ["Connection: close", "", ""]
-    )
-    return head.encode() + body
+# What may be.
+WORST_MS, GROWTH_MB = 250, 300
+LARGE_EVERY, DISTURBANCES = 50, 50
 
 
 def ask(port: int, raw: bytes) -> str:
     """The status of the answer, or why there is none."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
-        try:
-            client.sendall(raw)
-            answer = client.recv(100)
-        except OSError as error:
-            return type(error).__name__
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as c:
+            try:
+                c.sendall(raw)
+            except OSError:
+                pass  # It was refused before all of it was sent.
+            answer = c.recv(100)
+    except OSError as error:
+        return type(error).__name__
     return answer.split(b" ")[1].decode() if answer else "closed"
+
+
+def call(channel: grpc.Channel, name: str) -> str:
+    """The same over gRPC."""
+    method, message = hostile_requests.call(name)
+    path = f"/tensorflow.serving.PredictionService/{method}"
+    try:
+        channel.unary_unary(path)(message, timeout=60)
+    except grpc.RpcError as error:
+        return error.code().name
+    return "OK"
 
 
 def rss(pid: int) -> float:
@@ -122,42 +83,151 @@ def rss(pid: int) -> float:
     return 0.0
 
 
+def disturb(folder: Path, number: int) -> None:
+    """Take the base folder away for longer than the server looks."""
+    away = folder.with_suffix(".away")
+    folder.rename(away)
+    if number % 3 == 1:
+        folder.write_text("no folder")
+    elif number % 3 == 2:
+        folder.symlink_to("nowhere")
+    time.sleep(1.3)
+    folder.unlink(missing_ok=True)
+    away.rename(folder)
+
+
+def hold(port: int, stop: threading.Event, draw: random.Random) -> None:
+    """Slow clients: heads that come byte by byte, and readers that do not."""
+    while not stop.is_set():
+        held = []
+        for _ in range(20):
+            client = socket.create_connection(("127.0.0.1", port), timeout=60)
+            client.sendall(draw.choice((b"", b"GET / HT", GOOD[:-9], GOOD * 9)))
+            held.append(client)
+        stop.wait(5)
+        for client in held:
+            client.close()
+
+
+def loaded(port: int) -> list:
+    """When each version was loaded that is served."""
+    (card,) = json.loads(get(port, "/ui/models"))
+    return [
+        (version["version"], version["loaded"])
+        for version in card["versions"]
+        if version["state"] == "AVAILABLE"
+    ]
+
+
+class Attack:
+    """All of it against one server.
+
+    Attributes:
+        statuses: how often each answer came.
+        good: the same, of the good requests in between.
+        unloaded: disturbances after which not all was served as before.
+        most: memory in MB.
+    """
+
+    def __init__(self, port: int, grpc_port: int, folder: Path, pid: int):
+        self.statuses: collections.Counter = collections.Counter()
+        self.good: collections.Counter = collections.Counter()
+        self.unloaded, self.most = 0, 0.0
+        self._port, self._pid = port, pid
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{grpc_port}")
+        self._folder = folder
+        self._large = [*hostile_requests.LARGE, *hostile_requests.CALLS]
+
+    def run(self, requests: int, seed: int) -> None:
+        draw, disturbed, models = random.Random(seed), 0, loaded(self._port)
+        disturbing = None
+        for i in range(requests):
+            if i % LARGE_EVERY == 0:
+                self.statuses[self._ask_much(i // LARGE_EVERY)] += 1
+            else:
+                status = ask(self._port, hostile_requests.small(draw))
+                self.statuses[status] += 1
+            self.most = max(self.most, rss(self._pid))
+            if i % 100 == 0:
+                good = ask(self._port, GOOD)
+                self.good[good] += 1
+                if good != "200" and ask(self._port, GOOD) != "200":
+                    raise SystemExit(f"No answer after {i} requests.")
+            if i * DISTURBANCES >= disturbed * requests:
+                if disturbing is not None:
+                    disturbing.join()
+                    self.unloaded += loaded(self._port) != models
+                disturbing = threading.Thread(
+                    target=disturb, args=(self._folder, disturbed)
+                )
+                disturbing.start()
+                disturbed += 1
+        disturbing.join()
+        self.unloaded += loaded(self._port) != models
+
+    def _ask_much(self, number: int) -> str:
+        name = self._large[number % len(self._large)]
+        if number % len(self._large) >= len(hostile_requests.LARGE):
+            return call(self._channel, name)
+        return ask(self._port, hostile_requests.LARGE[name]())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print(machine("tensorflow", "starlette", "uvicorn"), file=sys.stderr)
-    good = b'{"instances": ["some words"]}'
-    good = (
-        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-        f"Content-Length: {len(good)}\r\n\r\n"
-    ).encode() + good
-    draw, port = random.Random(options.seed), free_port()
-    statuses: collections.Counter = collections.Counter()
+    port, grpc_port = free_port(), free_port()
     with tempfile.TemporaryDirectory() as folder:
         clf = kbert.Classifier("random:tiny", labels=["a", "b"], seed=0)
         model = Path(folder, "model")
         clf.export(model)
-        with kbert_server(model, port, "--timeout", "1") as process:
+        command = ["kbert", "serve", str(model), "--timeout", "1"]
+        command += ["--rest-port", str(port), "--grpc-port", str(grpc_port)]
+        with running(command, port, "/readyz", log="/dev/full") as process:
             for _ in range(20):
-                ask(port, good)
-            before = most = rss(process.pid)
-            for i in range(options.requests):
-                statuses[ask(port, request(draw))] += 1
-                if i % 100 == 0:
-                    most = max(most, rss(process.pid))
-                    if ask(port, good) != "200":
-                        raise SystemExit(f"No answer after {i} requests.")
-            alive = process.poll() is None and ask(port, good) == "200"
+                ask(port, GOOD)
+            before = rss(process.pid)
+            probe = subprocess.Popen(
+                [sys.executable, "probe.py", str(port)],
+                cwd=Path(__file__).parent,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            stop = threading.Event()
+            arguments = (port, stop, random.Random(options.seed))
+            holding = threading.Thread(target=hold, args=arguments)
+            holding.start()
+            attack = Attack(port, grpc_port, model, process.pid)
+            try:
+                attack.run(options.requests, options.seed)
+            finally:
+                stop.set()
+                holding.join()
+                answered, _ = probe.communicate(b"\n")
+            alive = process.poll() is None and ask(port, GOOD) == "200"
             after = rss(process.pid)
-    print(f"statuses: {dict(sorted(statuses.items()))}")
+    times = sorted(json.loads(answered))
+    growth, worst = attack.most - before, times[-1]
+    print(f"statuses: {dict(sorted(attack.statuses.items()))}")
+    print(f"of good requests in between: {dict(attack.good)}")
     print(
-        f"alive: {alive}; memory {before:.0f} MB before, {most:.0f} at most, "
-        f"{after:.0f} after"
+        f"/healthz: worst {worst:.0f} ms, p99.9 "
+        f"{times[int(0.999 * len(times))]:.0f} ms, p50 "
+        f"{times[len(times) // 2]:.1f} ms, of {len(times)}"
     )
-    if not alive or any(s.startswith("50") and s != "504" for s in statuses):
+    print(
+        f"memory: {before:.0f} MB before, at most {growth:.0f} MB more, "
+        f"{after - before:.0f} MB more after"
+    )
+    print(f"models unloaded by {DISTURBANCES} disturbances: {attack.unloaded}")
+    print(f"alive: {alive}; load average {os.getloadavg()[0]:.1f}")
+    bad = {"500", "502", "503", "INTERNAL", "UNKNOWN"} & set(attack.statuses)
+    if not alive or bad or attack.unloaded:
         raise SystemExit("The server failed.")
+    if worst > WORST_MS or growth > GROWTH_MB:
+        raise SystemExit("The server was held up, or grew.")
 
 
 if __name__ == "__main__":

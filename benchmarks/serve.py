@@ -77,15 +77,22 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, probe: str, **environment: str):
+def running(
+    command: list[str],
+    port: int,
+    probe: str,
+    log: str = os.devnull,
+    **environment: str,
+):
     """A server in a process of its own, once it answers."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        env=os.environ | environment,
-        cwd=Path(__file__).parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with open(log, "w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env=os.environ | environment,
+            cwd=Path(__file__).parent,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+        )
     try:
         wait_for(lambda: get(port, probe), process)
         yield process

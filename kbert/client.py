@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import time
-from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import SplitResult
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -25,8 +26,8 @@ from kbert.errors import UnavailableError
 from kbert.errors import listed
 from kbert.errors import short
 
-# Seconds before the second try; it doubles from try to try.
-FIRST_PAUSE = 0.1
+# Seconds before the second try, which double from try to try.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 
 SCHEMES = ("http", "https", "grpc", "grpcs")
 
@@ -38,16 +39,23 @@ class Client:
         url: where the model is: `http://HOST:PORT/v1/models/NAME` (or
             `https`) or `grpc://HOST:PORT/NAME` (or `grpcs`), to which
             `/versions/N` or `/labels/LABEL` may be added.
-        timeout: seconds for an answer, all tries together.
-        retries: further tries when the server is full, starting or not to
-            be reached, no sooner than its `Retry-After` says.
+        timeout: seconds for the answer to one request, of at most `batch_size`
+            texts; each try has as many. A call of many texts may take longer.
+        retry_seconds: for how long a request is tried again, with growing
+            pauses, while the server is full, starting or not to be reached;
+            no sooner than its `Retry-After` says. 0 tries once. A server that
+            answers too slowly is not asked again.
         token: bearer token, if the server wants one.
         ca_file: PEM file of who signed the server's certificate, if that is
             not one of the usual ones.
         batch_size: texts in a request.
 
+    Requests go to the address as it is given, by no proxy of the environment,
+    and follow no redirect. A client may be used by several threads, and by
+    processes that are forked from this one.
+
     Raises:
-        ConfigError: the URL names no model.
+        ConfigError: the URL names no model, or an argument is impossible.
 
     Example:
 
@@ -61,28 +69,24 @@ class Client:
         url: str,
         *,
         timeout: float = 30.0,
-        retries: int = 4,
+        retry_seconds: float = 30.0,
         token: str | None = None,
         ca_file: str | os.PathLike | None = None,
         batch_size: int = 64,
     ):
-        if not isinstance(url, str):
-            raise ConfigError(f"`url` must be a string. Received: {short(url)}")
-        parts = urlsplit(url)
-        if parts.scheme not in SCHEMES or not parts.netloc:
-            raise ConfigError(
-                "Expected a URL such as http://localhost:8501/v1/models/spam "
-                f"or grpc://localhost:8500/spam. Received: {url!r}"
-            )
+        self.timeout = check_number("timeout", timeout, above=0)
+        self.retry_seconds = check_number("retry_seconds", retry_seconds, 0)
+        self.batch_size = check_integer("batch_size", batch_size)
+        parts = _address(url)
         # Imported here: each needs a library that the other does not.
         if parts.scheme.startswith("http"):
             from kbert.serving.remote_rest import RestModel as Model
         else:
             from kbert.serving.remote_grpc import GrpcModel as Model
-        self._model = Model(parts, token, ca_file)
-        self.timeout = check_number("timeout", timeout, above=0)
-        self.retries = check_integer("retries", retries, 0)
-        self.batch_size = check_integer("batch_size", batch_size)
+        _check_token(token)
+        self._make = functools.partial(Model, parts, token, ca_file)
+        self._model: Any = self._make()
+        self._process = os.getpid()
 
     def answers(self, x: Any, signature: str = "") -> dict[str, np.ndarray]:
         """The model's outputs for texts, as `Classifier.answers` gives them.
@@ -100,29 +104,30 @@ class Client:
         Raises:
             RequestError: the server refuses the request.
             UnavailableError: it is not to be reached, full, or too slow.
-            ServingError: it fails.
+            ServingError: it fails. What was answered before is in `answers`
+                of each of these errors, of the first `rows` texts.
         """
-        deadline = time.monotonic() + self.timeout
         columns = _columns(x)
         rows = len(next(iter(columns.values())))
-        parts = []
+        parts: list[dict[str, np.ndarray]] = []
         for start in range(0, rows, self.batch_size):
             part = {
                 name: texts[start : start + self.batch_size]
                 for name, texts in columns.items()
             }
-            parts.append(
-                self._patiently(
-                    lambda part=part: self._model.predict(
-                        part, signature, deadline - time.monotonic()
-                    ),
-                    deadline,
-                )
-            )
-        return {
-            name: join_answers([part[name] for part in parts])
-            for name in parts[0]
-        }
+            try:
+                parts.append(self._patiently(part, signature))
+                _check_alike(parts, part)
+            except ServingError as failure:
+                if start:
+                    failure.rows = start
+                    failure.answers = _join(parts[: start // self.batch_size])
+                    failure.add_note(
+                        f"The first {start} of {rows} texts were answered: "
+                        f"`rows` and `answers` of this error."
+                    )
+                raise
+        return _join(parts)
 
     def predict(self, x: Any, signature: str = "") -> list:
         """The answer for each row, as `Classifier.predict` gives it.
@@ -159,36 +164,112 @@ class Client:
     def ready(self) -> bool:
         """Whether a version of the model answers."""
         try:
-            return "AVAILABLE" in self._model.states(self.timeout)
+            return "AVAILABLE" in self._open().states(self.timeout)
         except ServingError:
             return False
 
-    def _patiently(self, call: Callable[[], Any], deadline: float) -> Any:
+    def _patiently(self, part: dict, signature: str) -> dict[str, np.ndarray]:
         """Try again after a pause, while it may help and there is time."""
-        pause = FIRST_PAUSE
-        for tries_left in range(self.retries, -1, -1):
+        end, pause = time.monotonic() + self.retry_seconds, FIRST_PAUSE
+        while True:
             try:
-                return call()
+                return self._open().predict(part, signature, self.timeout)
             except UnavailableError as failure:
                 # Not all at once: each client waits another while.
                 wait = pause * random.uniform(0.5, 1.5)
                 wait += failure.retry_after or 0.0
-                if not tries_left or time.monotonic() + wait > deadline:
-                    raise
-                if failure.code == "DEADLINE_EXCEEDED":
+                # It has all it can do.
+                late = failure.code == "DEADLINE_EXCEEDED"
+                if late or time.monotonic() + wait > end:
                     raise
                 time.sleep(wait)
-                pause *= 2
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _open(self) -> Any:
+        """The connections, which a forked process does not share."""
+        if self._model is None:
+            raise ConfigError(
+                "Expected a client that is open. Received: one that was "
+                "closed. Make another."
+            )
+        if self._process != os.getpid():
+            self._model, self._process = self._make(), os.getpid()
+        return self._model
 
     def close(self) -> None:
-        """Close the connections."""
-        self._model.close()
+        """Close the connections; the client cannot be used any more."""
+        model, self._model = self._model, None
+        if model is not None and self._process == os.getpid():
+            model.close()
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def _address(url: Any) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
+    except (AttributeError, TypeError, ValueError):  # A port of letters.
+        good = False
+    if (
+        not (good and isinstance(url, str) and url.isprintable())
+        or " " in url
+        or "@" in parts.netloc
+        or parts.query
+        or parts.fragment
+    ):
+        raise ConfigError(
+            "Expected a URL such as http://localhost:8501/v1/models/spam "
+            f"or grpc://localhost:8500/spam. Received: {short(url)}"
+        )
+    return parts
+
+
+def _check_token(token: Any) -> None:
+    """What a header can hold."""
+    if (
+        token is None
+        or isinstance(token, str)
+        and (token.isascii() and token.isprintable() and token.strip())
+    ):
+        return
+    raise ConfigError(
+        "Expected a `token` of printable ASCII characters. Received: another."
+    )
+
+
+def _check_alike(parts: list[dict[str, np.ndarray]], sent: dict) -> None:
+    """Raise `ServingError` if parts of an answer do not fit together."""
+    if len(parts) == 1:
+        return
+    rows = len(next(iter(sent.values())))
+    for part in parts[-2:]:
+        if part.keys() != parts[0].keys():
+            raise ServingError(
+                "ABORTED",
+                f"Expected outputs {listed(parts[0])}, as before. Received: "
+                f"{listed(part)}. The model changed; ask again.",
+            )
+    for name, array in parts[-1].items():
+        if array.shape[:1] != (rows,) or not parts[0][name].ndim:
+            raise ServingError(
+                "UNKNOWN",
+                f"Expected a row of output {name!r} for each of {rows} texts. "
+                f"Received: shape {array.shape}. Raise batch_size, so that "
+                f"all texts go in one request.",
+            )
+
+
+def _join(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    if len(parts) == 1:
+        return parts[0]
+    return {
+        name: join_answers([part[name] for part in parts]) for name in parts[0]
+    }
 
 
 def _columns(x: Any) -> dict[str, list[str]]:

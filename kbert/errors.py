@@ -137,7 +137,13 @@ class ServingError(KbertError):
 
     Attributes:
         code: a canonical status code of gRPC, such as `"NOT_FOUND"`.
+        rows: how many texts `kbert.Client` had answers for before; the next
+            call may begin there.
+        answers: these, as `Client.answers` gives them; None if there are none.
     """
+
+    rows: int = 0
+    answers: dict[str, Any] | None = None
 
     def __init__(self, code: str, message: str):
         super().__init__(message)

@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import field
@@ -40,6 +41,7 @@ class Work:
         rows: the size of a batch that they make.
         batchable: whether other rows may be computed with them.
         deadline: `time.monotonic()` after which nobody waits.
+        size: bytes of the texts among them.
     """
 
     run: Run
@@ -48,6 +50,7 @@ class Work:
     rows: int
     batchable: bool
     deadline: float
+    size: int = 0
     arrived: float = field(default_factory=time.monotonic)
     future: asyncio.Future | None = None
 
@@ -73,6 +76,8 @@ class Batcher:
         max_enqueued: pieces of work that wait; more are refused.
         workers: threads.
         observe: called with the seconds a piece of work has waited.
+        max_batch_bytes: bytes of text computed at once, unless one row has
+            more: models take many times as much memory for their tokens.
 
     Example:
 
@@ -87,8 +92,10 @@ class Batcher:
         max_enqueued: int = 1000,
         workers: int = 1,
         observe: Callable[[float], None] = lambda seconds: None,
+        max_batch_bytes: int = 1024 * 1024,
     ):
         self.max_batch_size = max_batch_size
+        self.max_batch_bytes = max_batch_bytes
         self.batch_timeout = batch_timeout
         self.max_enqueued = max_enqueued
         self._free = workers
@@ -112,7 +119,7 @@ class Batcher:
             ServingError: UNAVAILABLE, the queue is full; DEADLINE_EXCEEDED;
                 or what `work.run` raises.
         """
-        if work.batchable and work.rows > self.max_batch_size:
+        if work.batchable and self._is_large(work.rows, work.size):
             return await self._submit_parts(work)
         if self._waiting >= self.max_enqueued:
             raise error(
@@ -132,18 +139,35 @@ class Batcher:
         except TimeoutError:
             raise error("DEADLINE_EXCEEDED", "Timed out") from None
 
+    def _is_large(self, rows: int, size: int) -> bool:
+        """Whether so many rows are more than a batch."""
+        return rows > self.max_batch_size or (
+            rows > 1 and size > self.max_batch_bytes
+        )
+
     async def _submit_parts(self, work: Work) -> list[np.ndarray]:
         """A request that is larger than a batch, batch by batch."""
         answers = []
-        for start in range(0, work.rows, self.max_batch_size):
-            rows = slice(start, start + self.max_batch_size)
-            feeds = {name: array[rows] for name, array in work.feeds.items()}
-            size = len(next(iter(feeds.values())))
+        for start, end, size in self._parts(work):
+            feeds = {name: x[start:end] for name, x in work.feeds.items()}
             part = Work(
-                *(work.run, feeds, work.fetches, size, True, work.deadline)
+                *(work.run, feeds, work.fetches, end - start, True),
+                *(work.deadline, size),
             )
             answers.append(await self.submit(part))
         return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+
+    def _parts(self, work: Work) -> Iterator[tuple[int, int, int]]:
+        """First row, last row and bytes of each batch of a request."""
+        texts = [x for x in work.feeds.values() if x.dtype == object]
+        start = size = 0
+        for row in range(work.rows):
+            more = sum(sum(map(len, x[row : row + 1].flat)) for x in texts)
+            if row > start and self._is_large(row + 1 - start, size + more):
+                yield start, row, size
+                start, size = row, 0
+            size += more
+        yield start, work.rows, size
 
     def _dispatch(self) -> None:
         """Start batches while there is work and a free worker."""
@@ -174,9 +198,9 @@ class Batcher:
 
     def _take(self, key: tuple) -> list[Work]:
         """A batch from a group's queue, without what nobody waits for."""
-        queue, batch, rows = self._groups[key], [], 0
-        while queue and rows + queue[0].rows <= max(
-            self.max_batch_size, queue[0].rows if not batch else 0
+        queue, batch, rows, size = self._groups[key], [], 0, 0
+        while queue and not (
+            batch and self._is_large(rows + queue[0].rows, size + queue[0].size)
         ):
             work = queue.popleft()
             self._waiting -= 1
@@ -184,6 +208,7 @@ class Batcher:
                 self._observe(time.monotonic() - work.arrived)
                 batch.append(work)
                 rows += work.rows
+                size += work.size
         if not queue:
             del self._groups[key]
         return batch

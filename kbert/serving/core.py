@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +24,16 @@ from kbert.serving import signatures
 from kbert.serving.batching import Batcher
 from kbert.serving.batching import Work
 from kbert.serving.json_codec import type_string
+from kbert.serving.limits import Held
+from kbert.serving.limits import Limits
+from kbert.serving.limits import weight
 from kbert.serving.metrics import Metrics
 from kbert.serving.models import Models
 from kbert.serving.models import Version
 from kbert.serving.servable import DEFAULT_SIGNATURE
 from kbert.serving.status import TooLargeError
 from kbert.serving.status import invalid
+from kbert.serving.workers import Workers
 
 if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
@@ -69,7 +75,10 @@ class Core:
         models: the models.
         batcher: computes.
         metrics: where time in the model is noted.
-        max_rows: rows in one request; more are refused.
+        limits: of requests; larger ones are refused.
+
+    Attributes:
+        held: bytes of the large requests that are being answered.
     """
 
     def __init__(
@@ -77,12 +86,14 @@ class Core:
         models: Models,
         batcher: Batcher,
         metrics: Metrics,
-        max_rows: int = 1024,
+        limits: Limits,
     ):
         self.models = models
         self.batcher = batcher
         self.metrics = metrics
-        self.max_rows = max_rows
+        self.limits = limits
+        self.held = Held(limits.held)
+        self.workers = Workers()
 
     def use(self, spec: Spec):
         """See `Models.use`."""
@@ -91,6 +102,7 @@ class Core:
     async def predict(
         self,
         spec: Spec,
+        size: int,
         read: Callable[[SignatureDef | None], Arrays],
         wanted: Sequence[str] = (),
     ) -> tuple[Arrays, int]:
@@ -98,6 +110,7 @@ class Core:
 
         Args:
             spec: what it asks for.
+            size: bytes of the request.
             read: gives the arrays of all inputs, by name, for a signature;
                 it raises what there is to say if there is none.
             wanted: names of outputs; none for all.
@@ -112,16 +125,19 @@ class Core:
         with self.use(spec) as version:
             name = spec.signature or DEFAULT_SIGNATURE
             signature = version.servable.signatures.get(name)
-            inputs = read(signature)
+            inputs, texts = await self.workers.run(
+                size, spec.deadline, self._checked, read, signature
+            )
             outputs = signatures.outputs(signature, wanted)
             arrays = await self._run(
-                version, signature, inputs, outputs, spec, "Predict"
+                version, signature, inputs, texts, outputs, spec, "Predict"
             )
             return arrays, version.number
 
     async def infer(
         self,
         spec: Spec,
+        size: int,
         tasks: Sequence[Task],
         read: Callable[[], np.ndarray],
     ) -> tuple[list[Arrays], int]:
@@ -129,6 +145,7 @@ class Core:
 
         Args:
             spec: what they ask for; its signature is not looked at.
+            size: bytes of the request.
             tasks: method and signature of each.
             read: gives serialized `tf.train.Example`s, object `(rows,)`.
 
@@ -149,7 +166,10 @@ class Core:
                 )
                 for task in tasks
             ]
-            examples, answers = read(), []
+            inputs, texts = await self.workers.run(
+                size, spec.deadline, self._checked, lambda: {"inputs": read()}
+            )
+            answers = []
             for task, signature in zip(tasks, found, strict=True):
                 classify = task.method == signatures.CLASSIFY
                 names = ("classes", "scores") if classify else ("outputs",)
@@ -157,42 +177,64 @@ class Core:
                 arrays = await self._run(
                     version,
                     signature,
-                    {"inputs": examples},
+                    inputs,
+                    texts,
                     outputs,
                     spec,
                     "Classify" if classify else "Regress",
                 )
                 check = _check_classes if classify else _check_values
-                answers.append(check(arrays, len(examples)))
+                answers.append(check(arrays, len(inputs["inputs"])))
             return answers, version.number
+
+    async def write(
+        self,
+        spec: Spec,
+        arrays: Iterable[np.ndarray],
+        function: Callable[[int], bytes],
+    ) -> bytes:
+        """The bytes of an answer.
+
+        Args:
+            spec: what was asked.
+            arrays: what is answered.
+            function: makes the bytes, for about so many of the arrays.
+
+        Raises:
+            TooLargeError: the arrays are too large.
+            ServingError: DEADLINE_EXCEEDED; and what `function` raises.
+        """
+        arrays = list(arrays)
+        size = weight(arrays)
+
+        def make() -> bytes:
+            self.limits.check_answer(arrays)
+            return function(size)
+
+        return await self.workers.run(size, spec.deadline, make)
+
+    def _checked(
+        self, read: Callable[..., Arrays], *args: Any
+    ) -> tuple[Arrays, int]:
+        """What `read` gives, and the bytes of all texts in it."""
+        inputs = read(*args)
+        return inputs, self.limits.check_texts(inputs.values())
 
     async def _run(
         self,
         version: Version,
         signature: SignatureDef,
         inputs: Mapping[str, np.ndarray],
+        texts: int,
         outputs: list[str],
         spec: Spec,
         api: str,
     ) -> Arrays:
         rows = max((len(x) for x in inputs.values() if x.ndim), default=1)
-        if rows > self.max_rows:
-            raise TooLargeError(
-                f"Expected at most {self.max_rows} rows in a request. "
-                f"Received: {rows}. Send several requests."
-            )
+        self.limits.check_rows(rows)
         batchable = rows > 0 and signatures.batchable(signature, inputs)
-        limit = self.batcher.max_batch_size
-        if (
-            batchable
-            and rows > limit
-            and not signatures.joinable(signature, outputs)
-        ):
-            raise TooLargeError(
-                f"Expected at most {limit} rows, the size of a batch, for a "
-                f"signature whose outputs are as long as the longest row. "
-                f"Received: {rows}. Send several requests."
-            )
+        if batchable and not signatures.joinable(signature, outputs):
+            self._check_batch(rows, texts)
         work = Work(
             version.run,
             {signature.inputs[k].name: x for k, x in inputs.items()},
@@ -200,11 +242,22 @@ class Core:
             rows,
             batchable,
             spec.deadline,
+            texts,
         )
         started = time.perf_counter()
         arrays = await self.batcher.submit(work)
         self.metrics.ran(spec.name, api, time.perf_counter() - started)
         return dict(zip(outputs, arrays, strict=True))
+
+    def _check_batch(self, rows: int, texts: int) -> None:
+        most = self.batcher.max_batch_size, self.batcher.max_batch_bytes
+        if rows > most[0] or rows > 1 and texts > most[1]:
+            raise TooLargeError(
+                f"Expected at most {most[0]} rows and {most[1]} bytes of text, "
+                f"the size of a batch, for a signature whose outputs are as "
+                f"long as the longest row. Received: {rows} rows, {texts} "
+                f"bytes. Send several requests."
+            )
 
 
 def _check_classes(arrays: Arrays, rows: int) -> Arrays:

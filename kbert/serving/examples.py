@@ -8,6 +8,8 @@ tensorflow_serving/servables/tensorflow/util.cc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -17,31 +19,35 @@ from kbert.serving import json_codec
 from kbert.serving.json_parse import Repeated
 from kbert.serving.json_parse import shown
 from kbert.serving.json_parse import type_name
+from kbert.serving.limits import Limits
 from kbert.serving.status import invalid
 
 if TYPE_CHECKING:
     from tensorflow_serving.apis.input_pb2 import Input
 
 
-def examples_of(request: Input) -> np.ndarray:
+def examples_of(request: Input, limits: Limits) -> np.ndarray:
     """A gRPC request's examples, serialized, object `(rows,)`.
 
     Raises:
         ServingError: INVALID_ARGUMENT, there are none.
+        TooLargeError: there are too many, or the context, which each gets,
+            makes them too large.
     """
     context = b""
     examples = request.example_list.examples
     if request.WhichOneof("kind") == "example_list_with_context":
         examples = request.example_list_with_context.examples
         context = request.example_list_with_context.context.SerializeToString()
-    return _array([context + e.SerializeToString() for e in examples])
+    return _joined(context, examples, lambda e: e.SerializeToString(), limits)
 
 
-def examples_from_json(body: dict) -> np.ndarray:
+def examples_from_json(body: dict, limits: Limits) -> np.ndarray:
     """A REST request's examples, serialized, object `(rows,)`.
 
     Raises:
         ServingError: INVALID_ARGUMENT, a feature has the wrong form.
+        TooLargeError: as for `examples_of`.
     """
     context = b""
     if "context" in body:
@@ -61,14 +67,26 @@ def examples_from_json(body: dict) -> np.ndarray:
         raise invalid(
             f"JSON Value: {shown(body)} 'examples' value is an empty array"
         )
-    return _array([context + _example(row) for row in rows])
+    return _joined(context, rows, _example, limits)
 
 
-def _array(rows: list[bytes]) -> np.ndarray:
+def _joined(
+    context: bytes,
+    rows: Sequence,
+    serialize: Callable[[Any], bytes],
+    limits: Limits,
+) -> np.ndarray:
+    """Each row after the context, which may be large: a product."""
     if not rows:
         raise invalid("Input is empty.")
+    limits.check_rows(len(rows))
+    size = len(context) * len(rows)
+    limits.check_bytes(
+        size, "examples, with the context in each,", f"{len(rows)} rows"
+    )
     array = np.empty(len(rows), object)
-    array[:] = rows
+    for i, row in enumerate(rows):
+        array[i] = context + serialize(row)
     return array
 
 

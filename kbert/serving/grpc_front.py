@@ -11,17 +11,22 @@ import functools
 import time
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 
 import grpc
 import numpy as np
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
 from tensorflow_serving.apis import classification_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2
+from tensorflow_serving.apis import get_model_status_pb2
 from tensorflow_serving.apis import inference_pb2
 from tensorflow_serving.apis import model_management_pb2
-from tensorflow_serving.apis import model_service_pb2_grpc
+from tensorflow_serving.apis import model_service_pb2
 from tensorflow_serving.apis import predict_pb2
-from tensorflow_serving.apis import prediction_service_pb2_grpc
+from tensorflow_serving.apis import prediction_service_pb2
 from tensorflow_serving.apis import regression_pb2
 
 from kbert.errors import ConfigError
@@ -30,12 +35,14 @@ from kbert.serving import config
 from kbert.serving import messages
 from kbert.serving import signatures
 from kbert.serving import tensors
+from kbert.serving import wire
 from kbert.serving.core import Core
 from kbert.serving.core import Spec
 from kbert.serving.core import Task
 from kbert.serving.examples import examples_of
 from kbert.serving.logs import Log
 from kbert.serving.metrics import Metrics
+from kbert.serving.metrics import Outcome
 from kbert.serving.servable import DEFAULT_SIGNATURE
 from kbert.serving.status import CODES
 from kbert.serving.status import error
@@ -47,29 +54,58 @@ if TYPE_CHECKING:
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def _answered(api: str):
-    """Have a method's `ServingError`s and figures go where they belong."""
+def _services(module: Any) -> Mapping[str, ServiceDescriptor]:
+    return module.DESCRIPTOR.services_by_name
+
+
+@dataclass
+class Call:
+    """One call of a method.
+
+    Attributes:
+        request: its message.
+        size: bytes of it.
+        deadline: `time.monotonic()` after which nobody waits.
+        outcome: what the metrics say of it.
+    """
+
+    request: Any
+    size: int
+    deadline: float
+    outcome: Outcome
+
+
+def _answered(kind: type[Message]):
+    """A method of a `Call` as one of a message's bytes and gRPC's context.
+
+    The message is parsed here, since gRPC would do it on the event loop, and
+    `ServingError`s and figures go where they belong.
+    """
 
     def wrap(method):
         @functools.wraps(method)
-        async def answer(self, request, context):
+        async def answer(self, data: bytes, context: Any) -> bytes:
             started, code, message = time.perf_counter(), "OK", ""
             try:
-                with self.metrics.request(api, "GRPC") as outcome:
+                with self.metrics.request(method.__name__, "GRPC") as outcome:
                     try:
-                        return await method(self, request, context, outcome)
+                        return await self.called(
+                            method, kind, data, context, outcome
+                        )
                     except ServingError:
                         raise
                     except Exception as failure:
                         # A fault of ours must not show its insides.
-                        self.log("fault", method=api, error=repr(failure))
+                        self.log(
+                            "fault", method=method.__name__, error=repr(failure)
+                        )
                         raise error("INTERNAL", "Internal error") from failure
             except ServingError as failure:
                 code, message = failure.code, str(failure)
             finally:
                 self.log(
                     "request",
-                    method=api,
+                    method=method.__name__,
                     path="grpc",
                     model=outcome.model,
                     status=code,
@@ -90,50 +126,69 @@ class _Front:
         metrics: counts them.
         log: notes them.
         timeout: seconds for a request that sets no deadline.
-        max_bytes: of a tensor, unpacked.
     """
 
-    def __init__(
-        self,
-        core: Core,
-        metrics: Metrics,
-        log: Log,
-        timeout: float,
-        max_bytes: int,
-    ):
+    service: ServiceDescriptor
+
+    def __init__(self, core: Core, metrics: Metrics, log: Log, timeout: float):
         self.core = core
         self.metrics = metrics
         self.log = log
         self.timeout = timeout
-        self.max_bytes = max_bytes
 
-    def spec(self, request: Any, context: Any, outcome: Any) -> Spec:
-        """Read a request's model_spec."""
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a gRPC server is given."""
+        methods = {
+            method.name: grpc.unary_unary_rpc_method_handler(
+                getattr(self, method.name)
+            )
+            for method in self.service.methods
+        }
+        return grpc.method_handlers_generic_handler(
+            self.service.full_name, methods
+        )
+
+    async def called(self, method, kind, data, context, outcome) -> bytes:
+        """Answer a call of a method."""
+        left = context.time_remaining()
+        left = self.timeout if left is None else min(left, self.timeout)
+        deadline = time.monotonic() + left
+        with self.core.held.share() as share:
+            share.resize(len(data))
+            request = await self.core.workers.run(
+                *(len(data), deadline, wire.parse),
+                *(kind, data, self.core.limits),
+            )
+            call = Call(request, len(data), deadline, outcome)
+            return await method(self, call)
+
+    def spec(self, call: Call, request: Any = None) -> Spec:
+        """Read the model_spec of a call's request, or of a part of it."""
+        request = request or call.request
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         found = request.model_spec
         if found.name in self.core.models.configs:
-            outcome.model = found.name
-        left = context.time_remaining()
-        left = self.timeout if left is None else min(left, self.timeout)
+            call.outcome.model = found.name
         choice = found.WhichOneof("version_choice")
         return Spec(
             name=found.name,
             number=found.version.value if choice == "version" else None,
             label=found.version_label if choice == "version_label" else None,
             signature=found.signature_name,
-            deadline=time.monotonic() + left,
+            deadline=call.deadline,
         )
 
 
-class PredictionService(
-    _Front, prediction_service_pb2_grpc.PredictionServiceServicer
-):
+class PredictionService(_Front):
     """Predict, Classify, Regress, MultiInference, GetModelMetadata."""
 
-    @_answered("Predict")
-    async def Predict(self, request, context, outcome):
-        spec = self.spec(request, context, outcome)
+    service = _services(prediction_service_pb2)["PredictionService"]
+
+    @_answered(predict_pb2.PredictRequest)
+    async def Predict(self, call: Call) -> bytes:
+        request, limits = call.request, self.core.limits
+        spec = self.spec(call)
 
         def read(signature) -> dict[str, np.ndarray]:
             if signature is None:
@@ -145,70 +200,78 @@ class PredictionService(
             return signatures.complete(
                 signature,
                 request.inputs,
-                functools.partial(tensors.to_array, max_bytes=self.max_bytes),
+                functools.partial(tensors.to_array, limits=limits),
             )
 
         outputs, number = await self.core.predict(
-            spec, read, request.output_filter
+            spec, call.size, read, request.output_filter
         )
-        response = predict_pb2.PredictResponse()
-        _fill(response.model_spec, spec, number)
-        for name, array in outputs.items():
-            response.outputs[name].CopyFrom(tensors.to_proto(array))
-        return response
 
-    @_answered("Classify")
-    async def Classify(self, request, context, outcome):
+        def write(_) -> bytes:
+            response = predict_pb2.PredictResponse()
+            _fill(response.model_spec, spec, number)
+            for name, array in outputs.items():
+                response.outputs[name].CopyFrom(tensors.to_proto(array))
+            return response.SerializeToString()
+
+        return await self.core.write(spec, outputs.values(), write)
+
+    @_answered(classification_pb2.ClassificationRequest)
+    async def Classify(self, call: Call) -> bytes:
         response = classification_pb2.ClassificationResponse()
-        answer = await self._infer(
-            request, context, outcome, signatures.CLASSIFY, response
-        )
-        _classes(answer, response.result)
-        return response
+        return await self._infer(call, signatures.CLASSIFY, response)
 
-    @_answered("Regress")
-    async def Regress(self, request, context, outcome):
+    @_answered(regression_pb2.RegressionRequest)
+    async def Regress(self, call: Call) -> bytes:
         response = regression_pb2.RegressionResponse()
-        answer = await self._infer(
-            request, context, outcome, signatures.REGRESS, response
-        )
-        _values(answer, response.result)
-        return response
+        return await self._infer(call, signatures.REGRESS, response)
 
-    async def _infer(self, request, context, outcome, method, response):
-        spec = self.spec(request, context, outcome)
+    async def _infer(self, call: Call, method: str, response: Any) -> bytes:
+        spec = self.spec(call)
         (answer,), number = await self.core.infer(
-            spec,
-            [Task(method, spec.signature)],
-            lambda: examples_of(request.input),
+            *(spec, call.size, [Task(method, spec.signature)]),
+            lambda: examples_of(call.request.input, self.core.limits),
         )
-        outcome.rows = len(next(iter(answer.values())))
-        _fill(response.model_spec, spec, number)
-        return answer
+        call.outcome.rows = len(next(iter(answer.values())))
 
-    @_answered("MultiInference")
-    async def MultiInference(self, request, context, outcome):
-        tasks = request.tasks or [inference_pb2.InferenceTask()]
+        def write(_) -> bytes:
+            _fill(response.model_spec, spec, number)
+            _FILL[method](answer, response.result)
+            return response.SerializeToString()
+
+        return await self.core.write(spec, answer.values(), write)
+
+    @_answered(inference_pb2.MultiInferenceRequest)
+    async def MultiInference(self, call: Call) -> bytes:
+        tasks = call.request.tasks or [inference_pb2.InferenceTask()]
         tasks[0].model_spec.SetInParent()  # One without has no name.
-        spec = self.spec(tasks[0], context, outcome)
+        spec = self.spec(call, tasks[0])
         with self.core.use(spec) as version:
             asked = _tasks(tasks, version.servable.signatures)
         answers, number = await self.core.infer(
-            spec, asked, lambda: examples_of(request.input)
+            *(spec, call.size, asked),
+            lambda: examples_of(call.request.input, self.core.limits),
         )
-        response = inference_pb2.MultiInferenceResponse()
-        for task, answer in zip(asked, answers, strict=True):
-            result = response.results.add()
-            _fill(result.model_spec, spec, number, task.signature)
-            if task.method == signatures.CLASSIFY:
-                _classes(answer, result.classification_result)
-            else:
-                _values(answer, result.regression_result)
-        return response
 
-    @_answered("GetModelMetadata")
-    async def GetModelMetadata(self, request, context, outcome):
-        spec = self.spec(request, context, outcome)
+        def write(_) -> bytes:
+            response = inference_pb2.MultiInferenceResponse()
+            for task, answer in zip(asked, answers, strict=True):
+                result = response.results.add()
+                _fill(result.model_spec, spec, number, task.signature)
+                _FILL[task.method](
+                    answer,
+                    result.classification_result
+                    if task.method == signatures.CLASSIFY
+                    else result.regression_result,
+                )
+            return response.SerializeToString()
+
+        arrays = [array for answer in answers for array in answer.values()]
+        return await self.core.write(spec, arrays, write)
+
+    @_answered(get_model_metadata_pb2.GetModelMetadataRequest)
+    async def GetModelMetadata(self, call: Call) -> bytes:
+        request, spec = call.request, self.spec(call)
         if not request.metadata_field:
             raise invalid(
                 "GetModelMetadataRequest must specify at least one "
@@ -217,10 +280,10 @@ class PredictionService(
         for name in request.metadata_field:
             if name != messages.SIGNATURE_DEF:
                 raise invalid(f"Metadata field {name} is not supported")
-        return messages.metadata(self.core, spec)
+        return messages.metadata(self.core, spec).SerializeToString()
 
 
-class ModelService(_Front, model_service_pb2_grpc.ModelServiceServicer):
+class ModelService(_Front):
     """GetModelStatus, HandleReloadConfigRequest.
 
     Args:
@@ -230,16 +293,18 @@ class ModelService(_Front, model_service_pb2_grpc.ModelServiceServicer):
             SavedModel is a program that reads and writes files.
     """
 
+    service = _services(model_service_pb2)["ModelService"]
+
     def __init__(self, *front: Any, may_reload: bool = False):
         super().__init__(*front)
         self.may_reload = may_reload
 
-    @_answered("GetModelStatus")
-    async def GetModelStatus(self, request, context, outcome):
-        return messages.status(self.core, self.spec(request, context, outcome))
+    @_answered(get_model_status_pb2.GetModelStatusRequest)
+    async def GetModelStatus(self, call: Call) -> bytes:
+        return messages.status(self.core, self.spec(call)).SerializeToString()
 
-    @_answered("HandleReloadConfigRequest")
-    async def HandleReloadConfigRequest(self, request, context, outcome):
+    @_answered(model_management_pb2.ReloadConfigRequest)
+    async def HandleReloadConfigRequest(self, call: Call) -> bytes:
         if not self.may_reload:
             raise error(
                 "PERMISSION_DENIED",
@@ -247,13 +312,13 @@ class ModelService(_Front, model_service_pb2_grpc.ModelServiceServicer):
                 "a model config file, a token, or --allow-reload.",
             )
         try:
-            models = config.from_proto(request.config)
+            models = config.from_proto(call.request.config)
         except ConfigError as failure:
             raise invalid(str(failure)) from failure
         await self.core.models.reload(models)
         response = model_management_pb2.ReloadConfigResponse()
         response.status.error_code = 0
-        return response
+        return response.SerializeToString()
 
 
 def _tasks(
@@ -304,3 +369,6 @@ def _classes(answer: dict[str, np.ndarray], result) -> None:
 def _values(answer: dict[str, np.ndarray], result) -> None:
     for value in answer["outputs"]:
         result.regressions.add(value=value)
+
+
+_FILL = {signatures.CLASSIFY: _classes, signatures.REGRESS: _values}

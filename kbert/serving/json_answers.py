@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,14 @@ import numpy as np
 
 from kbert.serving.json_codec import type_string
 from kbert.serving.status import invalid
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+# Bytes above which an answer is written piece by piece.
+LARGE = 1024 * 1024
+
+# Numbers that are converted at a time.
+PIECE = 16 * 1024
 
 # What AddSingleValueAndAdvance can write.
 _WRITABLE = frozenset(
@@ -32,8 +41,20 @@ def dump(body: Any) -> bytes:
 
     Half of a surrogate pair, which a key of a request may have, becomes `?`.
     """
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return text.encode(errors="replace")
+    return _ENCODER.encode(body).encode(errors="replace")
+
+
+def dump_large(body: Any) -> bytes:
+    """The same, letting other threads run meanwhile."""
+    data = bytearray()
+    for piece in _ENCODER.iterencode(body):
+        data += piece.encode(errors="replace")
+    return bytes(data)
+
+
+def write(answer: Callable[[], Any], size: int) -> bytes:
+    """The bytes of an answer that takes `size` bytes to say."""
+    return (dump if size <= LARGE else dump_large)(answer())
 
 
 def predict_response(outputs: Mapping[str, np.ndarray], row: bool) -> dict:
@@ -90,8 +111,13 @@ def _values(name: str, array: np.ndarray) -> Any:
 def numbers(array: np.ndarray) -> Any:
     """Numbers as nested lists, with the digits that tell them. WriteDecimal."""
     if array.dtype == np.float32:
-        # Through text: 0.2 as float32 is 0.20000000298 as a Python float.
-        return array.astype("U").astype(np.float64).tolist()
+        # Through text: 0.2 as float32 is 0.20000000298 as a Python float. It
+        # takes 128 bytes for each, so some at a time.
+        exact = np.empty(array.size)
+        for start in range(0, array.size, PIECE):
+            piece = slice(start, start + PIECE)
+            exact[piece] = array.ravel()[piece].astype("U").astype(np.float64)
+        return exact.reshape(array.shape).tolist()
     return array.tolist()
 
 

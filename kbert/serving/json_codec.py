@@ -23,6 +23,7 @@ from kbert.errors import ServingError
 from kbert.serving.json_parse import Repeated
 from kbert.serving.json_parse import shown
 from kbert.serving.json_parse import type_name
+from kbert.serving.limits import Limits
 from kbert.serving.status import error
 from kbert.serving.status import invalid
 
@@ -53,7 +54,7 @@ def signature_name(body: dict) -> str:
 
 
 def predict_inputs(
-    body: dict, dtypes: Mapping[str, str]
+    body: dict, dtypes: Mapping[str, str], limits: Limits | None = None
 ) -> tuple[dict[str, np.ndarray], bool]:
     """The arrays of a predict request. FillPredictRequestFromJson.
 
@@ -61,6 +62,7 @@ def predict_inputs(
         body: what `json_parse.parse` gave.
         dtypes: NumPy dtype names of the signature's inputs, `"object"` for
             strings.
+        limits: of the rows.
 
     Returns:
         Arrays by input name, and whether the row form was used.
@@ -68,20 +70,24 @@ def predict_inputs(
     Raises:
         ServingError: INVALID_ARGUMENT, the values do not suit the inputs;
             UNIMPLEMENTED, no JSON value suits an input's type.
+        TooLargeError: there are too many rows.
     """
+    limits = limits or Limits()
     if "instances" in body and "inputs" in body:
         raise invalid(
             f"JSON Value: {shown(body)} Not formatted correctly expecting "
             f"only one of 'inputs' or 'instances' keys to exist "
         )
     if "instances" in body:
-        return _from_instances(body["instances"], body, dtypes), True
+        return _from_instances(body["instances"], body, dtypes, limits), True
     if "inputs" in body:
-        return _from_inputs(body["inputs"], dtypes), False
+        return _from_inputs(body["inputs"], dtypes, limits), False
     raise invalid("Missing 'inputs' or 'instances' key")
 
 
-def _from_instances(rows: Any, body: dict, dtypes: Mapping) -> dict:
+def _from_instances(
+    rows: Any, body: dict, dtypes: Mapping, limits: Limits
+) -> dict:
     """FillTensorMapFromInstancesList."""
     if not isinstance(rows, list):
         raise invalid(
@@ -92,6 +98,7 @@ def _from_instances(rows: Any, body: dict, dtypes: Mapping) -> dict:
         raise invalid(
             f"JSON Value: {shown(body)} No values in 'instances' array"
         )
+    limits.check_rows(len(rows))
     if not isinstance(rows[0], dict) and len(dtypes) > 1:
         raise invalid(
             "instances is a plain list, but expecting list of objects as "
@@ -174,7 +181,7 @@ class _Column:
         return _array(self.values, [self.rows, *self.shape], self.dtype)
 
 
-def _from_inputs(value: Any, dtypes: Mapping) -> dict:
+def _from_inputs(value: Any, dtypes: Mapping, limits: Limits) -> dict:
     """FillTensorMapFromInputsMap."""
     if not _is_object(value):
         if len(dtypes) > 1:
@@ -187,6 +194,8 @@ def _from_inputs(value: Any, dtypes: Mapping) -> dict:
     for name, dtype in dtypes.items():
         if name not in value:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
+        if isinstance(value[name], list):
+            limits.check_rows(len(value[name]))
         shape, values = _dense(value[name], dtype, MAX_DIMENSIONS)
         arrays[name] = _array(values, shape, dtype)
     return arrays

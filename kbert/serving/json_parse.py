@@ -9,13 +9,23 @@ decimal numbers.
 from __future__ import annotations
 
 import json
+import json.scanner
 import math
 from typing import Any
 
+import numpy as np
+
+from kbert.serving.limits import Limits
+from kbert.serving.status import TooLargeError
 from kbert.serving.status import invalid
 
 # Longer values are cut in messages: an error must not repeat the body.
 SHOWN = 120
+
+# Bodies of more values are parsed in Python, which lets other threads run.
+MANY = 100_000
+
+_MARKS = (b",", b"[", b"{", b":")
 
 # RapidJSON's words for what Python's parser finds.
 _WORDS = {
@@ -47,12 +57,21 @@ class Repeated(dict):
         self.pairs = pairs
 
 
-def parse(body: bytes) -> dict:
+def parse(body: bytes, limits: Limits | None = None) -> dict:
     """The body's object. ParseJson.
+
+    Args:
+        body: UTF-8.
+        limits: of the values that it may have.
 
     Raises:
         ServingError: INVALID_ARGUMENT, for whatever is no JSON object.
+        TooLargeError: it has too many values.
     """
+    limits = limits or Limits()
+    values = _count(body, limits.values)
+    limits.check_values(values)
+    decoder = _DECODER if values <= MANY else _GIVING_WAY
     try:
         # A byte order mark may come first, as there.
         text = body.decode("utf-8-sig")
@@ -64,7 +83,7 @@ def parse(body: bytes) -> dict:
     if start == len(text):
         raise _wrong("The document is empty.")
     try:
-        value, _ = _DECODER.raw_decode(text, start)
+        value, _ = decoder.raw_decode(text, start)
     except RecursionError as failure:
         raise _wrong("Nested too deeply.") from failure
     except json.JSONDecodeError as failure:
@@ -83,6 +102,11 @@ def _wrong(message: str) -> Exception:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict:
+    if len(pairs) > MANY:
+        raise TooLargeError(
+            f"Expected objects of at most {MANY} keys. Received: more. Send "
+            f"several requests."
+        )
     value = dict(pairs)
     return value if len(value) == len(pairs) else Repeated(pairs)
 
@@ -103,9 +127,34 @@ def _integer(digits: str) -> int | float:
     return int(digits)
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=_decimal, parse_int=_integer
-)
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_object, parse_float=_decimal, parse_int=_integer
+    )
+
+
+_DECODER = _decoder()
+
+# Python's own in C keeps other threads waiting until it has done.
+_GIVING_WAY = _decoder()
+_GIVING_WAY.scan_once = json.scanner.py_make_scanner(_GIVING_WAY)
+
+
+def _count(body: bytes, limit: int) -> int:
+    """The values of a body, each of which has a mark before it.
+
+    They are counted in bytes: what is parsed takes 50 times the memory.
+    """
+    count = sum(map(body.count, _MARKS))
+    if count <= limit:
+        return count  # Those in texts are among them.
+    # Without escapes each quotation mark begins or ends a text.
+    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    found = np.frombuffer(plain, np.uint8)
+    outside = np.cumsum(found == ord('"'), dtype=np.uint8) % 2 == 0
+    return sum(
+        np.count_nonzero(outside & (found == ord(mark))) for mark in _MARKS
+    )
 
 
 def type_name(value: Any) -> str:

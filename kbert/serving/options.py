@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kbert.errors import ConfigError
 from kbert.export.check_ops import release_ops
+from kbert.serving.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class ServerOptions:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     release: str | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What one request may be."""
+        return Limits(self.max_body, self.max_rows)
 
     @property
     def may_reload(self) -> bool:

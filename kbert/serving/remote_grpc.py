@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import grpc
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import get_model_status_pb2
 from tensorflow_serving.apis import model_pb2
@@ -19,7 +20,10 @@ from tensorflow_serving.apis import model_service_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+from kbert.data import encode_texts
 from kbert.errors import ConfigError
+from kbert.serving.remote_rest import MAX_ANSWER
+from kbert.serving.status import TooLargeError
 from kbert.serving.status import error
 
 # As in REST, what may stand after the model's name.
@@ -28,6 +32,11 @@ _PATH = re.compile(
     r"(?:/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/]+))?/?",
     re.ASCII,
 )
+
+
+# What gRPC's server says when it answers as many calls as it may. All else that
+# is exhausted is too large: full queues are UNAVAILABLE.
+MANY_CALLS = "Concurrent RPC limit exceeded"
 
 
 class GrpcModel:
@@ -58,10 +67,23 @@ class GrpcModel:
         elif found["label"]:
             self._spec.version_label = unquote(found["label"])
         self._metadata = [("authorization", f"Bearer {token}")] if token else []
-        # As gRPC's own default for what is received, 4 MiB, is soon too few.
-        options = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
+        options = [
+            # As gRPC's own default, 4 MiB, is soon too few.
+            ("grpc.max_receive_message_length", MAX_ANSWER),
+            # Addresses are as they are given, as for REST: no proxy.
+            ("grpc.enable_http_proxy", 0),
+            # Else it does not look for minutes whether a server is back.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+        ]
         if parts.scheme == "grpcs":
-            roots = None if ca_file is None else Path(ca_file).read_bytes()
+            try:
+                roots = None if ca_file is None else Path(ca_file).read_bytes()
+            except OSError as failure:
+                raise ConfigError(
+                    f"Expected a PEM file of certificates as `ca_file`. "
+                    f"Received: {ca_file} ({failure})."
+                ) from failure
             self._channel = grpc.secure_channel(
                 parts.netloc, grpc.ssl_channel_credentials(roots), options
             )
@@ -81,14 +103,20 @@ class GrpcModel:
         for name, texts in columns.items():
             # gRPC wants inputs named; the model says how.
             name = name or self._only_input(signature, timeout)
-            request.inputs[name].CopyFrom(
-                tf.make_tensor_proto(texts, tf.string)
-            )
+            tensor = request.inputs[name]
+            tensor.dtype = types_pb2.DT_STRING
+            tensor.tensor_shape.dim.add(size=len(texts))
+            tensor.string_val.extend(encode_texts(texts))
         response = self._ask(self._prediction.Predict, request, timeout)
-        return {
-            name: _strings(tf.make_ndarray(proto))
-            for name, proto in response.outputs.items()
-        }
+        try:
+            return {
+                name: _strings(tf.make_ndarray(proto))
+                for name, proto in response.outputs.items()
+            }
+        except (TypeError, ValueError) as failure:
+            raise error(
+                "UNKNOWN", f"Expected tensors as outputs. Received: {failure}"
+            ) from failure
 
     def _only_input(self, signature: str, timeout: float) -> str:
         if signature not in self._inputs:
@@ -126,12 +154,15 @@ class GrpcModel:
 
     def _ask(self, method: Any, request: Any, timeout: float) -> Any:
         try:
-            return method(
-                request, timeout=max(timeout, 0.001), metadata=self._metadata
-            )
+            return method(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as failure:
-            code = failure.code().name
-            raise error(code, failure.details() or code) from failure
+            code, details = failure.code().name, failure.details() or ""
+            if code == "RESOURCE_EXHAUSTED" and MANY_CALLS not in details:
+                raise TooLargeError(f"{details} Lower batch_size.") from failure
+            # No repetition makes a certificate good.
+            if "CERTIFICATE_VERIFY_FAILED" in details:
+                code = "UNAUTHENTICATED"
+            raise error(code, details or code) from failure
 
     def close(self) -> None:
         """Close the connections."""

@@ -6,7 +6,7 @@ http_rest_api_util.cc; g3doc/api_rest.md.
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import re
 import time
 from dataclasses import dataclass
@@ -25,11 +25,14 @@ from kbert.serving import json_codec
 from kbert.serving import json_parse
 from kbert.serving import messages
 from kbert.serving import signatures
+from kbert.serving.bodies import is_zipped
 from kbert.serving.bodies import read_body
+from kbert.serving.bodies import unzip
 from kbert.serving.core import Core
 from kbert.serving.core import Spec
 from kbert.serving.core import Task
 from kbert.serving.examples import examples_from_json
+from kbert.serving.limits import Share
 from kbert.serving.logs import Log
 from kbert.serving.metrics import Metrics
 from kbert.serving.servable import DEFAULT_SIGNATURE
@@ -50,8 +53,8 @@ _STATUS = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 
-# Bodies above this are parsed in a thread, others wait less for the switch.
-LARGE_BODY = 64 * 1024
+# Of a path in the log.
+LONGEST_PATH = 256
 
 
 @dataclass(frozen=True)
@@ -63,33 +66,31 @@ class Rest:
         metrics: counts them.
         log: notes them.
         timeout: seconds for a request, body included.
-        max_body: bytes of a body.
     """
 
     core: Core
     metrics: Metrics
     log: Log
     timeout: float
-    max_body: int
 
     async def __call__(self, request: Request) -> Response:
         started = time.perf_counter()
         path = request.scope["raw_path"].decode("latin-1").split("?")[0]
+        shown = path[:LONGEST_PATH]
         found = _PREDICTION.fullmatch(path)
         api = found["method"].capitalize() if found else "Status"
         status, text, model = 200, b"", ""
         try:
             with self.metrics.request(api, "REST") as outcome:
                 try:
-                    body = await self._answer(request, path, outcome)
-                    text = b"" if body is None else json_answers.dump(body)
+                    text = await self._answer(request, path, outcome)
                 except ServingError:
                     raise
                 except ClientDisconnect:
                     raise error("CANCELLED", "The client went away") from None
                 except Exception as failure:
                     # A fault of ours must not show its insides.
-                    self.log("fault", path=path, error=repr(failure))
+                    self.log("fault", path=shown, error=repr(failure))
                     raise error("INTERNAL", "Internal error") from failure
                 finally:
                     model = outcome.model
@@ -99,7 +100,7 @@ class Rest:
         self.log(
             "request",
             method=request.method,
-            path=path,
+            path=shown,
             model=model,
             status=status,
             ms=round(1e3 * (time.perf_counter() - started), 2),
@@ -108,9 +109,7 @@ class Rest:
         headers = {"Retry-After": "1"} if status == 503 else None
         return Response(text, status, headers, media_type="application/json")
 
-    async def _answer(
-        self, request: Request, path: str, outcome
-    ) -> dict | None:
+    async def _answer(self, request: Request, path: str, outcome) -> bytes:
         method = request.method
         if method == "OPTIONS":
             return _preflight(request)
@@ -123,15 +122,26 @@ class Rest:
         if spec.name in self.core.models.configs:
             outcome.model = spec.name
         if method == "GET":
-            return self._about(spec, found["part"])
-        raw = await read_body(request, self.max_body, deadline)
-        if len(raw) > LARGE_BODY:
-            body = await asyncio.to_thread(json_parse.parse, raw)
-        else:
-            body = json_parse.parse(raw)
-        if found["method"] == "predict":
-            return await self._predict(spec, body, outcome)
-        return await self._infer(spec, body, found["method"], outcome)
+            return json_answers.dump(self._about(spec, found["part"]))
+        with self.core.held.share() as share:
+            size, body = await self._read(request, deadline, share)
+            if found["method"] == "predict":
+                return await self._predict(spec, size, body, outcome)
+            return await self._infer(spec, size, body, found["method"], outcome)
+
+    async def _read(
+        self, request: Request, deadline: float, share: Share
+    ) -> tuple[int, dict]:
+        """The size of the body, and what it says."""
+        limits, run = self.core.limits, self.core.workers.run
+        raw = await read_body(request, limits.body, deadline, share)
+        if is_zipped(request):
+            # A thousand times as much may come out of it.
+            size = 1000 * len(raw)
+            raw = await run(size, deadline, unzip, raw, limits.body)
+            share.resize(len(raw))
+        body = await run(len(raw), deadline, json_parse.parse, raw, limits)
+        return len(raw), body
 
     def _about(self, spec: Spec, part: str | None) -> dict:
         """ProcessModelStatusRequest, ProcessModelMetadataRequest."""
@@ -141,7 +151,9 @@ class Rest:
             return messages.metadata_json(messages.metadata(self.core, spec))
         return messages.as_json(messages.status(self.core, spec))
 
-    async def _predict(self, spec: Spec, body: dict, outcome) -> dict:
+    async def _predict(
+        self, spec: Spec, size: int, body: dict, outcome
+    ) -> bytes:
         """ProcessPredictRequest."""
         name = json_codec.signature_name(body)
         spec = replace(spec, signature=name)
@@ -160,30 +172,52 @@ class Rest:
                     "Failed to get input map for signature: "
                     f"{name or 'DEFAULT'}"
                 )
-            inputs, row = json_codec.predict_inputs(body, dtypes)
+            inputs, row = json_codec.predict_inputs(
+                body, dtypes, self.core.limits
+            )
             return signatures.complete(signature, inputs, lambda _, x: x)
 
-        outputs, _ = await self.core.predict(spec, read)
+        outputs, _ = await self.core.predict(spec, size, read)
         outcome.rows = _rows(outputs)
-        return json_answers.predict_response(outputs, row)
+
+        def answer() -> dict:
+            return json_answers.predict_response(outputs, row)
+
+        return await self.core.write(
+            spec,
+            outputs.values(),
+            functools.partial(json_answers.write, answer),
+        )
 
     async def _infer(
-        self, spec: Spec, body: dict, method: str, outcome
-    ) -> dict:
+        self, spec: Spec, size: int, body: dict, method: str, outcome
+    ) -> bytes:
         """ProcessClassifyRequest, ProcessRegressRequest."""
+        core, limits = self.core, self.core.limits
         task = Task(
             signatures.CLASSIFY if method == "classify" else signatures.REGRESS,
             json_codec.signature_name(body),
         )
-        examples = examples_from_json(body)
-        (answer,), _ = await self.core.infer(spec, [task], lambda: examples)
+        # Wrong examples are said before a model that is not there.
+        examples = await core.workers.run(
+            size, spec.deadline, examples_from_json, body, limits
+        )
+        (found,), _ = await core.infer(spec, 0, [task], lambda: examples)
         outcome.rows = len(examples)
-        if method == "regress":
-            return {"results": json_answers.numbers(answer["outputs"])}
-        return {"results": messages.class_pairs(answer)}
+
+        def answer() -> dict:
+            if method == "regress":
+                return {"results": json_answers.numbers(found["outputs"])}
+            return {"results": messages.class_pairs(found)}
+
+        return await core.write(
+            spec,
+            found.values(),
+            functools.partial(json_answers.write, answer),
+        )
 
 
-def _preflight(request: Request) -> None:
+def _preflight(request: Request) -> bytes:
     """A browser's question before a request of another origin.
 
     It is answered without the headers that would let the request pass, as
@@ -194,16 +228,20 @@ def _preflight(request: Request) -> None:
             "FAILED_PRECONDITION",
             "Origin header is missing in CORS preflight",
         )
+    return b""
 
 
 def _spec(found: re.Match, deadline: float) -> Spec:
     """ParseModelInfo."""
     version = found["version"]
-    if version is not None and int(version) >= 2**63:
+    # Python makes no number of thousands of digits.
+    if version is not None and (
+        len(version.lstrip("0")) > 19 or int(version[-20:]) >= 2**63
+    ):
         raise invalid(f"Failed to convert version: {version} to numeric.")
     return Spec(
         name=unquote(found["name"] or ""),
-        number=None if version is None else int(version),
+        number=None if version is None else int(version[-20:]),
         label=None if found["label"] is None else unquote(found["label"]),
         signature="",
         deadline=deadline,

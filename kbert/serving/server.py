@@ -10,14 +10,13 @@ import asyncio
 import contextlib
 import signal
 import socket
+from dataclasses import replace
 
 import grpc
 import uvicorn
 from grpc_health.v1 import health
 from grpc_health.v1 import health_pb2
 from grpc_health.v1 import health_pb2_grpc
-from tensorflow_serving.apis import model_service_pb2_grpc
-from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from kbert.errors import ConfigError
 from kbert.errors import UnavailableError
@@ -25,6 +24,7 @@ from kbert.serving.access import TokenInterceptor
 from kbert.serving.app import make_app
 from kbert.serving.batching import Batcher
 from kbert.serving.config import ModelConfig
+from kbert.serving.connections import Connection
 from kbert.serving.core import Core
 from kbert.serving.grpc_front import ModelService
 from kbert.serving.grpc_front import PredictionService
@@ -41,7 +41,8 @@ from kbert.serving.warmup import warm_up
 # that load balancers and clients see it coming.
 LAME_DUCK = 1.0
 
-# Connections at once; further ones are answered 503.
+# Connections at once; for one more, the longest idle one is closed, and if none
+# is idle it is answered 503. Also calls over gRPC at once.
 MAX_CONNECTIONS = 1024
 
 
@@ -92,8 +93,10 @@ class Server:
     def _load(self, version: Version) -> Servable:
         """In a thread: a version that can answer at once."""
         servable = Servable(version.path, self.options.release)
+        # What it is warmed up with is the model's own.
+        limits = replace(self.options.limits, rows=self.options.max_body)
         try:
-            warm_up(servable, self._metrics, self.options.max_body)
+            warm_up(servable, self._metrics, limits)
         except BaseException:
             servable.close()
             raise
@@ -130,8 +133,10 @@ class Server:
             options.max_enqueued,
             options.workers,
             self._metrics.queued,
+            options.limits.text,
         )
-        core = Core(self.models, self._batcher, self._metrics, options.max_rows)
+        core = Core(self.models, self._batcher, self._metrics, options.limits)
+        self._workers = core.workers
         await self._start_grpc(core)
         self._start_http(core)
         if options.poll_seconds:
@@ -157,8 +162,7 @@ class Server:
 
     async def _start_grpc(self, core: Core) -> None:
         options = self.options
-        parts = (core, self._metrics, self.log)
-        limits = (options.timeout, options.max_body)
+        parts = (core, self._metrics, self.log, options.timeout)
         self._grpc = grpc.aio.server(
             interceptors=[TokenInterceptor(options.token)]
             if options.token
@@ -169,13 +173,13 @@ class Server:
                 # would get a part of the calls.
                 ("grpc.so_reuseport", 0),
             ],
+            maximum_concurrent_rpcs=MAX_CONNECTIONS,
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(*parts, *limits), self._grpc
-        )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(*parts, *limits, may_reload=options.may_reload),
-            self._grpc,
+        self._grpc.add_generic_rpc_handlers(
+            (
+                PredictionService(*parts).handler(),
+                ModelService(*parts, may_reload=options.may_reload).handler(),
+            )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         address = f"{options.host}:{options.grpc_port}"
@@ -196,13 +200,12 @@ class Server:
 
     def _start_http(self, core: Core) -> None:
         options = self.options
-        rest = Rest(
-            *(core, self._metrics, self.log, options.timeout, options.max_body)
-        )
+        rest = Rest(*(core, self._metrics, self.log, options.timeout))
         app = make_app(core, rest, lambda: self.draining, options)
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=Connection,
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -261,6 +264,7 @@ class Server:
             async with asyncio.timeout(self.options.drain_seconds):
                 await self.models.close()
         self._batcher.close()
+        self._workers.close()
         self.log("ended")
         await asyncio.to_thread(self.log.flush)
 

@@ -40,6 +40,7 @@ _WRONG = (
 )
 
 
+# Bytes: each may take three in a header, which holds eight thousand.
 MAX_MESSAGE = 2000
 
 
@@ -58,8 +59,9 @@ def error(code: str, message: str) -> ServingError:
         message: what the caller reads, cut if a request made it long: gRPC
             has it in a header.
     """
-    if len(message) > MAX_MESSAGE:
-        message = f"{message[:MAX_MESSAGE]}..."
+    data = message.encode(errors="replace")
+    if len(data) > MAX_MESSAGE:
+        message = f"{data[:MAX_MESSAGE].decode(errors='ignore')}..."
     if code in _WRONG:
         return RequestError(code, message)
     if code in _LATER:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kbert.serving.status import TooLargeError
+from kbert.serving.limits import Limits
 from kbert.serving.status import invalid
 
 if TYPE_CHECKING:
@@ -25,7 +25,14 @@ _FIELDS = {
 } | dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int_val")
 
 
-def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
+# Values that are converted at a time.
+PIECE = 100_000
+
+# What a TensorFlow tensor can have.
+MAX_DIMENSIONS = 254
+
+
+def to_array(name: str, proto: TensorProto, limits: Limits) -> np.ndarray:
     """The array of a `TensorProto`; strings as bytes, dtype object.
 
     A small message can stand for a huge tensor, since its last value is
@@ -34,15 +41,20 @@ def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
     Args:
         name: of the input, for messages.
         proto: `tensorflow.TensorProto`.
-        max_bytes: that the array may take.
+        limits: of its rows and bytes.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, the message contradicts itself; 413,
-            the tensor is too large.
+        ServingError: INVALID_ARGUMENT, the message contradicts itself.
+        TooLargeError: the tensor is too large.
     """
     import tensorflow as tf
 
     shape = proto.tensor_shape
+    if len(shape.dim) > MAX_DIMENSIONS:
+        raise invalid(
+            f"tensor parsing error: {name}: expected at most "
+            f"{MAX_DIMENSIONS} dimensions, received {len(shape.dim)}"
+        )
     sizes = [dim.size for dim in shape.dim]
     if shape.unknown_rank or any(size < 0 for size in sizes):
         raise invalid(
@@ -54,15 +66,31 @@ def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
         item = np.dtype(dtype.as_numpy_dtype).itemsize
     except (TypeError, KeyError) as failure:
         raise invalid(f"tensor parsing error: {name}: {failure}") from failure
-    if math.prod(sizes) * item > max_bytes:
-        raise TooLargeError(
-            f"Expected a tensor of at most {max_bytes} bytes. Received: shape "
-            f"{sizes} of {dtype.name}"
-        )
+    # Values one by one take long; all of a tensor's content does not.
+    limits.check_values(
+        sum(len(x) for _, x in proto.ListFields() if hasattr(x, "extend"))
+    )
+    limits.check_bytes(
+        _bytes_of(proto, dtype.name, math.prod(sizes), item),
+        "a tensor",
+        f"shape {sizes} of {dtype.name}",
+    )
+    if sizes:
+        limits.check_rows(sizes[0])
     try:
         return tf.make_ndarray(proto)
     except (TypeError, ValueError) as failure:
         raise invalid(f"tensor parsing error: {name}: {failure}") from failure
+
+
+def _bytes_of(proto: TensorProto, dtype: str, values: int, item: int) -> int:
+    """What a tensor takes, the value that is repeated as often as it is."""
+    size = values * item
+    if dtype == "string" and proto.string_val:
+        last = len(proto.string_val[-1])
+        repeated = max(values - len(proto.string_val), 0)
+        size += sum(map(len, proto.string_val)) + repeated * last
+    return size
 
 
 def to_proto(array: np.ndarray) -> TensorProto:
@@ -82,5 +110,7 @@ def to_proto(array: np.ndarray) -> TensorProto:
     if field is None:
         proto.tensor_content = array.tobytes()
     else:
-        getattr(proto, field).extend(array.ravel().tolist())
+        values, flat = getattr(proto, field), array.ravel()
+        for start in range(0, flat.size, PIECE):  # Others wait meanwhile.
+            values.extend(flat[start : start + PIECE].tolist())
     return proto

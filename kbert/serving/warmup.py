@@ -16,6 +16,7 @@ from kbert.export.warmup import PATH
 from kbert.serving import signatures
 from kbert.serving import tensors
 from kbert.serving.examples import examples_of
+from kbert.serving.limits import Limits
 from kbert.serving.metrics import Metrics
 from kbert.serving.servable import DEFAULT_SIGNATURE
 from kbert.serving.servable import Servable
@@ -23,13 +24,13 @@ from kbert.serving.status import error
 from kbert.serving.status import invalid
 
 
-def warm_up(servable: Servable, metrics: Metrics, max_bytes: int) -> int:
+def warm_up(servable: Servable, metrics: Metrics, limits: Limits) -> int:
     """Replay assets.extra/tf_serving_warmup_requests, if it is there.
 
     Args:
         servable: what was loaded.
         metrics: where the time is noted.
-        max_bytes: of a tensor in a request.
+        limits: of a request.
 
     Returns:
         How many requests were replayed.
@@ -50,7 +51,7 @@ def warm_up(servable: Servable, metrics: Metrics, max_bytes: int) -> int:
                     f"Number of warmup records exceeds the maximum "
                     f"({MAX_RECORDS}) at {path}"
                 )
-            _replay(servable, record, max_bytes)
+            _replay(servable, record, limits)
     except ServingError as failure:
         code = failure.code
         raise
@@ -73,7 +74,7 @@ def _records(path):
         ) from failure
 
 
-def _replay(servable: Servable, record: bytes, max_bytes: int) -> None:
+def _replay(servable: Servable, record: bytes, limits: Limits) -> None:
     from google.protobuf.message import DecodeError
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
@@ -91,7 +92,7 @@ def _replay(servable: Servable, record: bytes, max_bytes: int) -> None:
                 f'Serving signature key "{name}" not found.',
             )
         signature = servable.signatures[name]
-        convert = functools.partial(tensors.to_array, max_bytes=max_bytes)
+        convert = functools.partial(tensors.to_array, limits=limits)
         inputs = signatures.complete(signature, request.inputs, convert)
         _run(servable, signature, inputs)
     elif kind in ("classify_log", "regress_log"):
@@ -100,10 +101,12 @@ def _replay(servable: Servable, record: bytes, max_bytes: int) -> None:
         method = signatures.CLASSIFY if classify else signatures.REGRESS
         name = request.model_spec.signature_name
         signature = signatures.find(servable.signatures, name, method)
-        _run(servable, signature, {"inputs": examples_of(request.input)})
+        _run(
+            servable, signature, {"inputs": examples_of(request.input, limits)}
+        )
     elif kind == "multi_inference_log":
         request = log.multi_inference_log.request
-        examples = examples_of(request.input)
+        examples = examples_of(request.input, limits)
         for task in request.tasks:
             signature = signatures.find(
                 servable.signatures,

@@ -3,6 +3,8 @@
 import http.server
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -159,12 +161,19 @@ def flaky():
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             self.rfile.read(int(self.headers["content-length"]))
-            status, body, *headers = answers.pop(0)
+            answer = answers.pop(0)
+            if answer == "close":  # Without an answer.
+                self.close_connection = True
+                return
+            status, body, *headers = answer
             self.send_response(status)
             for header in headers:
                 self.send_header(*header)
             self.end_headers()
-            self.wfile.write(body.encode())
+            with suppress(OSError):  # A client may have read enough.
+                self.wfile.write(
+                    body if isinstance(body, bytes) else body.encode()
+                )
 
         def log_message(self, *args):
             pass
@@ -206,11 +215,11 @@ def test_it_waits_as_long_as_the_server_asks(flaky, monkeypatch, asked, least):
 def test_not_for_ever(flaky):
     url, answers = flaky
     answers += [FULL] * 5
-    with kbert.Client(url, retries=2) as client:
+    with kbert.Client(url, retry_seconds=0.5) as client:
         with pytest.raises(UnavailableError, match="full"):
             client.predict(["x"])
-    assert len(answers) == 2
-    with kbert.Client(url, timeout=0.01) as client:
+    assert 0 < len(answers) < 5
+    with kbert.Client(url, timeout=0.01, retry_seconds=0) as client:
         with pytest.raises(UnavailableError):
             client.predict(["x"])
 
@@ -221,7 +230,7 @@ def test_not_for_ever(flaky):
         ((400, '{"error": "bad"}'), RequestError, "bad"),
         ((401, '{"error": "who"}'), RequestError, "who"),
         ((500, '{"error": "oh"}'), ServingError, "oh"),
-        ((500, "<html>"), ServingError, "Expected JSON"),
+        ((500, "<html>"), ServingError, "Received: status 500"),
         ((404, "[]"), RequestError, "404"),
     ],
 )
@@ -236,7 +245,7 @@ def test_other_failures_are_not_repeated(flaky, answer, kind, message):
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_nobody_there(scheme):
     path = "/v1/models/m" if scheme == "http" else "/m"
-    client = kbert.Client(f"{scheme}://127.0.0.1:1{path}", retries=1)
+    client = kbert.Client(f"{scheme}://127.0.0.1:1{path}", retry_seconds=0.2)
     with client, pytest.raises(UnavailableError):
         client.answers({"text": ["x"]})
 
@@ -250,6 +259,15 @@ def test_nobody_there(scheme):
         "http://localhost:8501/v1",
         "grpc://localhost:8500",
         "grpc://localhost:8500/v1/models/m",
+        "http://localhost:port/v1/models/m",
+        "http://localhost:99999/v1/models/m",
+        "http://user:secret@localhost/v1/models/m",
+        "http://local host/v1/models/m",
+        "http://localhost/v1/models/m?x=1",
+        "http://[::1/v1/models/m",
+        "http:///v1/models/m",
+        b"http://localhost/v1/models/m",
+        None,
     ],
 )
 def test_urls_that_name_no_model(url):
@@ -262,3 +280,239 @@ def test_texts_that_are_none(server):
         for texts in ([], [1, 2], None):
             with pytest.raises(InputError):
                 client.predict(texts)
+
+
+# === What a server may answer ===
+
+
+SLOW = (503, '{"error": "full"}', ("Retry-After", "3600"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "message"),
+    [
+        ((413, '{"error": "big."}'), "RESOURCE_EXHAUSTED", "big. Lower batch"),
+        ((413, "<html>"), "RESOURCE_EXHAUSTED", "status 413.*Lower batch_size"),
+        ((414, ""), "INVALID_ARGUMENT", "414"),
+        ((431, ""), "INVALID_ARGUMENT", "431"),
+        ((302, "", ("Location", "/x")), "INVALID_ARGUMENT", "redirect to '/x'"),
+        ((200, "<html>"), "UNKNOWN", "model server's JSON.*<html>"),
+        ((200, "[1]"), "UNKNOWN", "model server's JSON"),
+        ((200, "{}"), "UNKNOWN", "model server's JSON"),
+        ((200, '{"outputs": [[1], [1, 2]]}'), "UNKNOWN", "model server's JSON"),
+        ((200, '{"outputs": [{"a": 1}]}'), "UNKNOWN", "model server's JSON"),
+        ((200, "[" * 100_000), "UNKNOWN", "model server's JSON"),
+        ((200, "\ud800"), "UNKNOWN", "model server's JSON"),
+        ((200, "{}", ("Content-Encoding", "gzip")), "UNAVAILABLE", "reached"),
+        ((200, " " * 3000), "RESOURCE_EXHAUSTED", "at most 2000 bytes"),
+        ((504, "<html>"), "DEADLINE_EXCEEDED", "504"),
+        ((408, ""), "DEADLINE_EXCEEDED", "408"),
+        (SLOW, "UNAVAILABLE", "full"),
+        ((502, "<html>", SLOW[2]), "UNAVAILABLE", "502"),
+        ((429, "{}", SLOW[2]), "RESOURCE_EXHAUSTED", "429"),
+        (
+            (503, "{}", ("Retry-After", "Fri, 31 Dec 2199 23:59:59 GMT")),
+            "UNAVAILABLE",
+            "503",
+        ),
+    ],
+)
+def test_what_proxies_and_others_answer(
+    flaky, monkeypatch, answer, code, message
+):
+    monkeypatch.setattr("kbert.serving.remote_rest.MAX_ANSWER", 2000)
+    url, answers = flaky
+    status, body, *headers = answer
+    if len(body) > 2500 and body[0] == "[":
+        monkeypatch.setattr("kbert.serving.remote_rest.MAX_ANSWER", 200_000)
+    answers += [(status, body.encode(errors="surrogatepass"), *headers), GOOD]
+    seconds = 0.0 if "Content-Encoding" in str(headers) else 30.0
+    with kbert.Client(url, retry_seconds=seconds) as client:
+        with pytest.raises(ServingError, match=message) as caught:
+            client.answers(["x"])
+    assert caught.value.code == code
+    assert len(answers) == 1
+    # 413 and what else is wrong by itself is no matter of time.
+    wrong = code == "INVALID_ARGUMENT" or status == 413 or len(body) == 3000
+    assert isinstance(caught.value, RequestError) == wrong
+
+
+def test_a_proxy_whose_server_restarts(flaky):
+    url, answers = flaky
+    answers += [(502, "<html>"), (429, "{}"), GOOD]
+    with kbert.Client(url) as client:
+        assert client.predict(["x"]) == ["a"]
+
+
+def test_a_connection_that_the_server_closed(flaky):
+    url, answers = flaky
+    answers += ["close", GOOD]
+    with kbert.Client(url) as client:
+        assert client.predict(["x"]) == ["a"]
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_a_restart_is_outlasted(run_server, number_model, way):
+    models = [from_folder(number_model)]
+    server = run_server(models, drain_seconds=0)
+    options = {
+        "rest_port": server.server.rest_port,
+        "grpc_port": server.server.grpc_port,
+    }
+    with kbert.Client(list(urls(server, "numbers"))[way]) as client:
+        before = client.answers({"x": ["a"]}, "echo")
+        server.stop()
+        server.join()
+        later = threading.Timer(1.8, run_server, [models], options)
+        later.start()
+        assert client.answers({"x": ["a"]}, "echo") == before
+        later.join()
+
+
+def test_pauses_grow_up_to_a_limit(flaky, monkeypatch):
+    url, answers = flaky
+    answers += [FULL] * 1000
+    pauses, now = [], [0.0]
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr("kbert.client.time.sleep", sleep)
+    monkeypatch.setattr("kbert.client.time.monotonic", lambda: now[0])
+    with kbert.Client(url, retry_seconds=60) as client:
+        with pytest.raises(UnavailableError):
+            client.predict(["x"])
+    assert 57 <= now[0] <= 60
+    assert pauses[0] < 0.2 and 1 <= max(pauses[6:]) <= 3
+    assert len(set(pauses)) == len(pauses)
+
+
+def test_answers_before_a_failure_are_kept(flaky):
+    url, answers = flaky
+    other = (200, json.dumps({"outputs": {"other": ["a"]}}))
+    short = (200, json.dumps({"outputs": {"label": [], "score": []}}))
+    for failure, kind in (
+        ((400, '{"error": "bad"}'), RequestError),
+        (other, ServingError),
+        (short, ServingError),
+    ):
+        answers += [GOOD, GOOD, failure]
+        with kbert.Client(url, batch_size=1) as client:
+            with pytest.raises(kind) as caught:
+                client.predict(["x", "y", "z", "later"])
+        assert caught.value.rows == 2
+        assert caught.value.answers["label"].tolist() == ["a", "a"]
+        assert "2 of 4 texts" in caught.value.__notes__[0]
+    answers += [(400, "{}")]
+    with kbert.Client(url) as client, pytest.raises(RequestError) as caught:
+        client.predict(["x"])
+    assert (caught.value.rows, caught.value.answers) == (0, None)
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_the_time_is_that_of_each_answer(server, way, monkeypatch):
+    timeouts = []
+    with kbert.Client(list(urls(server))[way], batch_size=1) as client:
+        ask = client._model.predict
+
+        def predict(part, signature, timeout):
+            timeouts.append(timeout)
+            return ask(part, signature, timeout)
+
+        monkeypatch.setattr(client._model, "predict", predict)
+        client.predict(["a", "b", "c"])
+    assert timeouts == [30.0] * 3
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_rows_that_are_too_many_for_the_server(server, way):
+    url = list(urls(server, "numbers"))[way]
+    with kbert.Client(url, batch_size=2000) as client:
+        with pytest.raises(RequestError, match="1024 rows.*Lower batch_size"):
+            client.answers({"x": ["a"] * 2000}, "echo")
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_no_proxy_of_the_environment_is_asked(server, way, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    url = list(urls(server))[way]
+    with kbert.Client(url, retry_seconds=0) as client:
+        assert client.predict(["a"])
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_texts_of_all_forms(server, classifier, way):
+    import pandas
+    import tensorflow as tf
+
+    texts = ["aaa", "zz", "a\0", b"\xc3\xa9"]
+    want = classifier.predict(texts)
+    series = pandas.Series(texts, index=[7, 7, 1, 0])
+    with kbert.Client(list(urls(server))[way], batch_size=3) as client:
+        for x in (
+            *(texts, tuple(texts), series, np.array(texts, object)),
+            *(iter(texts), tf.constant(texts), {"text": iter(texts)}),
+            *(pandas.DataFrame({"text": texts}), [{"text": t} for t in texts]),
+            tf.data.Dataset.from_tensor_slices(texts).batch(3),
+        ):
+            assert client.predict(x) == want, x
+        for x in ("one", [["a", "b"]], [], {}, {"text": []}, {1: ["a"]}, 5):
+            with pytest.raises(InputError):
+                client.predict(x)
+        binary = client.answers([b"\xff\xfe"])
+        assert len(binary["label"]) == 1
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_a_closed_client(server, way):
+    client = kbert.Client(list(urls(server))[way])
+    client.close()
+    client.close()
+    for ask in (client.ready, lambda: client.predict(["a"])):
+        with pytest.raises(ConfigError, match="was closed"):
+            ask()
+
+
+def test_threads_share_a_client(server, classifier):
+    texts = [f"text {'a' * i}" for i in range(8)]
+    want = classifier.predict(texts)
+    for url in urls(server):
+        with kbert.Client(url) as client:
+            with ThreadPoolExecutor(8) as pool:
+                got = list(pool.map(lambda t: client.predict([t])[0], texts))
+        assert got == want
+
+
+def test_a_forked_process_has_connections_of_its_own(server):
+    client = kbert.Client(next(urls(server)))
+    client.predict(["a"])
+    mine = client._model
+    client._process = -1  # As if this were another.
+    assert client.predict(["a"])
+    assert client._model is not mine
+    mine.close()
+    client.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"timeout": 0}, {"timeout": -1}, {"timeout": None}),
+        *({"timeout": float("nan")}, {"timeout": True}, {"timeout": "30"}),
+        *({"retry_seconds": -1}, {"retry_seconds": float("inf")}),
+        *({"batch_size": 0}, {"batch_size": -1}, {"batch_size": "8"}),
+        *({"batch_size": True}, {"batch_size": 2.5}),
+        *({"token": ""}, {"token": "a\nb"}, {"token": "é"}, {"token": 5}),
+        *({"ca_file": "no.pem"}, {"ca_file": "pyproject.toml"}),
+    ],
+)
+def test_arguments_that_are_wrong(options):
+    for url in ("https://localhost:1/v1/models/m", "grpcs://localhost:1/m"):
+        if url.startswith("grpc") and "pyproject" in str(options):
+            continue  # gRPC looks at it later.
+        with pytest.raises(ConfigError):
+            kbert.Client(url, **options)

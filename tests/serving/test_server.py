@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1 import health_pb2_grpc
 
 from kbert.errors import ConfigError
+from kbert.errors import RequestError
 from kbert.errors import UnavailableError
 from kbert.errors import UnknownNameError
 from kbert.serving.config import from_folder
@@ -374,9 +375,14 @@ def test_tls(run_server, text_model, certificate):
     ):
         with kbert.Client(url, ca_file=ca_file) as client:
             assert client.predict(["aaa"])[0] in ("ham", "spam")
-    with kbert.Client(f"{server.url}/v1/models/toy", retries=0) as client:
-        with pytest.raises(UnavailableError, match="certificate"):
-            client.predict(["aaa"])
+    for url in (
+        f"{server.url}/v1/models/toy",
+        f"grpcs://localhost:{server.server.grpc_port}/toy",
+    ):
+        # Which no repetition mends.
+        with kbert.Client(url, retry_seconds=60) as client:
+            with pytest.raises(RequestError, match="(?i)certificate"):
+                client.predict(["aaa"])
 
 
 @pytest.mark.parametrize("wrong", ["other key", "no key", "password"])
