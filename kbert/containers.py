@@ -172,21 +172,20 @@ def single(rows: list, what: str) -> list:
         InputError: a row has several, as those of one-hot labels.
     """
     several = list | tuple | np.ndarray
-    if not any(isinstance(row, several) for row in rows):
+    # Of both kinds, who asked finds the row that is wrong.
+    if not all(isinstance(row, several) for row in rows):
         return rows
     values = []
     for number, row in enumerate(rows):
-        if isinstance(row, several):
-            if len(row) != 1 or isinstance(row[0], several):
-                advice = " If they are one-hot, pass y.argmax(axis=1), and "
-                advice += "the names in that order as labels=."
-                raise InputError(
-                    f"Expected one of {what} in each row. Received: "
-                    f"{short(row)} in {row_name(number)}."
-                    f"{advice if _one_hot(row) else ''}"
-                )
-            row = _plain(row[0])
-        values.append(row)
+        if len(row) != 1 or isinstance(row[0], several):
+            advice = " If they are one-hot, pass y.argmax(axis=1), and "
+            advice += "the names in that order as labels=."
+            raise InputError(
+                f"Expected one of {what} in each row. Received: "
+                f"{short(row)} in {row_name(number)}."
+                f"{advice if _one_hot(row) else ''}"
+            )
+        values.append(_plain(row[0]))
     return values
 
 

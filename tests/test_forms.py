@@ -249,6 +249,10 @@ def test_datasets_have_weights():
     for data in (dataset, dataset.batch(3)):
         read, _ = read_rows(clf, (data, None), None, 0, None, None, 0)
         assert read.sample_weight.tolist() == weights
+    for given in (iter(weights), np.array(weights)[:, None], arrow(weights)):
+        data = (TEXTS, LABELS)
+        read, _ = read_rows(clf, data, None, 0, None, given, 0)
+        assert read.sample_weight.tolist() == weights
     with pytest.raises(InputError, match="Received: both"):
         tiny().fit(dataset, sample_weight=[1] * 4)
     for data in ((TEXTS, LABELS, weights), dataset):

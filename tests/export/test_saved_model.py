@@ -12,6 +12,7 @@ import kbert
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import ExportError
+from kbert.export import saved_model
 
 TEXTS = ["aaa bb", "zz yyy zz", "", "Ünïcode 中文 😀", "word " * 500]
 
@@ -175,6 +176,26 @@ def test_warmup_that_does_not_fit_is_refused(clf, tmp_path):
     with pytest.raises(ConfigError, match="warmup .* Did you mean 'text'"):
         clf.export(tmp_path / "m", warmup=[{"txet": ["a"]}])
     assert not (tmp_path / "m").exists()
+
+
+def test_an_export_that_answers_otherwise_is_refused(
+    clf, tmp_path, monkeypatch
+):
+    serve = saved_model.make_answer
+
+    def other(task):
+        answer = serve(task)
+
+        def turned(**texts):
+            found = answer(**texts)
+            return found | {"probabilities": found["probabilities"][:, ::-1]}
+
+        return turned
+
+    monkeypatch.setattr(saved_model, "make_answer", other)
+    with pytest.raises(ExportError, match="SavedModel in probabilities"):
+        clf.export(tmp_path / "m")
+    assert list((tmp_path / "m").iterdir()) == []
 
 
 def test_configuration_travels_along(exported):
