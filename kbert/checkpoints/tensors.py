@@ -239,7 +239,7 @@ def _misfits(expected, tensors, optional=OPTIONAL) -> Iterator[str]:
                 yield f"{name} is missing"
         elif tuple(tensors[name].shape) != shape:
             yield f"{name} has shape {tuple(tensors[name].shape)}, not {shape}"
-        elif "f" not in tensors[name].dtype.lower():  # F32, bfloat16 ...
+        elif "f" not in str(tensors[name].dtype).lower():  # F32, bfloat16 ...
             yield f"{name} has numbers of type {tensors[name].dtype}, no floats"
 
 
