@@ -83,8 +83,8 @@ def test_places_in_the_text_stay():
     [
         ("classification", ["a", "b"], ["x", HALF], r"'\\ud83d' in row 1"),
         ("classification", ["a", "b"], ["x", b"rat\xe9"], "row 1.*cp1252"),
-        ("multi_label", ["a", "b"], [["x"], ["y", HALF]], r"row 1.*ud83d"),
-        ("multi_label", ["a", "b"], ["x", f'["y", "{HALF}"]'], r"row 1.*ud83d"),
+        ("multi_label", ["a", "b"], [["x"], ["y", HALF]], r"ud83d.*row 1"),
+        ("multi_label", ["a", "b"], ["x", f'["y", "{HALF}"]'], r"ud83d.*row 1"),
         ("multi_label", ["a", "b"], ["x", b"\xe9,y"], "row 1"),
         ("ner", [["a"], ["b"]], [["O"], [f"B-{HALF}"]], "UTF-8 can hold"),
         ("ner", ["a"], [[(0, 1, HALF)]], "UTF-8 can hold"),
