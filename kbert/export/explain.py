@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 # the change of its score the better the more there are.
 STEPS = 32
 
+# Tokens of the points that are computed at once, at most; one point at least.
+# Rows of 32 tokens have all of theirs together, of 512 two: about the memory
+# of two such texts, whatever the batch.
+TOKENS = 1024
+
 # A probability in float32 is told from 0 and from 1 down to here.
 EPSILON = 1e-7
 
@@ -146,27 +151,40 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
             places = {"word": word, "first": begins, "input": which}
         decision = decide(as_it_is, places)
 
-        def step(i, totals):
-            part = (tf.cast(i, tf.float32) + 0.5) / steps
-            point = {
-                name: a + tf.cast(part, a.dtype) * (text[name] - a)
+        # Points of all rows, so many at once that the memory stays bounded.
+        count = tf.shape(ids)[0] * steps
+        size = tf.maximum(TOKENS // tf.shape(ids)[1], 1)
+
+        def some_points(begin, totals):
+            point = tf.range(begin, tf.minimum(begin + size, count))  # (P,)
+            row = point // steps
+            part = (tf.cast(point % steps, tf.float32) + 0.5) / steps
+            reached = {
+                name: _between(
+                    *(tf.gather(x, row) for x in (a, text[name])), part
+                )
                 for name, a in blank.items()
             }
             with tf.GradientTape() as tape:
-                tape.watch(point)
-                reached = compute(point, mask)
-                value = follow(evidence(reached, places, decision))
-            gradients = tape.gradient(value, point)
+                tape.watch(reached)
+                outputs = compute(reached, tf.gather(mask, row))
+                value = evidence(
+                    outputs, _rows(places, row), _rows(decision, row)
+                )
+                value = follow(value)  # (P,)
+            gradients = tape.gradient(value, reached)
             # In half precision a sum of many would lose the small ones.
-            return i + 1, {
-                name: total + tf.cast(gradients[name], tf.float32)
+            return begin + size, {
+                name: tf.tensor_scatter_nd_add(
+                    total, row[:, None], tf.cast(gradients[name], tf.float32)
+                )
                 for name, total in totals.items()
             }
 
         zeros = {k: tf.zeros_like(x, tf.float32) for k, x in text.items()}
         _, totals = tf.while_loop(
-            lambda i, _: i < steps,
-            step,
+            lambda begin, _: begin < count,
+            some_points,
             [tf.constant(0), zeros],
             parallel_iterations=1,
         )
@@ -207,6 +225,24 @@ def _halves(tensors):
         tf.nest.map_structure(lambda a, i=i: tf.split(a, 2)[i], tensors)
         for i in range(2)
     ]
+
+
+def _rows(tensors, row):
+    """Some rows of a structure of tensors `(B, ...)`."""
+    import tensorflow as tf
+
+    return tf.nest.map_structure(
+        lambda x: tf.gather(x, row) if tf.is_tensor(x) else x, tensors
+    )
+
+
+def _between(first, last, part):
+    """Points between tensors `(P, ...)`, by parts `(P,)` of the way."""
+    import tensorflow as tf
+
+    for _ in first.shape[1:]:
+        part = part[..., None]
+    return first + tf.cast(part, first.dtype) * (last - first)
 
 
 def _label(answers, places):

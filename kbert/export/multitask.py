@@ -12,7 +12,6 @@ from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
 from kbert.export.refusals import refuse_not_finite
-from kbert.export.saved_model import EXPLAIN
 from kbert.export.saved_model import SERVE
 from kbert.export.saved_model import export_elsewhere
 from kbert.export.saved_model import make_answer
@@ -21,6 +20,7 @@ from kbert.export.saved_model import new_version
 from kbert.export.saved_model import trace
 from kbert.export.saved_model import usual_requests
 from kbert.export.saved_model import write_version
+from kbert.export.warmup import EXPLAIN
 from kbert.export.warmup import Requests
 from kbert.export.warmup import check_requests
 

@@ -27,7 +27,11 @@ from kbert.export.check_ops import check_ops as run_check_ops
 from kbert.export.explain import can_explain
 from kbert.export.explain import make_explain
 from kbert.export.refusals import refuse_not_finite
+from kbert.export.warmup import CARD
 from kbert.export.warmup import CLASSIFY
+from kbert.export.warmup import EXPLAIN
+from kbert.export.warmup import LONG_WORD
+from kbert.export.warmup import SHORT
 from kbert.export.warmup import Requests
 from kbert.export.warmup import check_requests
 from kbert.export.warmup import write_warmup
@@ -50,9 +54,6 @@ CLASSIFY_METHOD = "tensorflow/serving/classify"
 
 # What a request without a signature name asks.
 SERVE = "serving_default"
-
-# Why the model answers as it does; see `kbert.export.explain`.
-EXPLAIN = "explain"
 
 
 def export(
@@ -114,7 +115,8 @@ def export(
         options = {"check_ops": check_ops, "warmup": warmup}
         return export_elsewhere(task, target, options)
     signatures = make_signatures(task)
-    # An explanation costs as much as dozens of answers.
+    # An explanation costs as much as dozens of answers: a version is ready
+    # before it.
     requests = {name: warmup for name in signatures if name != EXPLAIN}
     write_version(
         target,
@@ -130,9 +132,9 @@ def export(
 
 def usual_requests(task: Task) -> Requests:
     """Warm-up requests for a task: a short text, and a batch of long ones."""
-    long = "word " * task.max_length
+    long = LONG_WORD * task.max_length
     return [
-        {name: ["warm-up"] for name in task.inputs},
+        {name: [SHORT] for name in task.inputs},
         {name: [long] * 8 for name in task.inputs},
     ]
 
@@ -217,9 +219,7 @@ def write_version(
             run_check_ops(folder, check_ops)
         write_warmup(folder, requests, target.parent.name)
         card = dumps(config, indent=2, ensure_ascii=False)
-        (folder / "assets.extra" / "kbert.json").write_text(
-            card, encoding="utf-8"
-        )
+        (folder / CARD).write_text(card, encoding="utf-8")
         # What stands under two names is asked by one of them.
         once = {id(signatures[name]): name for name in requests}
         _replay(folder, {name: requests[name] for name in once.values()}, tasks)

@@ -20,6 +20,8 @@ from kbert.errors import did_you_mean
 from kbert.errors import listed
 from kbert.errors import short
 
+# Beside the graph, where TF Serving passes it by.
+CARD = Path("assets.extra") / "kbert.json"
 PATH = Path("assets.extra") / "tf_serving_warmup_requests"
 
 # TF Serving refuses to load a version that has more.
@@ -28,6 +30,12 @@ MAX_RECORDS = 1000
 # The signature that is asked with tf.Examples; the others get tensors.
 CLASSIFY = "classify"
 
+# Why the model answers as it does; see `kbert.export.explain`.
+EXPLAIN = "explain"
+
+# What an export without requests of its own is warmed up with: a short text,
+# and long ones of a word.
+SHORT, LONG_WORD = "warm-up", "word "
 
 # Dicts of input names to the texts of a batch.
 Requests = Sequence[Mapping[str, Sequence[str]]]

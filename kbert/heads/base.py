@@ -278,7 +278,8 @@ class Head:
                 it stands in.
 
         Returns:
-            Whatever `evidence` is to have.
+            Whatever `evidence` is to have: tensors `(B, ...)`, or a
+            structure of them.
         """
         raise NotImplementedError
 
@@ -289,7 +290,8 @@ class Head:
             outputs: what `build` gave for the texts, or for the same texts
                 with their words partly blank.
             places: see `decide`.
-            decision: what `decide` gave for the whole texts.
+            decision: what `decide` gave for the whole texts; it and
+                `places` have the rows of `outputs`, each any number of times.
         """
         raise NotImplementedError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,12 @@ from kbert.json_text import dumps
 from kbert.serving import metrics
 from kbert.serving.access import CheckHost
 from kbert.serving.access import RequireToken
+from kbert.serving.card import model_card
 from kbert.serving.core import Core
-from kbert.serving.models import Version
 from kbert.serving.options import ServerOptions
 from kbert.serving.rest import Rest
 
 PAGE = Path(__file__).parent / "page"
-
-# A model's card is read from the version's folder, which anyone may have
-# written.
-MAX_CARD = 1024 * 1024
 
 # Nothing on the page comes from elsewhere, or goes there.
 PAGE_HEADERS = {
@@ -61,7 +56,7 @@ def make_app(
         return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
 
     async def models(request: Request) -> Response:
-        cards = [_card(core, name) for name in sorted(core.models.configs)]
+        cards = [model_card(core, name) for name in sorted(core.models.configs)]
         return Response(dumps(cards), media_type="application/json")
 
     async def prometheus(request: Request) -> Response:
@@ -120,49 +115,3 @@ class _Front:
             await response(scope, receive, send_goodbye)
         else:
             await self._app(scope, receive, send_goodbye)
-
-
-def _card(core: Core, name: str) -> dict[str, Any]:
-    """What the page shows of a model."""
-    versions = core.models.versions(name)
-    card: dict[str, Any] = {
-        "name": name,
-        "labels": core.models.configs[name].labels,
-        "figures": core.metrics.summary(name),
-        "versions": [_version(version) for version in versions],
-    }
-    served = next((v for v in versions if v.state == "AVAILABLE"), None)
-    if served is not None:
-        signatures = served.servable.signatures
-        card["signatures"] = {
-            key: {
-                "inputs": sorted(signature.inputs),
-                "outputs": sorted(signature.outputs),
-            }
-            for key, signature in signatures.items()
-        }
-        card["model"] = _read_card(served.path / "assets.extra" / "kbert.json")
-    return card
-
-
-def _version(version: Version) -> dict[str, Any]:
-    return {
-        "version": version.number,
-        "state": version.state,
-        "loaded": version.loaded,
-        "error": None if version.failure is None else str(version.failure),
-    }
-
-
-def _read_card(path: Path) -> dict | None:
-    """kbert.json beside the graph; None for a SavedModel of others."""
-    try:
-        if path.stat().st_size > MAX_CARD:
-            return None
-        card = json.loads(path.read_text(encoding="utf-8"))
-        # What cannot be sent, such as NaN or half a surrogate pair, would
-        # take the page from the other models.
-        JSONResponse(card)
-    except (OSError, ValueError, RecursionError):
-        return None
-    return card if isinstance(card, dict) else None

@@ -170,6 +170,7 @@ class _Front:
         found = request.model_spec
         if found.name in self.core.models.configs:
             call.outcome.model = found.name
+        call.outcome.signature = found.signature_name
         choice = found.WhichOneof("version_choice")
         return Spec(
             name=found.name,

@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import prometheus_client
 from prometheus_client import exposition
 from prometheus_client.core import Metric
 
 from kbert.errors import ServingError
+from kbert.export.warmup import EXPLAIN
 
 # Else each histogram has a line with the time it began.
 prometheus_client.disable_created_metrics()
@@ -37,12 +41,19 @@ LATENCY = tuple(10 * 1.8**i for i in range(33))
 QUEUING = tuple(100 * 1.2**i for i in range(52))
 EXAMPLES = tuple(2.0**i for i in range(15))
 
+# What a model's answers are asked by; the rest is about it.
+ANSWERS = ("Predict", "Classify", "Regress", "MultiInference")
+
+# The page shows percentiles of so many answers.
+RECENT = 1000
+
 
 @dataclass
 class Outcome:
     """How a request ends; its handler says."""
 
     model: str = ""
+    signature: str = ""
     code: str = "OK"
     rows: int = 0
 
@@ -88,6 +99,7 @@ class Metrics:
     def __init__(self):
         self._registry = prometheus_client.CollectorRegistry()
         self._counters = _Counters()
+        self._recent = defaultdict(lambda: deque(maxlen=RECENT))
         self._registry.register(self._counters)
         self._request = self._histogram(
             "request_latency",
@@ -148,9 +160,13 @@ class Metrics:
                 "request_count",
                 {"model_name": outcome.model, "status": outcome.code},
             )
+            seconds = time.perf_counter() - started
             self._request.labels(
                 outcome.model, api, entrypoint, outcome.code
-            ).observe(1e6 * (time.perf_counter() - started))
+            ).observe(1e6 * seconds)
+            if outcome.code == "OK" and api in ANSWERS:
+                explains = outcome.signature == EXPLAIN
+                self._recent[outcome.model, explains].append(1e3 * seconds)
             if outcome.rows and api in ("Classify", "Regress"):
                 self._examples.labels(outcome.model).observe(outcome.rows)
                 self._counters.add(
@@ -162,6 +178,10 @@ class Metrics:
     def look_failed(self) -> None:
         """Count a look at a model's folder that failed."""
         self._counters.add("look_failures", {}, prefix=OWN)
+
+    def warm_up_failed(self) -> None:
+        """Count a warm-up of explanations that failed."""
+        self._counters.add("warm_up_failures", {}, prefix=OWN)
 
     def watch(self, name: str, read: Callable[[], float]) -> None:
         """Show a number that is read when the page is asked for."""
@@ -189,22 +209,27 @@ class Metrics:
         # As "counter" the library would name them `..._total`.
         return text.replace(" untyped\n", " counter\n").encode()
 
-    def summary(self, model: str) -> dict[str, float]:
-        """Requests, failures and median milliseconds of a model so far."""
+    def summary(self, model: str) -> dict[str, Any]:
+        """Requests and failures of a model, and how long answers took.
+
+        `predict` and `explain` are the 50th and the 99th percentile in
+        milliseconds of the last `RECENT` answers, None if there was none.
+        """
         counts = self._counters.values.get(
             (f"{PREFIX}request_count", ("model_name", "status")), {}
         )
         by_status = {s: n for (m, s), n in counts.items() if m == model}
         requests = sum(by_status.values())
-        latency = [
-            sample
-            for family in self._request.collect()
-            for sample in family.samples
-            if sample.labels.get("model_name") == model
-        ]
-        total = sum(s.value for s in latency if s.name.endswith("_sum"))
         return {
             "requests": int(requests),
             "failed": int(requests - by_status.get("OK", 0)),
-            "mean_ms": total / requests / 1e3 if requests else 0.0,
+            "predict": self._percentiles(model, explains=False),
+            "explain": self._percentiles(model, explains=True),
         }
+
+    def _percentiles(self, model: str, *, explains: bool) -> dict | None:
+        recent = self._recent.get((model, explains))
+        if not recent:
+            return None
+        p50, p99 = np.percentile(recent, [50, 99]).tolist()
+        return {"p50": p50, "p99": p99}

@@ -113,6 +113,7 @@ class Models:
         load: makes a version ready; runs in a thread.
         log: where changes are noted.
         count_failure: called when a look at a model's folder fails.
+        available: called with each version that has become available.
 
     Example:
 
@@ -128,12 +129,14 @@ class Models:
         load: Load,
         log: Log,
         count_failure: Callable[[], None] = lambda: None,
+        available: Callable[[Version], None] = lambda version: None,
     ):
         self.configs = {config.name: config for config in configs}
         self._versions: dict[str, dict[int, Version]] = {}
         self._load = load
         self._log = log
         self._count_failure = count_failure
+        self._available = available
         self._troubles: dict[str, str] = {}
         self._updating = asyncio.Lock()
         self._left_memory = False
@@ -313,6 +316,7 @@ class Models:
         version.state = "AVAILABLE"
         seconds = round(time.perf_counter() - started, 3)
         self._note("available", version, seconds=seconds)
+        self._available(version)
 
     async def _take_down(self, version: Version) -> None:
         version.state = "UNLOADING"  # No new request finds it now.

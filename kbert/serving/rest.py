@@ -155,7 +155,7 @@ class Rest:
         self, spec: Spec, size: int, body: dict, outcome
     ) -> bytes:
         """ProcessPredictRequest."""
-        name = json_codec.signature_name(body)
+        name = outcome.signature = json_codec.signature_name(body)
         spec = replace(spec, signature=name)
         row = False
 

@@ -23,6 +23,7 @@ import numpy as np
 from kbert.errors import ExportError
 from kbert.errors import ServingError
 from kbert.export.check_ops import check_ops
+from kbert.export.warmup import CARD
 from kbert.serving.elementwise import Elementwise
 from kbert.serving.json_codec import type_string
 from kbert.serving.status import NAMES
@@ -55,6 +56,8 @@ class Servable:
     Attributes:
         signatures: dict of names to `SignatureDef`s.
         path: as given.
+        examples: by signature some inputs that it was warmed up with, dicts
+            of names to texts.
 
     Raises:
         ServingError: the folder cannot be loaded, or needs ops that the
@@ -72,13 +75,21 @@ class Servable:
         import tensorflow_text  # noqa: F401  (registers its ops)
 
         self.path = Path(path)
+        self.examples: dict[str, list[dict[str, str]]] = {}
         if release is not None:
             try:
                 check_ops(path, release)
             except ExportError as failure:
                 raise error("NOT_FOUND", str(failure)) from failure
         self._graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=self._graph)
+        config = tf.compat.v1.ConfigProto()
+        # kbert's signatures are functions, which are optimized when they are
+        # first run. To optimize what calls them is as much work again, and
+        # meanwhile the session answers nothing else.
+        config.graph_options.rewrite_options.disable_meta_optimizer = (
+            self.path / CARD
+        ).is_file()
+        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
         try:
             with self._graph.as_default():
                 loaded = tf.compat.v1.saved_model.load(

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import time
 from dataclasses import replace
 
 import grpc
@@ -36,6 +37,7 @@ from kbert.serving.options import ServerOptions
 from kbert.serving.rest import Rest
 from kbert.serving.servable import Servable
 from kbert.serving.warmup import warm_up
+from kbert.serving.warmup import warm_up_explanations
 
 # Seconds that a server which is about to end still takes new requests, so
 # that load balancers and clients see it coming.
@@ -89,6 +91,9 @@ class Server:
         self._health = health.aio.HealthServicer()
         self._grpc: grpc.aio.Server | None = None
         self._polling: asyncio.Task | None = None
+        self._warming: set[asyncio.Task] = set()
+        # One version at a time: requests want the cores, too.
+        self._turn = asyncio.Lock()
 
     def _load(self, version: Version) -> Servable:
         """In a thread: a version that can answer at once."""
@@ -102,6 +107,31 @@ class Server:
             raise
         return servable
 
+    def _warm_up_later(self, version: Version) -> None:
+        """What no version is late for, while it answers."""
+        task = asyncio.create_task(self._warm_up_explanations(version))
+        self._warming.add(task)  # The event loop itself would forget it.
+        task.add_done_callback(self._warming.discard)
+
+    async def _warm_up_explanations(self, version: Version) -> None:
+        facts = {"model": version.model, "version": version.number}
+        async with self._turn:
+            if version.state != "AVAILABLE" or self.draining:
+                return
+            started = time.perf_counter()
+            try:
+                with version.used():
+                    warmed = await asyncio.to_thread(
+                        warm_up_explanations, version.servable
+                    )
+            except Exception as failure:
+                self._metrics.warm_up_failed()
+                self.log("warm-up failed", **facts, error=str(failure))
+                return
+            if warmed:
+                seconds = round(time.perf_counter() - started, 3)
+                self.log("explanations ready", **facts, seconds=seconds)
+
     async def start(self) -> None:
         """Load the models, then listen.
 
@@ -114,6 +144,7 @@ class Server:
             self._load,
             self.log,
             self._metrics.look_failed,
+            self._warm_up_later,
         )
         try:
             await self.models.update()

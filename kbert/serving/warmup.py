@@ -1,5 +1,7 @@
 """Replays the warm-up requests of a version before it answers anyone.
 
+Explanations, which cost as much as dozens of answers, are warmed up after it.
+
 Reference: tensorflow_serving/servables/tensorflow/saved_model_warmup_util.cc.
 """
 
@@ -7,12 +9,16 @@ from __future__ import annotations
 
 import functools
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kbert.errors import ServingError
+from kbert.export.warmup import EXPLAIN
+from kbert.export.warmup import LONG_WORD
 from kbert.export.warmup import MAX_RECORDS
 from kbert.export.warmup import PATH
+from kbert.export.warmup import SHORT
 from kbert.serving import signatures
 from kbert.serving import tensors
 from kbert.serving.examples import examples_of
@@ -23,12 +29,18 @@ from kbert.serving.servable import Servable
 from kbert.serving.status import error
 from kbert.serving.status import invalid
 
+if TYPE_CHECKING:
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+# Of a signature; and characters of a text.
+MAX_EXAMPLES, MAX_CHARACTERS = 5, 1000
+
 
 def warm_up(servable: Servable, metrics: Metrics, limits: Limits) -> int:
     """Replay assets.extra/tf_serving_warmup_requests, if it is there.
 
     Args:
-        servable: what was loaded.
+        servable: what was loaded; gets `examples` from the requests.
         metrics: where the time is noted.
         limits: of a request.
 
@@ -51,7 +63,10 @@ def warm_up(servable: Servable, metrics: Metrics, limits: Limits) -> int:
                     f"Number of warmup records exceeds the maximum "
                     f"({MAX_RECORDS}) at {path}"
                 )
-            _replay(servable, record, limits)
+            log = _parse(record)
+            _replay(servable, log, limits)
+            if log.HasField("predict_log"):
+                _note_examples(servable, log.predict_log.request, limits)
     except ServingError as failure:
         code = failure.code
         raise
@@ -74,14 +89,60 @@ def _records(path):
         ) from failure
 
 
-def _replay(servable: Servable, record: bytes, limits: Limits) -> None:
+def _parse(record: bytes) -> PredictionLog:
     from google.protobuf.message import DecodeError
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
     try:
-        log = PredictionLog.FromString(record)
+        return PredictionLog.FromString(record)
     except DecodeError as failure:
         raise invalid("Failed to parse warmup record") from failure
+
+
+def _note_examples(servable: Servable, request, limits: Limits) -> None:
+    """Keep texts of people's; an export warms up with some of its own."""
+    signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
+    kept = servable.examples.setdefault(signature, [])
+    columns = {
+        name: tensors.to_array(name, tensor, limits)
+        for name, tensor in request.inputs.items()
+    }
+    if any(x.dtype != object or x.ndim != 1 for x in columns.values()):
+        return
+    for row in zip(*columns.values(), strict=False):
+        texts = [text.decode(errors="replace") for text in row]
+        example = dict(zip(columns, texts, strict=True))
+        usual = any(
+            text == SHORT or not text.replace(LONG_WORD, "").strip()
+            for text in texts
+        )
+        long = max(map(len, texts)) > MAX_CHARACTERS
+        if len(kept) < MAX_EXAMPLES and not (usual or long or example in kept):
+            kept.append(example)
+
+
+def warm_up_explanations(servable: Servable) -> bool:
+    """Ask for an explanation, so that the first one does not wait.
+
+    Args:
+        servable: what is served; nothing is asked of it unless it has a
+            signature for explanations.
+
+    Returns:
+        Whether it has one.
+
+    Raises:
+        ServingError: the explanation fails.
+    """
+    signature = servable.signatures.get(EXPLAIN)
+    if signature is None or "attribution" not in signature.outputs:
+        return False
+    text = np.array([SHORT.encode()], object)
+    _run(servable, signature, dict.fromkeys(signature.inputs, text))
+    return True
+
+
+def _replay(servable: Servable, log: PredictionLog, limits: Limits) -> None:
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
         request = log.predict_log.request

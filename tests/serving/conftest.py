@@ -1,7 +1,10 @@
 """A server in this process, over small SavedModels."""
 
 import asyncio
+import importlib.util
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -233,3 +236,23 @@ def server(run_server, text_model, number_model):
     return run_server(
         [from_folder(text_model), from_folder(number_model)], allow_reload=True
     )
+
+
+@pytest.fixture
+def copied(text_model, tmp_path):
+    """A model folder of the test's own."""
+    return shutil.copytree(text_model, tmp_path / "toy")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A page of a Chromium without a window."""
+    spec = importlib.util.spec_from_file_location(
+        "browser", Path(__file__).with_name("browser.py")
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.open_browser() as found:
+        if found is None:
+            pytest.skip("no chromium, which Debian's package brings")
+        yield found
