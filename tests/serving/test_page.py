@@ -20,6 +20,7 @@ from kbert.export.warmup import write_warmup
 from kbert.serving import app
 from kbert.serving.card import read_card
 from kbert.serving.config import from_folder
+from kbert.serving.limits import Limits
 from kbert.serving.metrics import Metrics
 from kbert.serving.warmup import warm_up
 
@@ -151,7 +152,7 @@ def test_examples_are_the_texts_of_warm_up_requests(copied):
     ]
     write_warmup(copied / "1", {"serving_default": requests}, "toy")
     servable = Servable(copied / "1")
-    assert warm_up(servable, Metrics(), 10**6) == 3
+    assert warm_up(servable, Metrics(), Limits()) == 3
     assert servable.examples == {
         "serving_default": [
             {"text": text} for text in ("see you", "é", "0", "1", "2")
