@@ -12,7 +12,9 @@ import fcntl
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from kbert.errors import CheckpointError
@@ -27,34 +29,42 @@ TRIAL = 2**16
 TRIES = 100
 
 
-@contextlib.contextmanager
-def scratch_folder(parent: Path) -> Iterator[Path]:
+def scratch_folder(parent: Path) -> AbstractContextManager[Path]:
     """A new folder in `parent`, which is made; removed at the end.
 
     Raises:
         OSError: it cannot be made.
     """
-    make_folders(parent)
-    sweep(parent)
-    path, handle = _locked(parent, _new_folder)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(handle)
+    return _scratch(parent, _new_folder, _remove_folder)
+
+
+def scratch_file(parent: Path) -> AbstractContextManager[Path]:
+    """The same, of an empty file."""
+    return _scratch(parent, _new_file, _remove_file)
 
 
 @contextlib.contextmanager
-def scratch_file(parent: Path) -> Iterator[Path]:
-    """The same, of an empty file."""
+def _scratch(
+    parent: Path,
+    make: Callable[[Path], int],
+    remove: Callable[[Path], None],
+) -> Iterator[Path]:
     make_folders(parent)
     sweep(parent)
-    path, handle = _locked(parent, _new_file)
+    path, handle = _locked(parent, make)
     try:
         yield path
     finally:
-        path.unlink(missing_ok=True)
+        remove(path)
         os.close(handle)
+
+
+def _remove_folder(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_file(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def sweep(parent: Path) -> None:
