@@ -174,6 +174,32 @@ class Muon(SettableRate, keras.optimizers.Muon):
             super()._adamw_update_step(gradient, variable, learning_rate, m, v)
 
 
+@keras.saving.register_keras_serializable("kbert")
+class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Keras's loss scaling, which sees what is not finite in every row.
+
+    The gradient of an embedding comes as slices. Keras lays them out by
+    their indices to look at them, and of a token that a batch has twice it
+    sees one: infinity in the other is taken for a step, and all is NaN.
+
+    Reference: Micikevicius et al. 2018, Mixed Precision Training,
+    section 3.2.
+
+    Args:
+        inner_optimizer: the optimizer that takes the unscaled gradients.
+        **kwargs: further arguments of Keras's.
+
+    Example:
+
+    >>> optimizer = LossScaleOptimizer(AdamW(5e-5))
+    >>> pretrainer.compile(optimizer)
+    """
+
+    def check_finite(self, grads):
+        # `values` are those of `tf.IndexedSlices`.
+        return super().check_finite([getattr(g, "values", g) for g in grads])
+
+
 def scale_losses(
     optimizer: keras.optimizers.Optimizer, model: keras.Model
 ) -> keras.optimizers.Optimizer:
@@ -181,10 +207,10 @@ def scale_losses(
 
     Keras asks the model's own policy, which need not be that of its layers.
     """
-    scaled = keras.optimizers.LossScaleOptimizer
-    if isinstance(optimizer, scaled) or not computes_in(model, "float16"):
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if scaled or not computes_in(model, "float16"):
         return optimizer
-    return scaled(optimizer)
+    return LossScaleOptimizer(optimizer)
 
 
 @keras.saving.register_keras_serializable("kbert")

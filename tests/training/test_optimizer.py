@@ -7,6 +7,7 @@ import pytest
 import kbert
 from kbert.errors import ConfigError
 from kbert.training.optimizer import AdamW
+from kbert.training.optimizer import LossScaleOptimizer
 from kbert.training.optimizer import Muon
 from kbert.training.optimizer import WarmupLinearDecay
 from kbert.training.optimizer import make_optimizer
@@ -155,3 +156,18 @@ def test_a_wrong_rate_is_told_before_the_data_are_read(key):
     with pytest.raises(ConfigError, match=f"`{key}`"):
         clf.fit(None, None, **{key: -1.0})
     assert clf.model is None
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_loss_scaling_looks_at_a_token_that_comes_twice(place):
+    import tensorflow as tf
+
+    table = keras.Variable(np.zeros((3, 2), "float32"))
+    optimizer = LossScaleOptimizer(AdamW(1e-3))
+    optimizer.build([table])
+    rows = np.ones((2, 2), "float32")
+    rows[place] = np.inf  # Of the same token, once finite and once not.
+    slices = tf.IndexedSlices(tf.constant(rows), tf.constant([1, 1]), (3, 2))
+    optimizer.apply([slices], [table])
+    assert not table.numpy().any() and int(optimizer.iterations) == 0
+    assert float(optimizer.dynamic_scale) == optimizer.initial_scale / 2
