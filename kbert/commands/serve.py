@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -185,6 +186,9 @@ def serve(
 
 async def _run(models, options, quiet: bool) -> None:
     common.start()
+    # A thread that reads a large message has the interpreter for a turn of
+    # 5 ms, and the event loop waits for one at each of its system calls.
+    sys.setswitchinterval(5e-4)
     from kbert.serving.logs import Log
     from kbert.serving.logs import forwarded
     from kbert.serving.server import Server
