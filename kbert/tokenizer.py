@@ -155,18 +155,15 @@ class Tokenizer:
         with tf.init_scope(), tf.device("CPU:0"):
             whole = self._whole_words(ids)
             try:
-                self._wordpiece = tf_text.FastWordpieceTokenizer(
-                    vocab=_matchable(self.vocabulary, whole),
-                    max_bytes_per_word=MAX_BYTES_PER_WORD,
-                    token_out_type=tf.int32,
-                    unknown_token="[UNK]",
-                    no_pretokenization=False,
-                )
+                model = _kernel_model(_matchable(self.vocabulary, whole))
             except RuntimeError as error:
                 raise InputError(
                     "The vocabulary, expected tokens that words are made of. "
                     f"Received: {self.vocabulary_size} lines, {error}"
                 ) from error
+            self._wordpiece = tf_text.FastWordpieceTokenizer(
+                model_buffer=tf.constant(model), token_out_type=tf.int32
+            )
 
     def _whole_words(self, ids: dict[str, int]) -> dict[str, int]:
         """The added tokens as normalized text has them, to their ids."""
@@ -524,7 +521,26 @@ def is_word(text: str) -> bool:
     return bool(text) and found.numpy().decode() == text
 
 
-def _matchable(vocabulary: tuple[str, ...], whole: dict[str, int]) -> list[str]:
+# Copies and models of one preset share a vocabulary, and building takes longer
+# than all else here. Four of a usual size are a few MB.
+@functools.lru_cache(maxsize=4)
+def _kernel_model(vocabulary: tuple[str, ...]) -> np.ndarray:
+    """What the kernel reads, uint8, which nobody can write to."""
+    suffix, unknown, split, detokenize = "##", "[UNK]", True, False
+    model = tf_text.build_fast_wordpiece_model(
+        list(vocabulary),
+        MAX_BYTES_PER_WORD,
+        suffix,
+        unknown,
+        not split,
+        detokenize,
+    )
+    return np.frombuffer(model, np.uint8)
+
+
+def _matchable(
+    vocabulary: tuple[str, ...], whole: dict[str, int]
+) -> tuple[str, ...]:
     """The vocabulary as the kernel is to know it.
 
     Without what no word can hold: the kernel takes a token with whitespace
@@ -532,7 +548,7 @@ def _matchable(vocabulary: tuple[str, ...], whole: dict[str, int]) -> list[str]:
     that is kept whole is nobody else's.
     """
     own = {number: word for word, number in whole.items()}
-    return [
+    return tuple(
         own.get(i)
         or (
             f"{SPOIL}{i}"
@@ -540,7 +556,7 @@ def _matchable(vocabulary: tuple[str, ...], whole: dict[str, int]) -> list[str]:
             else token
         )
         for i, token in enumerate(vocabulary)
-    ]
+    )
 
 
 def _strings(text) -> tf.Tensor:

@@ -3,8 +3,7 @@ import importlib.util
 import itertools
 import json
 import os
-import subprocess
-import sys
+import pickle
 import time
 import unicodedata
 from pathlib import Path
@@ -13,6 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 import tensorflow as tf
+import tensorflow_text as tf_text
 from hypothesis import assume
 from hypothesis import example
 from hypothesis import given
@@ -559,6 +559,30 @@ def test_file_and_config(tmp_path, lowercase):
     assert words(again, "The cat") == words(tokenizer, "The cat")
 
 
+def test_one_vocabulary_is_prepared_once(monkeypatch):
+    built, build = [], tf_text.build_fast_wordpiece_model
+
+    def counted(vocabulary, *options):
+        built.append(vocabulary)
+        return build(vocabulary, *options)
+
+    monkeypatch.setattr(tf_text, "build_fast_wordpiece_model", counted)
+    vocabulary = [*SPECIAL, "th", "##e", "once", "Once"]
+    first = Tokenizer(vocabulary)
+    copy = pickle.loads(pickle.dumps(first))
+    cased = Tokenizer(vocabulary, lowercase=False)
+    for tokenizer in (first, copy, cased):
+        assert words(tokenizer, "the once") == ["th", "##e", "once"]
+    assert built == [vocabulary]
+    # Not so of another order, or with words that are kept whole.
+    turned = Tokenizer(vocabulary[:-2] + vocabulary[:-3:-1])
+    whole = Tokenizer(vocabulary, added_tokens=["Once"])
+    assert len(built) == 3
+    assert turned.tokenize(["the once"]).to_list() == [[5, 6, 8]]
+    assert whole.tokenize(["the once"]).to_list() == [[5, 6, 8]]
+    assert first.tokenize(["the once"]).to_list() == [[5, 6, 7]]
+
+
 def test_windows_line_ends(tmp_path):
     path = tmp_path / "vocab.txt"
     path.write_bytes("\r\n".join(VOCABULARY).encode())
@@ -635,31 +659,21 @@ def test_in_a_data_pipeline():
     assert ids.to_list() == SMALL[True].tokenize(["the cat", "hello"]).to_list()
 
 
-def test_locale_has_no_influence():
+def test_locale_has_no_influence(plain_tensorflow):
     texts = ["TITLE I İ ı Iı", "ΟΔΟΣ IÌĮ\u0301 J"]
-    script = (
-        "import json, sys; import tensorflow as tf\n"
-        "from kbert.tokenizer import Tokenizer\n"
-        "vocabulary, texts = json.load(sys.stdin)\n"
-        "ids = Tokenizer(vocabulary).tokenize(texts).to_list()\n"
-        "lower = tf.strings.lower('TITLE', encoding='utf-8').numpy()\n"
-        "print(json.dumps([ids, lower.decode()]))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        input=json.dumps([VOCABULARY, texts]),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=True,
-        env={
-            **os.environ,
-            "LC_ALL": "tr_TR.UTF-8",
-            "PYTHONUTF8": "1",
-            "PYTHONPATH": str(REPOSITORY),
-        },
-    )
-    ids, lower = json.loads(done.stdout)
+    # ICU reads the environment when it is first asked for a locale.
+    script = """
+import json, os, sys
+os.environ["LC_ALL"] = "tr_TR.UTF-8"
+path, vocabulary, texts = json.loads(sys.argv[1])
+sys.path.insert(0, path)
+import tensorflow as tf
+from kbert.tokenizer import Tokenizer
+ids = Tokenizer(vocabulary).tokenize(texts).to_list()
+lower = tf.strings.lower("TITLE", encoding="utf-8").numpy()
+print(json.dumps([ids, lower.decode()]))
+"""
+    ids, lower = plain_tensorflow(script, REPOSITORY, VOCABULARY, texts)
     # The locale did reach ICU.
     assert lower == "t\u0131tle"
     assert ids == SMALL[True].tokenize(texts).to_list()
