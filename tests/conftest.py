@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# XLA's programs run for a moment; making them fast would take longer.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import pytest
 
@@ -212,12 +214,7 @@ def on_jax(tmp_path_factory):
     run = Interpreter(
         ["kbert.classifier"],
         tmp_path_factory.mktemp("jax"),
-        os.environ
-        | {
-            "KERAS_BACKEND": "jax",
-            # Programs run for a moment; making them fast would take longer.
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
-        },
+        os.environ | {"KERAS_BACKEND": "jax"},
     )
     yield run
     run.close()

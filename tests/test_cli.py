@@ -513,9 +513,17 @@ def test_export(trained, tmp_path):
     assert "models/exports:predict" in result.stderr
     result = run("export", model, tmp_path / "other", "--check-ops", "1.0")
     refused(result, "TF Serving release '1.0'")
+    assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("name", ["bfloat16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bfloat16",
+        # tests/test_precision.py exports one that is mixed, too.
+        pytest.param("mixed_bfloat16", marks=pytest.mark.large),
+    ],
+)
 def test_export_with_a_policy(trained, tmp_path, policy, name):
     import numpy as np
     import tensorflow as tf

@@ -374,8 +374,6 @@ assert "tensorflow" not in sys.modules
 def test_training_on_jax_needs_no_tensorflow(corpus, tmp_path, monkeypatch):
     pytest.importorskip("jax")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    # It runs for a moment; making it fast would take longer.
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
     program = ON_JAX.format(
         corpus=str(corpus.path),
         run=str(tmp_path / "run"),

@@ -98,9 +98,8 @@ def missing_ops(
     }
 
 
-@functools.cache
-def release_ops(release: str) -> frozenset[str]:
-    """The names of the ops that a TF Serving release registers."""
+def check_release(release: str) -> None:
+    """Refuses the name of a TF Serving release that cannot be checked."""
     if release not in RELEASES:
         raise UnknownNameError(
             "TF Serving release",
@@ -108,6 +107,12 @@ def release_ops(release: str) -> frozenset[str]:
             RELEASES,
             "scripts/serving_ops.py can add a release.",
         )
+
+
+@functools.cache
+def release_ops(release: str) -> frozenset[str]:
+    """The names of the ops that a TF Serving release registers."""
+    check_release(release)
     ops: set[str] = set()
     for row in TABLE[: RELEASES.index(release) + 1]:
         ops = (ops | set(row["adds"])) - set(row["removes"])

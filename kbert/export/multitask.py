@@ -11,6 +11,7 @@ import keras
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
+from kbert.export.check_ops import check_release
 from kbert.export.refusals import refuse_not_finite
 from kbert.export.saved_model import SERVE
 from kbert.export.saved_model import export_elsewhere
@@ -93,6 +94,8 @@ def export(
     for name, asked in (warmup or {}).items():
         check_requests(name, asked, multi[name].inputs)
     requests = usual | dict(warmup or {})
+    if check_ops is not None:
+        check_release(check_ops)
     for task in multi.tasks.values():
         refuse_not_finite(task.weights())
     target = new_version(path, version)

@@ -24,6 +24,7 @@ from kbert.checks import check_integer
 from kbert.errors import ExportError
 from kbert.export.ask import ask_texts
 from kbert.export.check_ops import check_ops as run_check_ops
+from kbert.export.check_ops import check_release
 from kbert.export.explain import can_explain
 from kbert.export.explain import make_explain
 from kbert.export.refusals import refuse_not_finite
@@ -106,6 +107,8 @@ def export(
     >>> clf.export("saved_models/spam", check_ops="2.18.0")
     PosixPath('saved_models/spam/1')
     """
+    if check_ops is not None:
+        check_release(check_ops)  # Before all that takes long.
     refuse_not_finite(task.weights())
     target = new_version(path, version)
     if warmup is None:
