@@ -53,10 +53,23 @@ def grams(text: str, longest: int) -> Counter:
     )
 
 
-@given(st.lists(st.text(max_size=20), min_size=1, max_size=4))
+# One for all examples: each that is made traces a graph.
+@pytest.fixture(scope="module")
+def of_three():
+    return NgramModel(2, 3)
+
+
+@pytest.fixture(scope="module")
+def of_four():
+    model = NgramModel(3, 4)
+    set_weights(model)
+    return model
+
+
+@given(texts=st.lists(st.text(max_size=20), min_size=1, max_size=4))
 @settings(max_examples=30)
-def test_counts_the_ngrams_of_a_text(texts):
-    counts = NgramModel(2, 3).counts([texts])
+def test_counts_the_ngrams_of_a_text(of_three, texts):
+    counts = of_three.counts([texts])
     assert counts.shape == (len(texts), BUCKETS)
     for row, text in zip(counts, texts, strict=True):
         expected, counted = Counter(), grams(text, 3)
@@ -67,11 +80,10 @@ def test_counts_the_ngrams_of_a_text(texts):
         assert dict(zip(row.indices, row.data, strict=True)) == expected
 
 
-@given(st.lists(st.binary(max_size=20), min_size=1, max_size=4))
+@given(texts=st.lists(st.binary(max_size=20), min_size=1, max_size=4))
 @settings(max_examples=30)
-def test_logits_are_linear_in_tf_idf(texts):
-    model = NgramModel(3, 4)
-    set_weights(model)
+def test_logits_are_linear_in_tf_idf(of_four, texts):
+    model = of_four
     kernel, bias, idf = (np.array(weight) for weight in model.weights)
     tf_idf = TfidfTransformer(sublinear_tf=True)
     tf_idf.idf_ = idf
