@@ -183,11 +183,15 @@ def test_flushed_before_it_is_renamed(tmp_path, monkeypatch):
     keras.backend.backend() != "tensorflow" or sys.platform != "linux",
     reason="the toy run is made for TensorFlow on Linux",
 )
-def test_twenty_kills(kill):
-    result = kill.kill_runs(20, seed=1)
-    assert result["kills"] == 20
+@pytest.mark.parametrize(
+    ("kills", "least"),
+    [(4, 2), pytest.param(20, 6, marks=pytest.mark.large)],
+)
+def test_kills(kill, kills, least):
+    result = kill.kill_runs(kills, seed=1)
+    assert result["kills"] == kills
     # They fell in the middle of runs, at different steps.
-    assert len(set(result["checkpoints"])) > 5
+    assert len(set(result["checkpoints"])) >= least
 
 
 @pytest.mark.parametrize(
