@@ -209,6 +209,12 @@ def plain_tensorflow(tmp_path_factory):
     run.close()
 
 
+@pytest.fixture
+def unexplained(monkeypatch):
+    """Has SavedModels come without `explain`, which takes longest to make."""
+    monkeypatch.setattr("kbert.export.saved_model.can_explain", lambda _: False)
+
+
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory):
     """Runs programs where nothing is imported."""

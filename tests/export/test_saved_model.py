@@ -100,7 +100,7 @@ def test_fresh_process_answers_as_predict(clf, exported, ask):
     assert answer["classes"] == [clf.labels] * len(TEXTS)
 
 
-def test_pairs_have_two_inputs(tmp_path, ask):
+def test_pairs_have_two_inputs(tmp_path, ask, unexplained):
     clf = trained(pairs=True)
     path = clf.export(tmp_path / "model")
     texts = {"text": TEXTS, "text_pair": TEXTS[::-1]}
@@ -110,7 +110,7 @@ def test_pairs_have_two_inputs(tmp_path, ask):
     )
 
 
-def test_versions_count_up(clf, versions):
+def test_versions_count_up(clf, versions, unexplained):
     assert clf.export(versions, version=7).name == "7"
     assert clf.export(versions).name == "8"
     with pytest.raises(ExportError, match="which exists"):
@@ -152,7 +152,7 @@ def test_classify_has_the_method_name_that_tf_serving_asks_for(exported):
     assert set(signature.outputs) == {"classes", "scores"}
 
 
-def test_missing_op_refuses_the_export(clf, tmp_path, monkeypatch):
+def test_missing_op_refuses_the_export(clf, tmp_path, monkeypatch, unexplained):
     from kbert.export import check_ops
 
     ops = check_ops.release_ops("2.12.1") - {"Softmax"}
@@ -162,7 +162,9 @@ def test_missing_op_refuses_the_export(clf, tmp_path, monkeypatch):
     assert list((tmp_path / "m").iterdir()) == []
 
 
-def test_full_disk_leaves_the_last_version(clf, versions, monkeypatch):
+def test_full_disk_leaves_the_last_version(
+    clf, versions, monkeypatch, unexplained
+):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -179,7 +181,7 @@ def test_warmup_that_does_not_fit_is_refused(clf, tmp_path):
 
 
 def test_an_export_that_answers_otherwise_is_refused(
-    clf, tmp_path, monkeypatch
+    clf, tmp_path, monkeypatch, unexplained
 ):
     serve = saved_model.make_answer
 

@@ -33,7 +33,10 @@ QUESTIONS = (
             ),
         ),
         (RegressionHead, None, (TEXTS, [float(ord(c)) for c in LETTERS])),
-        (EntityHead, ("A", "B"), ENTITIES),
+        # As the next it answers tokens, of one text.
+        pytest.param(
+            *(EntityHead, ("A", "B"), ENTITIES), marks=pytest.mark.large
+        ),
         (AnswerHead, None, QUESTIONS),
     ],
 )

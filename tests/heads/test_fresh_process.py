@@ -26,7 +26,7 @@ assert "kbert" not in sys.modules
 """
 
 
-def test_saved_models_equal_predict(tmp_path, plain_tensorflow):
+def test_saved_models_equal_predict(tmp_path, plain_tensorflow, unexplained):
     texts = [f"{word} {i}" for i in range(12) for word in ("aaa bb", "zz yyy")]
     pairs = [(text, text) for text in texts]
     options = {"batch_size": 8, "learning_rate": 1e-3, "verbose": 0}

@@ -17,7 +17,7 @@ class Running:
         from kbert.serving.options import ServerOptions
         from kbert.serving.server import Server
 
-        settings = {"rest_port": 0, "grpc_port": 0, "poll_seconds": 0.1}
+        settings = {"rest_port": 0, "grpc_port": 0}
         self._ready = threading.Event()
         self._error = None
 

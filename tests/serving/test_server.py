@@ -82,7 +82,7 @@ def test_answers_do_not_wait_for_acknowledgements(server):
 
 
 def test_a_hot_reload_fails_no_request(run_server, copied):
-    server = run_server([from_folder(copied)])
+    server = run_server([from_folder(copied)], poll_seconds=0.1)
     load = Load(server.url)
     shutil.copytree(copied / "1", copied / "new")
     (copied / "new").rename(copied / "2")
@@ -322,19 +322,26 @@ def test_names_that_a_server_is_told(run_server, text_model):
         assert response.status_code == status, host
 
 
-@pytest.mark.parametrize(
-    "card", ['{"a": NaN}', '{"a": "\\ud83d"}', "[" * 900 + "]" * 900, "5", "{"]
-)
 def test_an_odd_card_leaves_the_page_to_the_others(
-    run_server, copied, text_model, card
+    run_server, number_model, text_model, tmp_path
 ):
-    (copied / "1" / "assets.extra" / "kbert.json").write_text(card)
-    server = run_server([from_folder(copied, "odd"), from_folder(text_model)])
+    cards = ['{"a": NaN}', '{"a": "\\ud83d"}', "[" * 900 + "]" * 900, "5", "{"]
+    models = []
+    for i, card in enumerate(cards):
+        path = tmp_path / f"odd-{i}"
+        shutil.copytree(number_model, path)
+        (path / "1" / "assets.extra").mkdir()
+        (path / "1" / "assets.extra" / "kbert.json").write_text(card)
+        models.append(from_folder(path))
+    server = run_server([*models, from_folder(text_model)])
     response = httpx.get(f"{server.url}/ui/models")
     assert response.status_code == 200
-    odd, toy = response.json()
+    *odd, toy = response.json()
+    assert [model["name"] for model in odd] == [m.name for m in models]
     # What is no object has no card; of one that is odd nothing odd is sent.
-    assert odd["model"] is None or odd["model"]["head"] == {"config": {}}
+    for model in odd:
+        card = model["model"]
+        assert card is None or card["head"] == {"config": {}}
     assert toy["model"]["head"]["name"]
 
 

@@ -106,7 +106,17 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+# A graph is flat by itself; packed rows are trained in another form, too.
+LARGE = {"padded", "flat", "r_drop"}
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(way, marks=pytest.mark.large) if way in LARGE else way
+        for way in WAYS
+    ],
+)
 def test_all_together(way, toy, tmp_path, monkeypatch):
     sent, called, see = [], [], See()
     monkeypatch.setattr(requests, "post", lambda *_, **data: sent.append(data))
@@ -192,7 +202,11 @@ class Halve(keras.callbacks.Callback):
 rates = []
 
 
-@pytest.mark.parametrize("batch_size", [3, 8])  # A graph, and without one.
+@pytest.mark.parametrize(
+    "batch_size",
+    # A graph, and without one.
+    [3, pytest.param(8, marks=pytest.mark.large)],
+)
 def test_a_rate_that_is_set_by_hand_holds(batch_size, toy, tmp_path):
     rates.clear()
     save = known.ModelCheckpoint(tmp_path / "m.keras")

@@ -54,7 +54,7 @@ def test_passes_by_the_number_of_labels():
         assert clf.training["epochs"] == passes
 
 
-def test_the_saved_model_answers_as_predict(trained, tmp_path):
+def test_the_saved_model_answers_as_predict(trained, tmp_path, unexplained):
     import tensorflow as tf
 
     clf, _ = trained

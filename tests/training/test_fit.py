@@ -41,16 +41,22 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-def test_an_interrupted_run_goes_on(toy, tmp_path):
-    whole, expected = train(toy)
+@pytest.mark.parametrize(
+    "batch_size",
+    # Without a graph, and so many steps that it is one.
+    [9, pytest.param(4, marks=pytest.mark.large)],
+)
+def test_an_interrupted_run_goes_on(toy, tmp_path, batch_size):
+    options = {"batch_size": batch_size}
+    whole, expected = train(toy, **options)
     for stop in (1, 2):
         with pytest.raises(KeyboardInterrupt):
-            train(toy, tmp_path / "run", stop)
-    clf, history = train(toy, tmp_path / "run")
+            train(toy, tmp_path / "run", stop, **options)
+    clf, history = train(toy, tmp_path / "run", **options)
     assert history == expected
     assert_equal(clf, whole)
     # Over already: nothing is trained, and the best weights come back.
-    again, history = train(toy, tmp_path / "run", stop=0)
+    again, history = train(toy, tmp_path / "run", stop=0, **options)
     assert history == expected
     assert_equal(again, whole)
 
@@ -66,6 +72,7 @@ def test_other_data_or_settings_are_refused(toy, tmp_path):
 
 def test_early_stopping_stays_stopped(toy, tmp_path, monkeypatch):
     options = {"epochs": 6, "early_stopping": 1, "learning_rate": 1e-30}
+    options["batch_size"] = 18  # So few steps that no graph is made.
     _, history = train(toy, tmp_path, **options)
     assert len(history["loss"]) == 2
     _, again = train(toy, tmp_path, stop=2, **options)
