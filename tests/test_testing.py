@@ -11,6 +11,7 @@ from keras import ops
 from kbert import head_checks
 from kbert.classifier import Classifier
 from kbert.export import check_ops
+from kbert.export import saved_model
 from kbert.head_checks import toy_data
 from kbert.heads.base import Head
 from kbert.heads.classification import ClassificationHead
@@ -295,7 +296,10 @@ def exported(tmp_path_factory):
         pytest.skip("exports on TensorFlow")
     folder = tmp_path_factory.mktemp("exported") / "model"
     clf = Classifier("random:1x64", labels=["a", "b"], max_length=32)
-    clf.export(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        # Nothing here asks for explanations, which take half the time.
+        patch.setattr(saved_model, "can_explain", lambda task: False)
+        clf.export(folder)
     clf.export = functools.partial(shutil.copytree, folder)
     return clf
 
