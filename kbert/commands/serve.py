@@ -149,6 +149,7 @@ def serve(
     """
     from kbert.export.check_ops import RELEASES
     from kbert.serving import config
+    from kbert.serving.memory import share_heaps
     from kbert.serving.options import ServerOptions
 
     if (path is None) == (model_config_file is None):
@@ -181,6 +182,7 @@ def serve(
         tls_key=tls_key,
         release={None: RELEASES[-1], "any": None}.get(check_ops, check_ops),
     )
+    share_heaps()
     asyncio.run(_run(models, options, quiet))
 
 
