@@ -1,5 +1,6 @@
 """Shared by all tests: where data is, and what must not leak in."""
 
+import gc
 import importlib.util
 import json
 import os
@@ -12,6 +13,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import pytest
+
+# Graphs of TensorFlow are many small objects; to look through them for
+# garbage as often as Python does is a tenth of the suite's time.
+gc.set_threshold(100_000, 20, 50)
 
 ROOT = Path(__file__).resolve().parents[1]
 
