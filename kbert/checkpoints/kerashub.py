@@ -17,10 +17,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kbert.checkpoints.configs import check_config
-from kbert.checkpoints.hdf5 import open_arrays
-from kbert.checkpoints.tensors import Tensor
 from kbert.errors import CheckpointError
 from kbert.errors import DownloadError
 from kbert.errors import UnknownNameError
@@ -29,6 +27,10 @@ from kbert.untrusted import has_member
 from kbert.untrusted import listed
 from kbert.untrusted import member
 from kbert.untrusted import read_object
+
+# Imported when needed: they import Keras, and to fetch a preset needs none.
+if TYPE_CHECKING:
+    from kbert.checkpoints.tensors import Tensor
 
 SCHEME = "kerashub:"
 CONFIG = "config.json"
@@ -97,6 +99,8 @@ def read_config(folder: Path) -> dict:
     Raises:
         CheckpointError: it is missing or corrupt, or not a BERT's.
     """
+    from kbert.checkpoints.configs import check_config
+
     path = member(folder, CONFIG)
     config = read_object(path)
     name = config.get("registered_name")
@@ -181,6 +185,8 @@ def open_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def _open(paths: list[Path], config: dict) -> dict[str, Tensor]:
+    from kbert.checkpoints.hdf5 import open_arrays
+
     files = [open_arrays(path) for path in paths]
     # A file that continues a layer need not repeat its name.
     names = {k: v for file in files for k, v in file.names.items()}

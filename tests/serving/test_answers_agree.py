@@ -5,6 +5,7 @@ gRPC; all heads and several tasks at once.
 """
 
 import base64
+import functools
 import json
 import urllib.request
 
@@ -87,6 +88,9 @@ def embedding(tmp_path_factory, run_server):
     return embedder, path, run_server([from_folder(path)])
 
 
+opened = functools.cache(ServedModel)  # Once for all the tasks of one.
+
+
 def same(received, expected):
     """Whether answers are the same, numbers to 1e-4 and labels as strings."""
     if isinstance(expected, dict):
@@ -157,7 +161,7 @@ def test_all_ways_agree(request, of, task):
         assert len(set(map(len, expected))) > 1
     assert same([row[model.head.answer_output] for row in rows], expected)
 
-    saved = ServedModel(path)
+    saved = opened(path)
     saved._serve = saved._loaded.signatures[signature]
     saved.inputs = model.inputs
     answers = saved(columns)
