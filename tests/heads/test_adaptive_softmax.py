@@ -171,7 +171,7 @@ def test_fit_save_and_export(tmp_path, toy):
     texts, labels = toy
     texts, labels = [*texts, "q"], [*labels, "rare"]
     clf = kbert.Classifier(
-        "random:tiny", adaptive_softmax=True, cutoffs=[1], dropout=0.0, seed=0
+        "random:1x64", adaptive_softmax=True, cutoffs=[1], dropout=0.0, seed=0
     )
     history = clf.fit(
         texts,

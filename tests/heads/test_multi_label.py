@@ -94,8 +94,10 @@ def test_no_threshold_has_a_better_f1(rows):
     scores = np.array([s for s, _ in rows], "float32")
     true = np.array([t for _, t in rows])
     found = f1_score(true, scores >= np.float32(best_threshold(scores, true)))
-    for threshold in np.linspace(0, 1, 21):
-        assert found >= f1_score(true, scores >= threshold) - 1e-9
+    # Most thresholds decide as others do.
+    decisions = {tuple(scores >= t) for t in np.linspace(0, 1, 21)}
+    for decided in decisions:
+        assert found >= f1_score(true, decided) - 1e-9
 
 
 def test_thresholds_are_stored_and_obeyed():
