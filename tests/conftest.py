@@ -144,16 +144,6 @@ def batch():
     return make
 
 
-@pytest.fixture
-def without_explanations(monkeypatch):
-    """SavedModels are made without `explain`, which takes half the time."""
-    import kbert.export.saved_model
-
-    monkeypatch.setattr(
-        kbert.export.saved_model, "can_explain", lambda task: False
-    )
-
-
 @pytest.fixture(scope="session")
 def without_dropout():
     """Makes a small classifier that trains without dropout."""

@@ -167,7 +167,7 @@ def test_saved_and_exported(tmp_path):
     assert set(why["input"].numpy().ravel()) == {0}
 
 
-def test_entities(tmp_path, without_explanations):
+def test_entities(tmp_path, unexplained):
     clf = small(head="ner", labels=["PER"])
     clf.export(tmp_path / "exported", version=1)
     texts = ["Ann saw BOB", "x"]

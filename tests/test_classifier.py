@@ -309,9 +309,7 @@ def test_full_disk_keeps_the_earlier_save(trained, tmp_path):
     assert kbert.load(tmp_path / "m").predict(texts[:2]) == ["a", "z"]
 
 
-def test_full_disk_leaves_no_half_export(
-    trained, tmp_path, without_explanations
-):
+def test_full_disk_leaves_no_half_export(trained, tmp_path, unexplained):
     with small_files():
         with pytest.raises(CheckpointError, match="make room") as raised:
             trained[0].export(tmp_path / "m")

@@ -503,7 +503,7 @@ def test_interrupt(trained):
     assert stderr == b""
 
 
-def test_export(trained, tmp_path, without_explanations):
+def test_export(trained, tmp_path, unexplained):
     model, _ = trained
     result = run("export", model, tmp_path / "exports", "--version", 7)
     assert result.exit_code == 0, result.output
@@ -524,9 +524,7 @@ def test_export(trained, tmp_path, without_explanations):
         pytest.param("mixed_bfloat16", marks=pytest.mark.large),
     ],
 )
-def test_export_with_a_policy(
-    trained, tmp_path, policy, name, without_explanations
-):
+def test_export_with_a_policy(trained, tmp_path, policy, name, unexplained):
     import numpy as np
     import tensorflow as tf
 

@@ -81,7 +81,7 @@ def test_outside_it_follows_its_weights(norm):
     ("policy", "counts"), [("float32", (8, 1)), ("bfloat16", (8,))]
 )
 def test_is_one_operation_for_many_tokens(
-    tmp_path, policy, counts, without_explanations
+    tmp_path, policy, counts, unexplained
 ):
     import keras
 
