@@ -269,20 +269,20 @@ def reload(address, path, **metadata):
     return "OK"
 
 
-def test_only_who_may_says_what_is_loaded(run_server, text_model, tmp_path):
-    server = run_server([from_folder(text_model)])
-    assert reload(server.grpc, text_model) == "PERMISSION_DENIED"
+def test_only_who_may_says_what_is_loaded(run_server, number_model, tmp_path):
+    server = run_server([from_folder(number_model, "toy")])
+    assert reload(server.grpc, number_model) == "PERMISSION_DENIED"
     assert states(server) == {1: "AVAILABLE"}
-    server = run_server([from_folder(text_model)], allow_reload=True)
-    assert reload(server.grpc, text_model) == "OK"
+    server = run_server([from_folder(number_model, "toy")], allow_reload=True)
+    assert reload(server.grpc, number_model) == "OK"
     # What cannot be listed does not become available, and unloads nothing.
     assert reload(server.grpc, tmp_path / "no") == "OK"
     assert reload(server.grpc, f"{tmp_path}/\0") == "INVALID_ARGUMENT"
     assert states(server) == {1: "AVAILABLE"}
-    server = run_server([from_folder(text_model)], token="secret")
-    assert reload(server.grpc, text_model) == "UNAUTHENTICATED"
+    server = run_server([from_folder(number_model, "toy")], token="secret")
+    assert reload(server.grpc, number_model) == "UNAUTHENTICATED"
     allowed = {"authorization": "Bearer secret"}
-    assert reload(server.grpc, text_model, **allowed) == "OK"
+    assert reload(server.grpc, number_model, **allowed) == "OK"
 
 
 @pytest.mark.parametrize(
@@ -306,8 +306,8 @@ def test_a_name_that_is_not_the_servers_is_refused(server, host, status):
         assert response.status_code == status, path
 
 
-def test_names_that_a_server_is_told(run_server, text_model):
-    models = [from_folder(text_model)]
+def test_names_that_a_server_is_told(run_server, number_model):
+    models = [from_folder(number_model)]
     named = run_server(models, allowed_hosts=("Models.example",))
     everywhere = run_server(models, host="0.0.0.0")
     for server, host, status in (
