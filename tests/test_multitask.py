@@ -409,6 +409,8 @@ def test_tasks_that_are_not_there(empty, trained, tmp_path):
     for options in ({"default": "x"}, {"warmup": {"x": [{"text": ["a"]}]}}):
         with pytest.raises(UnknownNameError, match="task 'x'"):
             multi.export(tmp_path / "several", **options)
+    with pytest.raises(UnknownNameError, match="TF Serving release '1.0'"):
+        multi.export(tmp_path / "several", check_ops="1.0")
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ExportError, match="holds notes.txt"):
         multi.export(tmp_path)
