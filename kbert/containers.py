@@ -155,6 +155,8 @@ def _plain(value: Any) -> Any:
     """A scalar of NumPy, Arrow or a tensor as Python's; others as they are."""
     if type(value) in (str, bytes, int, float, list, dict, tuple):
         return value
+    if value is np.ma.masked:  # Its `item()` is 0.
+        return None
     if hasattr(value, "as_py"):
         return value.as_py()
     if hasattr(value, "numpy") and callable(value.numpy):

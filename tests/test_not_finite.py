@@ -67,6 +67,15 @@ def test_a_weight_that_is_none(value):
                 tiny().fit(TEXTS, NAMES, class_weight=weights, method=method)
 
 
+def test_what_is_masked_is_no_number():
+    masked = list(np.ma.array([1.0] * 8, mask=[0] * 7 + [1]))
+    assert masked[7] is np.ma.masked
+    with pytest.raises(InputError, match="Received: None in row 7"):
+        read_sample_weight(masked, 8)
+    with pytest.raises(InputError, match="Received: None in row 7"):
+        tiny("regression").fit(TEXTS, masked, **FAST)
+
+
 def test_weights_of_nothing():
     with pytest.raises(InputError, match="above 0"):
         tiny().fit(TEXTS, NAMES, sample_weight=[0] * 8, **FAST)

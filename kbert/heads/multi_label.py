@@ -85,7 +85,7 @@ class MultiLabelHead(ClassificationHead):
         self._check_named()
         if thresholds is not None:
             thresholds = [
-                check_number(f"thresholds[{i}]", x)
+                check_number(f"thresholds[{i}]", x, 0, 1)
                 for i, x in enumerate(as_list(thresholds, "thresholds"))
             ]
         if thresholds is not None and len(thresholds) != len(labels or ()):
@@ -94,7 +94,7 @@ class MultiLabelHead(ClassificationHead):
                 f"{len(thresholds)} for {len(labels or ())} labels."
             )
         self.thresholds = thresholds
-        self.threshold = check_number("threshold", threshold)
+        self.threshold = check_number("threshold", threshold, 0, 1)
         self.tune = check_flag("tune", tune)
         self.needs_validation = self.tune
 

@@ -114,7 +114,7 @@ class RegressionHead(ClassificationHead):
 
     @property
     def ready(self) -> bool:
-        return self.scale is not None
+        return self.mean is not None and self.scale is not None
 
     def read(self, y: Any, columns: list[list]) -> list[float]:
         """A number a row; strings, as files have them, are taken too."""

@@ -19,6 +19,9 @@ from kbert.labels import plain
 # Log-odds between the threshold and the ham that sets it.
 MARGIN = 1e-3
 
+# The highest threshold, where a ham that must not be flagged scores 1.
+ABOVE_ONE = float(np.nextafter(np.float32(1), np.float32(2)))
+
 
 class SpamHead(ClassificationHead):
     """Two classes, and a threshold that few good texts may pass.
@@ -79,7 +82,7 @@ class SpamHead(ClassificationHead):
             rate = check_number("max_false_positive_rate", rate, 0, 1)
         self.positive = positive
         self.max_false_positive_rate = rate
-        self.threshold = check_number("threshold", threshold)
+        self.threshold = check_number("threshold", threshold, 0, ABOVE_ONE)
         self.needs_validation = rate is not None
         if self.labels is not None:
             self._find_positive()

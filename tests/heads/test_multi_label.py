@@ -142,6 +142,14 @@ def test_one_threshold_a_label():
         MultiLabelHead(["a", "b"], thresholds=[0.5])
 
 
+def test_thresholds_are_probabilities():
+    for wrong in (50, -0.1):  # Percent, which no answer comes to.
+        with pytest.raises(ConfigError, match="`threshold`.*at most 1"):
+            MultiLabelHead(threshold=wrong)
+        with pytest.raises(ConfigError, match=r"`thresholds\[1\]`"):
+            MultiLabelHead(["a", "b"], thresholds=[0.5, wrong])
+
+
 def test_a_label_without_a_name():
     # In answers an empty string stands for no label; pandas's `get_dummies`
     # makes such a column of rows without labels.

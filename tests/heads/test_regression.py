@@ -47,6 +47,16 @@ def test_bad_arguments():
         RegressionHead(start="max")
 
 
+@pytest.mark.parametrize("known", [{"mean": 2.0}, {"scale": 2.0}])
+def test_half_a_scale_is_learned(known):
+    clf = kbert.Classifier(
+        "random:1x16", head="regression", max_length=16, **known
+    )
+    assert clf.model is None
+    clf.fit(["a", "b"], [5.0, 9.0], epochs=1, verbose=0)
+    assert (clf.head.mean, clf.head.scale) == (7.0, 2.0)
+
+
 def test_loss_and_answers_know_the_scale():
     head = RegressionHead(minimum=0, maximum=5)
     head.adapt([1.0, 3.0])

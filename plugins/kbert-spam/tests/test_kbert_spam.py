@@ -89,6 +89,16 @@ def test_serve_labels_by_the_threshold(labels):
 # === The threshold ===
 
 
+def test_it_is_a_probability():
+    for wrong in (50, -0.1):
+        with pytest.raises(ConfigError, match="`threshold`.*at most 1"):
+            SpamHead(threshold=wrong)
+    # A ham that must not be flagged scores 1.
+    spam = np.array([False, True])
+    highest = choose_threshold(np.float32([1, 1]), spam, 0.0)
+    assert SpamHead(threshold=highest).threshold > 1
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("rate", [0.0, 0.005, 0.05, 0.3, 1.0])
 def test_threshold_flags_as_much_ham_as_is_allowed(seed, rate):
