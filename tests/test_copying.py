@@ -48,7 +48,11 @@ def trained(data):
 # All go by one `__reduce__`; `copy` copies the least of what that gives.
 EACH_WAY = pytest.mark.parametrize(
     "way",
-    ["pickle", "copy", pytest.param("deepcopy", marks=pytest.mark.large)],
+    [
+        "pickle",
+        pytest.param("copy", marks=pytest.mark.large),
+        pytest.param("deepcopy", marks=pytest.mark.large),
+    ],
 )
 
 

@@ -188,7 +188,16 @@ def test_is_the_same_again(written):
 # === Beside a head ===
 
 
-@pytest.mark.parametrize("layout", ["auto", "padded", "packed"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "auto",
+        *(
+            pytest.param(x, marks=pytest.mark.large)
+            for x in ("padded", "packed")
+        ),
+    ],
+)
 def test_tells_what_tokens_do_not(written, layout):
     x, y = written
     clf = small()
