@@ -230,15 +230,27 @@ def new_file(target: str | os.PathLike) -> Iterator[Path]:
         flush(target.parent)
 
 
-def check_file(target: str | os.PathLike) -> None:
+def check_file(
+    target: str | os.PathLike, sources: Iterable[str | os.PathLike] = ()
+) -> None:
     """Check that a file may be written, before what takes long is begun.
 
+    Args:
+        target: the file to make.
+        sources: files that are read for it, which must not give way.
+
     Raises:
-        CheckpointError: there is something that is no plain file, or the
-            folder cannot be written.
+        CheckpointError: there is something that is no plain file, it is one
+            of the sources, or the folder cannot be written.
     """
     target = real_path(target)
     _check_plain(target)
+    there = [path for path in sources if os.path.exists(path)]
+    if target.exists() and any(map(target.samefile, there)):
+        raise CheckpointError(
+            f"Expected another file than those that are read. Received: "
+            f"{target}, of which nothing would be left. Choose another place."
+        )
     check_room(target.parent)
 
 

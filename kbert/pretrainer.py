@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from pathlib import Path
 from typing import NoReturn
 
 import keras
@@ -21,6 +20,7 @@ from kbert.checkpoints.pretraining import assign_heads
 from kbert.checkpoints.pretraining import head_tensors
 from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.checkpoints.vocabularies import write_tokenizer
+from kbert.checks import check_choice
 from kbert.checks import check_integer
 from kbert.checks import check_seed
 from kbert.errors import CheckpointError
@@ -56,6 +56,9 @@ SAVED_FILES = (
     "tokenizer_config.json",
     "vocab.txt",
 )
+
+# Of the weights there.
+SAVED_DTYPES = ("float32", "float16")
 
 
 class Pretrainer:
@@ -435,12 +438,15 @@ class Pretrainer:
         Raises:
             CheckpointError: the folder cannot be written, or holds something
                 else.
+            ConfigError: it is another dtype.
 
         Example:
 
         >>> pretrainer.save("saved_models/mini")
         >>> clf = kbert.Classifier("saved_models/mini")
         """
+        # As integers the weights would all be 0.
+        check_choice("dtype", dtype, SAVED_DTYPES)
         tensors = {
             f"bert.{name}": value
             for name, value in huggingface.backbone_tensors(
@@ -448,7 +454,7 @@ class Pretrainer:
             ).items()
         }
         tensors |= head_tensors(self.model)
-        with new_folder(Path(path), replace=True) as folder:
+        with new_folder(path, replace=True) as folder:
             write_tensors(
                 {k: v.astype(dtype) for k, v in tensors.items()},
                 folder / "model.safetensors",

@@ -99,6 +99,18 @@ def test_vocab_failure_leaves_the_old_file(tmp_path):
 # === kbert corpus ===
 
 
+@pytest.mark.parametrize("where", ["itself", "folder", "link"])
+def test_vocab_never_takes_the_place_of_its_text(text, tmp_path, where):
+    output = text
+    if where == "link":
+        output = tmp_path / "vocab.txt"
+        output.symlink_to(text)
+    files = tmp_path if where == "folder" else text
+    result = run("vocab", files, "-o", output, "--size", 100)
+    refused(result, "another file than those that are read")
+    assert text.read_text() == TEXT
+
+
 def test_corpus(text, vocabulary, tmp_path):
     path = tmp_path / "corpus"
     result = run("corpus", text, "--vocab", vocabulary, "-o", path)

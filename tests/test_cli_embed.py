@@ -57,6 +57,14 @@ def test_summarize(model):
     assert json.loads(result) == text.replace(". ", ".\n").splitlines()
 
 
+def test_embed_never_takes_the_place_of_its_texts(model, tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("aaa\n")
+    result = run("embed", path, "-o", path, "-m", model, code=1)
+    assert "another file than those that are read" in result.output
+    assert path.read_text() == "aaa\n"
+
+
 def test_errors(model, tmp_path):
     result = run("summarize", "-", "-m", model, input=" ", code=1)
     assert "at least one sentence" in result.output

@@ -218,6 +218,20 @@ def test_saved_as_a_preset(trained, corpus, tmp_path, dtype, further):
     assert clf.predict_proba(["a bird calls"]).shape == (1, 2)
 
 
+def test_nothing_is_saved_in_another_way(trained, tmp_path):
+    pretrainer, _ = trained
+    pretrainer.save(tmp_path / "preset")
+    before = (tmp_path / "preset" / "model.safetensors").read_bytes()
+    for dtype in ("int8", "flaot16", None):  # Of integers all would be 0.
+        with pytest.raises(ConfigError, match="`dtype` must be one of"):
+            pretrainer.save(tmp_path / "preset", dtype=dtype)
+    after = (tmp_path / "preset" / "model.safetensors").read_bytes()
+    assert after == before
+    for path in (5, ""):
+        with pytest.raises(CheckpointError, match="path of a file or folder"):
+            pretrainer.save(path)
+
+
 def test_dropout_while_it_is_pretrained(corpus, tmp_path):
     none = make(corpus, dropout=0.0)
     own = make(corpus)

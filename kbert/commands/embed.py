@@ -66,7 +66,7 @@ def embed(
       kbert embed sentences.txt -o vectors.npy
       kbert embed mail.csv -o mail.npy --text body
     """
-    check_file(output)
+    check_file(output, [file])
     texts = _read(file, text, columns, format, encoding)
     embedder = _embedder(model)
     import numpy as np

@@ -47,10 +47,11 @@ def vocab(
       kbert vocab news.jsonl.gz -o vocab.txt --text-key body --cased
     """
     check_encoding(encoding)
+    from kbert.pretraining.documents import expand
     from kbert.pretraining.vocabulary import train_vocabulary
     from kbert.vocabulary import write_vocabulary
 
-    check_file(output)
+    check_file(output, expand(files))
     notes = common.notes(quiet)
     read, started = 0, time.perf_counter()
     with (

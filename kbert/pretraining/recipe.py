@@ -9,6 +9,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from kbert.checks import check_choice
 from kbert.encodings import check_encoding
 from kbert.errors import ConfigError
 from kbert.errors import InputError
@@ -16,6 +17,7 @@ from kbert.errors import UnknownNameError
 from kbert.lines import decode
 from kbert.paths import as_path
 from kbert.pretrainer import DEFAULT_OBJECTIVES
+from kbert.pretrainer import SAVED_DTYPES
 from kbert.pretrainer import Pretrainer
 from kbert.pretraining.checks import check_fit
 from kbert.pretraining.checks import check_pretrainer
@@ -181,6 +183,8 @@ def _check_arguments(path, tables):
         check_pretrainer(
             objectives=objectives, **{key: model[key] for key in CHECKED_MODEL}
         )
+        output = _with_defaults(Pretrainer.save, tables.get("output", {}))
+        check_choice("dtype", output["dtype"], SAVED_DTYPES)
         check_fit(
             save_every=steps if save_every is None else save_every,
             **{key: training[key] for key in CHECKED},

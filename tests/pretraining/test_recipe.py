@@ -120,6 +120,11 @@ def test_keys_are_arguments():
             ConfigError,
             "recipe.toml: `save_every` must be no more .*=9, steps=4",
         ),
+        (
+            ('dtype = "float16"', 'dtype = "flaot16"'),
+            ConfigError,
+            "recipe.toml: `dtype`.* mean 'float16'",
+        ),
         (("[text]", "[text"), InputError, "a recipe in TOML"),
         ((RECIPE, "text = 3"), ConfigError, r"a table \[text\]"),
     ],
