@@ -6,6 +6,7 @@ import functools
 import os
 import random
 import time
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult
@@ -93,7 +94,7 @@ class Client:
 
         Args:
             x: texts as a list, array or column; rows of several inputs as a
-                dict of columns.
+                dict of columns, of which the model's inputs are sent.
             signature: of the model, by default `serving_default`.
 
         Returns:
@@ -107,7 +108,7 @@ class Client:
             ServingError: it fails. What was answered before is in `answers`
                 of each of these errors, of the first `rows` texts.
         """
-        columns = _columns(x)
+        columns = self._columns(x, signature)
         rows = len(next(iter(columns.values())))
         parts: list[dict[str, np.ndarray]] = []
         for start in range(0, rows, self.batch_size):
@@ -116,7 +117,13 @@ class Client:
                 for name, texts in columns.items()
             }
             try:
-                parts.append(self._patiently(part, signature))
+                parts.append(
+                    self._patiently(
+                        lambda model, part=part: model.predict(
+                            part, signature, self.timeout
+                        )
+                    )
+                )
                 _check_alike(parts, part)
             except ServingError as failure:
                 if start:
@@ -168,12 +175,37 @@ class Client:
         except ServingError:
             return False
 
-    def _patiently(self, part: dict, signature: str) -> dict[str, np.ndarray]:
+    def _columns(self, x: Any, signature: str) -> dict[str, list]:
+        """Texts by input name; "" where the name is not known."""
+        x = settle(x)
+        rows = isinstance(x, list) and x and isinstance(x[0], Mapping)
+        if not rows and not isinstance(x, dict):
+            return {"": _only_column(x)}
+        names = tuple(x[0] if rows else x)
+        if not names or not all(isinstance(name, str) for name in names):
+            raise InputError(
+                "Expected columns by the names of the model's inputs. "
+                f"Received: {listed(names)}."
+            )
+        if len(names) > 1:  # Labels and the like may be among them.
+            try:
+                names = tuple(
+                    self._patiently(
+                        lambda model: model.inputs(signature, self.timeout)
+                    )
+                )
+            except UnavailableError:
+                raise
+            except ServingError:
+                pass  # The server does not say; it gets all.
+        return dict(zip(names, as_texts(x, names), strict=True))
+
+    def _patiently(self, ask: Callable[[Any], Any]) -> Any:
         """Try again after a pause, while it may help and there is time."""
         end, pause = time.monotonic() + self.retry_seconds, FIRST_PAUSE
         while True:
             try:
-                return self._open().predict(part, signature, self.timeout)
+                return ask(self._open())
             except UnavailableError as failure:
                 # Not all at once: each client waits another while.
                 wait = pause * random.uniform(0.5, 1.5)
@@ -272,19 +304,7 @@ def _join(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     }
 
 
-def _columns(x: Any) -> dict[str, list[str]]:
-    """Texts by input name; "" where the name is not known."""
-    x = settle(x)
-    if isinstance(x, list) and x and isinstance(x[0], Mapping):
-        x = {name: [row.get(name) for row in x] for name in x[0]}
-    if isinstance(x, dict):
-        names = tuple(x)
-        if not names or not all(isinstance(name, str) for name in names):
-            raise InputError(
-                "Expected columns by the names of the model's inputs. "
-                f"Received: {listed(names)}."
-            )
-        return dict(zip(names, as_texts(x, names), strict=True))
+def _only_column(x: Any) -> list:
     columns = as_texts(x, ("text",))
     if len(columns) > 1:
         raise InputError(
@@ -292,4 +312,4 @@ def _columns(x: Any) -> dict[str, list[str]]:
             "the names of the model's inputs, such as {'text': [...], "
             "'text_pair': [...]}. Received: rows without names."
         )
-    return {"": columns[0]}
+    return columns[0]

@@ -98,16 +98,21 @@ def import_tensorflow() -> None:
         return
     failed = True
     with tempfile.TemporaryFile() as held:
-        sys.stderr.flush()
+        _flush()
         os.dup2(held.fileno(), 2)
         try:
             _import()
             failed = False
         finally:
-            sys.stderr.flush()
+            _flush()
             os.dup2(stderr, 2)
             os.close(stderr)
             held.seek(0)
             for line in held:
                 if failed or not _LOGGED.match(line):
                     os.write(2, line)
+
+
+def _flush() -> None:
+    if sys.stderr is not None:  # It was closed, and the number given away.
+        sys.stderr.flush()

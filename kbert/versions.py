@@ -39,7 +39,10 @@ def version_folders(path: Path) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for entry in sorted(path.iterdir()):
         number = version_number(entry.name)
-        # "007" is version 7 too; the first name stands.
-        if number is not None and entry.is_dir():
+        # "007" is version 7 too; the first name stands. A link that leads
+        # nowhere now may lead to its folder again in a moment.
+        if number is not None and (
+            entry.is_dir() or entry.is_symlink() and not entry.exists()
+        ):
             found.setdefault(number, entry)
     return {number: found[number] for number in sorted(found)}

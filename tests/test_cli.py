@@ -121,6 +121,28 @@ def test_help_imports_nothing_heavy():
     )
 
 
+def test_standard_error_that_is_closed(tmp_path):
+    (tmp_path / "tensorflow.py").touch()
+    (tmp_path / "tensorflow_text.py").touch()
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    # A file that is opened next gets its number.
+    code = (
+        "f = open(__file__); assert f.fileno() == 2; import kbert.quiet as q;"
+        "q.import_tensorflow(); print('good')"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    environment = dict(os.environ, PYTHONPATH=path)
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    result = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" "{script}" 2>&-'],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert result.stdout == "good\n"
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_start_up_messages(tmp_path, fails):
     # Stands in for TensorFlow, whose C++ side writes past `sys.stderr`.

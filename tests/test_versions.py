@@ -62,6 +62,20 @@ def test_which_comes_next(tmp_path):
         new_version(path, 12)
 
 
+def test_a_link_that_leads_nowhere_for_a_moment_is_a_version(tmp_path):
+    base, store = tmp_path / "m", tmp_path / "store"
+    base.mkdir()
+    store.mkdir()
+    (base / "1").symlink_to(store)
+    (base / "2").symlink_to(base / "2")  # To itself.
+    (tmp_path / "file").touch()
+    (base / "3").symlink_to(tmp_path / "file")
+    model = ModelConfig("m", base, latest=None)
+    assert [*model.versions()] == [1, 2]
+    store.rmdir()
+    assert [*model.versions()] == [1, 2]
+
+
 def test_a_link_in_the_place_of_a_version(tmp_path):
     (tmp_path / "1").symlink_to("nowhere")
     with pytest.raises(ExportError, match="exists"):

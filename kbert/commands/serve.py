@@ -201,14 +201,17 @@ async def _run(models, options, quiet: bool) -> None:
 
 
 async def _serve(server, models, options, quiet: bool) -> None:
+    from kbert.serving.server import address_of
+
     await server.start()
     scheme = "http" if options.tls_cert is None else "https"
-    address = f"{scheme}://{options.host}:{server.rest_port}"
+    address = f"{scheme}://{address_of(options.host, server.rest_port)}"
     notes = common.notes(quiet)
     for model in models:
         notes.print(f"{address}/v1/models/{model.name}:predict", markup=False)
     notes.print(
-        f"gRPC on {options.host}:{server.grpc_port}. Page: {address}/\n"
+        f"gRPC on {address_of(options.host, server.grpc_port)}. Page: "
+        f"{address}/\n"
         f"For development; in production give the folder to TF Serving.",
         markup=False,
     )

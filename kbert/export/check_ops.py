@@ -126,6 +126,8 @@ def _used_ops(saved_model_dir: str | Path) -> dict[str, set[str]]:
 
     path = Path(saved_model_dir) / "saved_model.pb"
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no plain file")  # A pipe may have no end.
         saved_model = SavedModel.FromString(path.read_bytes())
     except (OSError, DecodeError) as error:
         raise ExportError(

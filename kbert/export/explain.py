@@ -153,7 +153,8 @@ def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
 
         # Points of all rows, so many at once that the memory stays bounded.
         count = tf.shape(ids)[0] * steps
-        size = tf.maximum(TOKENS // tf.shape(ids)[1], 1)
+        # No rows have no tokens either.
+        size = tf.maximum(TOKENS // tf.maximum(tf.shape(ids)[1], 1), 1)
 
         def some_points(begin, totals):
             point = tf.range(begin, tf.minimum(begin + size, count))  # (P,)

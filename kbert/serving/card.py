@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from kbert.errors import UnsafeFileError
 from kbert.export.warmup import CARD
 from kbert.serving.core import Core
 from kbert.serving.models import Version
+from kbert.untrusted import read_limited
 
-# Bytes of a kbert.json.
+# Bytes of a kbert.json, and tasks of it that are shown.
 MAX_CARD = 1024 * 1024
+MAX_TASKS = 1000
 
 
 def _is_integer(value: Any) -> bool:
@@ -93,10 +97,11 @@ def _version(version: Version) -> dict[str, Any]:
 def read_card(path: Path) -> dict[str, Any] | None:
     """kbert.json beside the graph; None for a SavedModel of others."""
     try:
-        if path.stat().st_size > MAX_CARD:
+        if not path.is_file():  # A pipe or a device may have no end.
             return None
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_limited(path, MAX_CARD, "a model's card")
+        card = json.loads(content.decode())
+    except (OSError, ValueError, RecursionError, UnsafeFileError):
         return None
     return _tidy(card) if isinstance(card, dict) else None
 
@@ -106,7 +111,8 @@ def _tidy(card: dict) -> dict[str, Any]:
     tasks = card.get("tasks")
     if isinstance(tasks, dict) and tasks:
         tidy["tasks"] = {
-            _text(name): _pick(task, _TASK) for name, task in tasks.items()
+            _text(name): _pick(task, _TASK)
+            for name, task in islice(tasks.items(), MAX_TASKS)
         }
         if tidy.get("default") not in tidy["tasks"]:
             tidy["default"] = next(iter(tidy["tasks"]))

@@ -82,6 +82,11 @@ class ServerOptions:
                     f"`{name}` must be positive. Received: "
                     f"{name}={getattr(self, name)}"
                 )
+        if not self.host.strip():  # Else it is every address there is.
+            raise ConfigError(
+                "Expected an address as `host`, such as 127.0.0.1 or 0.0.0.0. "
+                "Received: an empty one."
+            )
         if self.release is not None:
             release_ops(self.release)
         if (self.tls_cert is None) != (self.tls_key is None):

@@ -11,7 +11,6 @@ from urllib.parse import unquote
 
 import grpc
 import numpy as np
-import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import get_model_status_pb2
@@ -25,6 +24,7 @@ from kbert.errors import ConfigError
 from kbert.serving.remote_rest import MAX_ANSWER
 from kbert.serving.status import TooLargeError
 from kbert.serving.status import error
+from kbert.serving.tensors import from_proto
 
 # As in REST, what may stand after the model's name.
 _PATH = re.compile(
@@ -110,31 +110,17 @@ class GrpcModel:
         response = self._ask(self._prediction.Predict, request, timeout)
         try:
             return {
-                name: _strings(tf.make_ndarray(proto))
+                name: _strings(from_proto(proto))
                 for name, proto in response.outputs.items()
             }
-        except (TypeError, ValueError) as failure:
+        except (TypeError, ValueError, OverflowError) as failure:
             raise error(
                 "UNKNOWN", f"Expected tensors as outputs. Received: {failure}"
             ) from failure
 
     def _only_input(self, signature: str, timeout: float) -> str:
         if signature not in self._inputs:
-            request = get_model_metadata_pb2.GetModelMetadataRequest()
-            request.model_spec.CopyFrom(self._spec)
-            request.metadata_field.append("signature_def")
-            response = self._ask(
-                self._prediction.GetModelMetadata, request, timeout
-            )
-            found = get_model_metadata_pb2.SignatureDefMap()
-            response.metadata["signature_def"].Unpack(found)
-            name = signature or "serving_default"
-            if name not in found.signature_def:
-                raise error(
-                    "FAILED_PRECONDITION",
-                    f'Serving signature key "{name}" not found.',
-                )
-            self._inputs[signature] = sorted(found.signature_def[name].inputs)
+            self._inputs[signature] = self.inputs(signature, timeout)
         names = self._inputs[signature]
         if len(names) != 1:
             raise error(
@@ -143,6 +129,24 @@ class GrpcModel:
                 f"one list of texts.",
             )
         return names[0]
+
+    def inputs(self, signature: str, timeout: float) -> list[str]:
+        """The names of a signature's inputs."""
+        request = get_model_metadata_pb2.GetModelMetadataRequest()
+        request.model_spec.CopyFrom(self._spec)
+        request.metadata_field.append("signature_def")
+        response = self._ask(
+            self._prediction.GetModelMetadata, request, timeout
+        )
+        found = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(found)
+        name = signature or "serving_default"
+        if name not in found.signature_def:
+            raise error(
+                "FAILED_PRECONDITION",
+                f'Serving signature key "{name}" not found.',
+            )
+        return sorted(found.signature_def[name].inputs)
 
     def states(self, timeout: float) -> list[str]:
         """The states of the model's versions."""

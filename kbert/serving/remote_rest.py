@@ -23,6 +23,7 @@ from kbert.errors import short
 from kbert.serving.status import CODES
 from kbert.serving.status import TooLargeError
 from kbert.serving.status import error
+from kbert.serving.status import invalid
 
 # Codes by the HTTP status that stands for them; of several the plainest.
 _FROM_HTTP = {http: code for code, (_, http) in reversed(CODES.items())}
@@ -90,6 +91,18 @@ class RestModel:
                 outputs = {"": outputs}
             return {name: _array(value) for name, value in outputs.items()}
         except (KeyError, ValueError) as failure:
+            raise _no_answer(url, answer) from failure
+
+    def inputs(self, signature: str, timeout: float) -> list[str]:
+        """The names of a signature's inputs."""
+        url, name = f"{self._url}/metadata", signature or "serving_default"
+        answer = self._ask("GET", url, timeout)
+        try:
+            found = answer["metadata"]["signature_def"]["signature_def"]
+            if name not in found:
+                raise invalid(f'Serving signature name: "{name}" not found')
+            return sorted(found[name]["inputs"])
+        except (KeyError, TypeError) as failure:
             raise _no_answer(url, answer) from failure
 
     def states(self, timeout: float) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 import time
@@ -168,8 +169,13 @@ class Server:
         )
         core = Core(self.models, self._batcher, self._metrics, options.limits)
         self._workers = core.workers
-        await self._start_grpc(core)
-        self._start_http(core)
+        listener = _listen_on(options.host, options.rest_port)
+        try:
+            await self._start_grpc(core)
+        except BaseException:
+            listener.close()
+            raise
+        self._start_http(core, listener)
         if options.poll_seconds:
             self._polling = asyncio.create_task(
                 self.models.poll(options.poll_seconds)
@@ -213,7 +219,7 @@ class Server:
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        address = f"{options.host}:{options.grpc_port}"
+        address = address_of(options.host, options.grpc_port)
         try:
             if options.tls_cert is None:
                 self.grpc_port = self._grpc.add_insecure_port(address)
@@ -229,7 +235,7 @@ class Server:
             raise _taken(address, "--grpc-port") from error
         await self._grpc.start()
 
-    def _start_http(self, core: Core) -> None:
+    def _start_http(self, core: Core, listener: socket.socket) -> None:
         options = self.options
         rest = Rest(*(core, self._metrics, self.log, options.timeout))
         app = make_app(core, rest, lambda: self.draining, options)
@@ -246,13 +252,6 @@ class Server:
             ssl_certfile=options.tls_cert,
             ssl_keyfile=options.tls_key,
         )
-        address = (options.host, options.rest_port)
-        try:
-            listener = socket.create_server(address, backlog=1024)
-        except OSError as error:
-            raise _taken(
-                f"{options.host}:{options.rest_port}", "--rest-port"
-            ) from error
         # asyncio leaves it out for a socket that is made so, and an answer in
         # two packets would wait 40 ms for the client's acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -298,6 +297,38 @@ class Server:
         self._workers.close()
         self.log("ended")
         await asyncio.to_thread(self.log.flush)
+
+
+def address_of(host: str, port: int) -> str:
+    """A host and a port as they stand in a URL; IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _listen_on(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        ConfigError: the port is taken, or the address is none of this machine.
+    """
+    try:
+        # localhost is several; most clients try 127.0.0.1.
+        family, _, _, _, address = min(
+            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM),
+            key=lambda found: found[0] != socket.AF_INET,
+        )
+        # "::" is every address, as for gRPC.
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(
+            address[:2], family=family, backlog=1024, dualstack_ipv6=both
+        )
+    except (OSError, UnicodeError) as error:  # A name of 64 letters or more.
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise _taken(address_of(host, port), "--rest-port") from error
+        raise ConfigError(
+            f"Expected an address of this machine, such as 127.0.0.1 or "
+            f"0.0.0.0, and a port that may be listened on. Received: --host "
+            f"{host!r}, port {port}: {error}."
+        ) from error
 
 
 def _taken(address: str, option: str) -> ConfigError:

@@ -6,9 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from kbert.serving.limits import Limits
 from kbert.serving.status import invalid
+from kbert.serving.wire import varint
 
 if TYPE_CHECKING:
     from tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -66,21 +68,61 @@ def to_array(name: str, proto: TensorProto, limits: Limits) -> np.ndarray:
         item = np.dtype(dtype.as_numpy_dtype).itemsize
     except (TypeError, KeyError) as failure:
         raise invalid(f"tensor parsing error: {name}: {failure}") from failure
+    values = math.prod(sizes)
     # Values one by one take long; all of a tensor's content does not.
-    limits.check_values(
-        sum(len(x) for _, x in proto.ListFields() if hasattr(x, "extend"))
-    )
+    listed = sum(len(x) for _, x in proto.ListFields() if hasattr(x, "extend"))
+    limits.check_values(listed)
     limits.check_bytes(
-        _bytes_of(proto, dtype.name, math.prod(sizes), item),
+        _bytes_of(proto, dtype.name, values, item),
         "a tensor",
         f"shape {sizes} of {dtype.name}",
     )
     if sizes:
         limits.check_rows(sizes[0])
+    room = values * (2 if dtype.is_complex else 1)
+    if listed > room:
+        raise invalid(
+            f"tensor parsing error: {name}: expected at most {room} values "
+            f"for shape {sizes} of {dtype.name}, received {listed}"
+        )
     try:
-        return tf.make_ndarray(proto)
-    except (TypeError, ValueError) as failure:
+        return from_proto(proto)
+    # A narrow type is sent as int32, which may be too large for it.
+    except (TypeError, ValueError, OverflowError) as failure:
         raise invalid(f"tensor parsing error: {name}: {failure}") from failure
+
+
+def from_proto(proto: TensorProto) -> np.ndarray:
+    """`tf.make_ndarray`, also of strings that travel as a tensor's content.
+
+    Raises:
+        TypeError: the type is none that arrays have.
+        ValueError: the message contradicts itself.
+        OverflowError: an integer is too large for its type.
+    """
+    import tensorflow as tf
+
+    if proto.dtype != tf.string.as_datatype_enum or not proto.tensor_content:
+        return tf.make_ndarray(proto)
+    sizes = [dim.size for dim in proto.tensor_shape.dim]
+    array = np.empty(math.prod(sizes), object)
+    array[:] = _decode_strings(proto.tensor_content, len(array))
+    return array.reshape(sizes)
+
+
+def _decode_strings(data: bytes, count: int) -> list[bytes]:
+    """All lengths, then all bytes. port::DecodeStringList."""
+    lengths, at = [], 0
+    try:
+        for _ in range(count):
+            length, at = varint(data, at)
+            lengths.append(length)
+    except (IndexError, DecodeError):
+        lengths = [len(data)]  # Which then is too long.
+    if at + sum(lengths) != len(data):
+        raise ValueError(f"its content is not that of {count} strings")
+    ends = at + np.cumsum(lengths, dtype=np.int64)
+    return [data[end - n : end] for end, n in zip(ends, lengths, strict=True)]
 
 
 def _bytes_of(proto: TensorProto, dtype: str, values: int, item: int) -> int:

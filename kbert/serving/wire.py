@@ -57,14 +57,14 @@ def _count(data: bytes, kind: Descriptor, limits: Limits) -> None:
         if at >= end:
             opened.pop()
             continue
-        tag, at = _varint(data, at)
+        tag, at = varint(data, at)
         wire = tag & 7
         if wire == 0:
-            _, at = _varint(data, at)
+            _, at = varint(data, at)
         elif wire in (1, 5):
             at += 8 if wire == 1 else 4
         elif wire == 2:
-            size, at = _varint(data, at)
+            size, at = varint(data, at)
             message = inner.get(tag >> 3)
             count += WEIGHT if message else 1
             limits.check_values(count)
@@ -77,7 +77,13 @@ def _count(data: bytes, kind: Descriptor, limits: Limits) -> None:
             limits.check_values(count)
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number that begins at a place, and where the next thing begins.
+
+    Raises:
+        DecodeError: it has too many bytes.
+        IndexError: it has no end.
+    """
     byte = data[at]
     if byte < 128:
         return byte, at + 1

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,10 @@ def test_unknown_release(old_ops):
 def test_not_a_saved_model(tmp_path):
     with pytest.raises(ExportError, match="version folder"):
         check_ops.check_ops(tmp_path)
+    os.mkfifo(tmp_path / "saved_model.pb")  # Which nobody writes to.
+    with pytest.raises(ExportError, match="no plain file"):
+        check_ops.check_ops(tmp_path)
+    (tmp_path / "saved_model.pb").unlink()
     (tmp_path / "saved_model.pb").write_bytes(b"not a protobuf")
     with pytest.raises(ExportError, match="version folder"):
         check_ops.check_ops(tmp_path)

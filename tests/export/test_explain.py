@@ -53,6 +53,16 @@ def test_attributions_add_up_to_the_change(name):
         assert bool(pieces) == bool(text)
 
 
+@pytest.mark.parametrize("head", ["classification", "ner"])
+def test_no_rows_have_no_explanations(head):
+    import tensorflow as tf
+
+    clf = kbert.Classifier("random:1x64", head, labels=["a", "b"], seed=0)
+    explain = tf.function(make_explain(clf))  # Keras checks what is eager.
+    why = explain(text=tf.constant([], tf.string))
+    assert {len(value) for value in why.values()} == {0}
+
+
 def test_a_probability_that_leaps():
     """As a trained model's, which is sure of one label and then of the other:
     most points of the way lie where it does not change."""

@@ -460,6 +460,15 @@ def test_texts_of_all_forms(server, classifier, way):
             tf.data.Dataset.from_tensor_slices(texts).batch(3),
         ):
             assert client.predict(x) == want, x
+        # Of a table the model's inputs are sent.
+        table = {"label": [1, 2, 3, 4], "text": texts}
+        for x in (table, pandas.DataFrame(table)):
+            assert client.predict(x) == want
+        assert client.predict([{"text": "zz", "n": 1}, {"text": "aaa"}])
+        with pytest.raises(InputError, match="without text"):
+            client.predict({"label": ["a"], "txt": ["b"]})
+        with pytest.raises(InputError, match="a dict in each row.*row 1"):
+            client.predict([{"text": "a"}, "b"])
         for x in ("one", [["a", "b"]], [], {}, {"text": []}, {1: ["a"]}, 5):
             with pytest.raises(InputError):
                 client.predict(x)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 
 import numpy as np
 import pytest
@@ -57,6 +58,21 @@ def test_a_key_that_stands_twice():
 def test_floats_are_rounded_as_c_does(size):
     array = predict({"inputs": [size, -1, 1e39]}, x="float32")["x"]
     assert array.tolist() == [np.float32(float(size)), -1.0, np.inf]
+
+
+def test_base64_with_much_white_space_holds_nobody_up():
+    # A regular expression took 30 times as long, and kept all other threads
+    # waiting.
+    def seconds(text):
+        started = time.thread_time()
+        json_codec.from_base64({"b64": text})
+        return time.thread_time() - started
+
+    plain, spaced = (
+        min(seconds(text * 1_000_000) for _ in range(3))
+        for text in ("AA", "A ")
+    )
+    assert spaced < 8 * plain
 
 
 def test_base64_is_that_of_the_standard_library():

@@ -115,6 +115,7 @@ LARGE = [
     ),
     ("predict", rows('"%s"' % ("a" * 8_000_000), 1), 413, "texts of at most"),
     ("predict", rows('{"b64": "%s"}' % ("A" * 8_000_000), 1), 413, "texts of"),
+    ("predict", rows('{"b64": "%s"}' % ("A " * 4_000_000), 1), 413, "texts of"),
     ("predict", rows('"%s"' % ("\\n" * 4_000_000), 1), 413, "texts of at most"),
     ("classify", with_context(MIB, 2000), 413, "1024 rows"),
     ("classify", with_context(7 * MIB, 1000), 413, "the context in each"),

@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import shutil
 import threading
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from kbert.export.warmup import write_warmup
 from kbert.serving import app
+from kbert.serving.card import MAX_TASKS
 from kbert.serving.card import read_card
 from kbert.serving.config import from_folder
 from kbert.serving.limits import Limits
@@ -94,6 +96,22 @@ def test_odd_cards(tmp_path, card, shown):
     assert (
         read == {"head": {"config": {}}, "training": {}, "backbone": {}} | shown
     )
+
+
+def test_a_card_that_has_no_end(tmp_path):
+    # A pipe and a device say that they have no bytes.
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    assert read_card(path) is None
+    link = tmp_path / "link"
+    link.symlink_to("/dev/zero")
+    assert read_card(link) is None
+
+
+def test_a_card_of_very_many_tasks(tmp_path):
+    path = tmp_path / "kbert.json"
+    path.write_text(json.dumps({"tasks": {str(i): {} for i in range(60_000)}}))
+    assert len(read_card(path)["tasks"]) == MAX_TASKS
 
 
 JSON = st.recursive(

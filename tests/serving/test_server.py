@@ -478,6 +478,31 @@ def test_ports_that_are_taken(run_server, number_model):
                 run_server([from_folder(number_model)], **{option: port})
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid", "a" * 70])
+def test_an_address_that_is_none_of_this_machine(
+    run_server, number_model, host
+):
+    # The port is free: nothing that listens there is to be stopped.
+    with pytest.raises(ConfigError, match="Expected an address of this"):
+        run_server([from_folder(number_model)], host=host)
+
+
+def test_no_address_is_not_every_address():
+    with pytest.raises(ConfigError, match="Received: an empty one"):
+        ServerOptions(host="")
+
+
+def test_an_ipv6_address(run_server, number_model):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    server = run_server([from_folder(number_model)], host="::1").server
+    assert httpx.get(f"http://[::1]:{server.rest_port}/readyz").is_success
+    with grpc.insecure_channel(f"[::1]:{server.grpc_port}") as channel:
+        grpc.channel_ready_future(channel).result(10)
+
+
 def test_two_servers_do_not_share_a_port(run_server, server, number_model):
     # gRPC would let them, and each would answer a part of the calls.
     for option in ("rest_port", "grpc_port"):
