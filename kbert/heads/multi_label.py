@@ -139,8 +139,11 @@ class MultiLabelHead(ClassificationHead):
         elif self.labels is None:
             super().adapt([label for row in y for label in row])
         self._check_named()
-        if self.thresholds is None:
-            self.thresholds = [self.threshold] * len(self.labels)
+        self.thresholds = self._limits()
+
+    def _limits(self) -> list[float]:
+        # A head that is made with labels is not adapted.
+        return self.thresholds or [self.threshold] * len(self.labels)
 
     def _check_named(self) -> None:
         if "" in (self.labels or ()):
@@ -181,9 +184,8 @@ class MultiLabelHead(ClassificationHead):
 
     def serve(self, outputs: keras.KerasTensor) -> dict:
         probabilities = ops.sigmoid(outputs)  # (B, labels)
-        limits = self.thresholds or [self.threshold] * len(self.labels)
         # Of NumPy: exporters take a backend's tensors for inputs.
-        given = probabilities >= np.array(limits, "float32")
+        given = probabilities >= np.array(self._limits(), "float32")
         # Those that are given come first, the likeliest of them first.
         order = ops.argsort(-(probabilities + 2.0 * ops.cast(given, "float32")))
         count = ops.sum(ops.cast(given, "int32"), axis=-1)  # (B,)
@@ -206,11 +208,11 @@ class MultiLabelHead(ClassificationHead):
 
     def calibrate(self, answers: dict, targets: np.ndarray) -> None:
         if self.tune:
-            probabilities = answers["probabilities"]
+            probabilities, limits = answers["probabilities"], self._limits()
             self.thresholds = [
                 best_threshold(probabilities[:, i], targets[:, i] == 1)
                 if targets[:, i].any()
-                else self.thresholds[i]
+                else limits[i]
                 for i in range(len(self.labels))
             ]
 
@@ -218,12 +220,12 @@ class MultiLabelHead(ClassificationHead):
         """F1 of all decisions together (`micro_f1`); `subset_accuracy`, the
         part of the rows whose labels are all right; and what
         `kbert.heads.figures.of_counts` gives."""
-        limits = np.array(self.thresholds, "float32")
+        limits = np.array(self._limits(), "float32")
         predicted = (answers["probabilities"] >= limits).astype(int)
         targets = targets.astype(int)
         report = of_decisions(targets, predicted, self.labels)
         rows = report["per_class"].values()
-        for row, threshold in zip(rows, self.thresholds, strict=True):
+        for row, threshold in zip(rows, self._limits(), strict=True):
             row["threshold"] = threshold
         right = 2 * (targets & predicted).sum()
         return {

@@ -117,6 +117,18 @@ def test_thresholds_are_stored_and_obeyed():
     assert MultiLabelHead(**head.get_config()).thresholds == head.thresholds
 
 
+def test_labels_that_are_given_have_thresholds_too():
+    # A head that is made with labels is ready: `adapt` is not called.
+    head = MultiLabelHead(["a", "b"], threshold=0.25)
+    answers = {"probabilities": np.array([[0.3, 0.6], [0.1, 0.9]], "float32")}
+    targets = np.array([[1, 0], [0, 0]], "float32")
+    report = head.report(answers, targets)
+    assert report["per_class"]["a"]["threshold"] == 0.25
+    assert report["per_class"]["a"]["f1-score"] == 1.0
+    head.calibrate(answers, targets)
+    assert head.thresholds[1] == 0.25  # Nobody knows more of b.
+
+
 @pytest.mark.parametrize("limit", [0.5, 0.25])
 def test_a_score_at_its_threshold_is_given(limit):
     """As `best_threshold` and `report` count it."""
