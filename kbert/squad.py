@@ -63,6 +63,8 @@ def read_squad(
                     }
                     cells = (qa["question"], paragraph["context"], answers)
                     yield number, dict(zip(names, cells, strict=True))
+    except InputError:  # Of the lines, which know best what is wrong.
+        raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"Expected a SQuAD file: data, paragraphs, context, qas, "

@@ -98,10 +98,11 @@ def test_impossible_question_has_no_answer(tmp_path):
         ("{", "a SQuAD file.*after question 0"),
         ('{"data": 3}', "a SQuAD file"),
         ('{"data": [{"paragraphs": [{"qas": [{}]}]}]}', "after question 1"),
+        (b'{"data": "rat\xe9"}', "^Expected text in UTF-8.*--encoding cp1252"),
     ],
 )
 def test_other_files(tmp_path, text, message):
     path = tmp_path / "x.json"
-    path.write_text(text)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=message):
         read_table(path, ("question", "context"), "label", format="squad")

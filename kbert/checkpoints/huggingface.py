@@ -240,7 +240,11 @@ def canonical_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: there are several BERTs, or an adapter's tensors.
     """
-    adapter = [name for name in tensors if re.search(r"\blora_|\.lora", name)]
+    adapter = [
+        name
+        for name in tensors
+        if re.search(r"\blora_|\.lora|\.base_layer\.", name)
+    ]
     if adapter:
         raise CheckpointError(
             f"Expected the weights of a BERT. Received also: "

@@ -145,6 +145,16 @@ def _merge(
                 f"Received: token {number} is {short(token)} and "
                 f"{short(line)}. Delete the one that is wrong."
             )
+    if fast is not None:
+        added = [token.get("content") for token in fast.added]
+        for number in sorted(tokens.keys() - fast.vocabulary.keys()):
+            # transformers reads the first only, and would not know it.
+            if (token := tokens[number]) and token not in added:
+                raise CheckpointError(
+                    f"Expected {FAST} and {VOCABULARY} of {folder} to agree. "
+                    f"Received: token {number}, {short(token)}, in "
+                    f"{VOCABULARY} alone. Delete the one that is wrong."
+                )
     # Empty lines are in checkpoints in use, where bert-base-chinese has
     # U+2028: a token that no text holds takes its place.
     return {n: t or f"[empty {n}]" for n, t in tokens.items()}

@@ -127,12 +127,13 @@ def test_an_adapter_is_no_model(tmp_path, folder, beside):
         kbert.load_backbone(folder)
 
 
-def test_weights_of_an_adapter(folder):
+@pytest.mark.parametrize("part", ["lora_A", "base_layer"])
+def test_weights_of_an_adapter(folder, part):
     tensors = read_tensors(HF / "model.safetensors")
-    name = "encoder.layer.0.attention.self.query.lora_A.weight"
+    name = f"encoder.layer.0.attention.self.query.{part}.weight"
     tensors[name] = np.zeros((2, 32), "float32")
     write_tensors(tensors, folder / "model.safetensors")
-    with pytest.raises(CheckpointError, match="lora_A.*merge_and_unload"):
+    with pytest.raises(CheckpointError, match=f"{part}.*merge_and_unload"):
         check(folder)
 
 

@@ -10,6 +10,7 @@ import tokenizers
 
 import kbert
 from kbert.checkpoints.loading import open_checkpoint
+from kbert.checkpoints.vocabularies import open_tokenizer
 from kbert.errors import CheckpointError
 
 HF = Path(__file__).parents[1] / "fixtures" / "huggingface"
@@ -334,6 +335,19 @@ def test_files_that_contradict_each_other(folder, bert_json):
     folder(added_tokens__json={"new": 3})
     with pytest.raises(CheckpointError, match="'new' with the id 3"):
         open_checkpoint(path)
+
+
+def test_a_token_of_vocab_txt_alone(folder, bert_json):
+    # As transformers 5 leaves them: BertTokenizer(vocab_file=...) reads none.
+    place = len(VOCABULARY)
+    _, document = bert_json(VOCABULARY)
+    lines = "\n".join([*VOCABULARY, "zz"])
+    model = folder(tokenizer__json=document, vocab__txt=lines)
+    with pytest.raises(CheckpointError, match=f"agree.*token {place}.*alone"):
+        open_tokenizer(model)
+    token = {"id": place, "content": "zz"}
+    folder(tokenizer__json=document | {"added_tokens": [token]})
+    open_tokenizer(model)
 
 
 def test_more_tokens_than_embeddings(folder, bert_json):
