@@ -26,8 +26,8 @@ def check_policy(dtype: str | keras.DTypePolicy | None = None) -> None:
     policy = keras.config.dtype_policy() if dtype is None else dtype
     if isinstance(policy, dict):  # As configurations have it.
         policy = keras.dtype_policies.get(policy)
-    name = policy if isinstance(policy, str) else policy.name
-    if name not in POLICIES:
+    name = getattr(policy, "name", policy)
+    if not isinstance(policy, str | keras.DTypePolicy) or name not in POLICIES:
         raise ConfigError(
             f"The dtype policy must be one of {', '.join(POLICIES)}. "
             f"Received: {name!r}. Set another by "

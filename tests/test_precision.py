@@ -232,6 +232,9 @@ def test_loss_scaling_goes_on_bit_for_bit(saved, policy, tmp_path):
 def test_unknown_policies_are_refused(policy):
     with pytest.raises(ConfigError, match="int8_from_float32"):
         kbert.Backbone.from_size("tiny", 9, dtype="int8_from_float32")
+    for wrong in (np.float16, np.dtype("float16"), 16):
+        with pytest.raises(ConfigError, match="policy must be one of float32"):
+            kbert.Backbone.from_size("tiny", 9, dtype=wrong)
     policy("int8_from_float32")
     with pytest.raises(ConfigError, match="int8_from_float32"):
         kbert.Classifier("random:1x64")
