@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kbert.errors import ConfigError
+from kbert.errors import listed
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -111,13 +112,14 @@ def predictions(answers: Arrays) -> list:
     >>> predictions({"label": np.array(["spam"]), "score": np.array([0.5])})
     ['spam']
     """
-    rows = rows_of(answers)
+    whole = [name for name, array in answers.items() if not np.ndim(array)]
+    rows = [] if whole else rows_of(answers)
     found = [name for name in OUTPUTS if rows and name in rows[0]]
     if not found:
         raise ConfigError(
             "Expected outputs of one of kbert's heads, such as `label`. "
-            f"Received: {', '.join(answers)}. Ask `answers` in place of "
-            f"`predict`."
+            f"Received: {listed(map(repr, answers))}. Ask `answers` in place "
+            f"of `predict`."
         )
     return [row[found[0]] for row in rows]
 

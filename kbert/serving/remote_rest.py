@@ -20,6 +20,7 @@ from kbert.errors import ConfigError
 from kbert.errors import ServingError
 from kbert.errors import UnavailableError
 from kbert.errors import short
+from kbert.serving.deadlines import DeadlineTransport
 from kbert.serving.status import CODES
 from kbert.serving.status import TooLargeError
 from kbert.serving.status import error
@@ -68,11 +69,15 @@ class RestModel:
         self._url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         # Addresses are as they are given, as for gRPC: no proxy, no redirect.
-        self._http = httpx.Client(
-            headers=headers | {"Accept-Encoding": "identity"},
+        self._transport = DeadlineTransport(
             verify=verify,
             trust_env=False,
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE),
+        )
+        self._http = httpx.Client(
+            headers=headers | {"Accept-Encoding": "identity"},
+            transport=self._transport,
+            trust_env=False,
         )
 
     def predict(self, columns: dict, signature: str, timeout: float) -> dict:
@@ -115,6 +120,7 @@ class RestModel:
 
     def _ask(self, method: str, url: str, timeout: float, body=None) -> dict:
         """The object that a server answers with 200."""
+        self._transport.end_in(timeout)
         try:
             with self._http.stream(
                 method, url, json=body, timeout=timeout

@@ -2,7 +2,9 @@
 
 import http.server
 import json
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -335,6 +337,35 @@ def test_what_proxies_and_others_answer(
     # 413 and what else is wrong by itself is no matter of time.
     wrong = code == "INVALID_ARGUMENT" or status == 413 or len(body) == 3000
     assert isinstance(caught.value, RequestError) == wrong
+
+
+def test_an_answer_whose_head_comes_byte_by_byte():
+    def drip(listener):
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(1000)
+            for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100:
+                connection.sendall(bytes([byte]))
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/models/m"
+        with kbert.Client(url, timeout=0.3) as client:
+            with pytest.raises(UnavailableError, match="No answer in time"):
+                client.predict(["a"])
+            assert thread.is_alive()  # It would have gone on.
+        thread.join(10)
+
+
+def test_an_output_without_rows_is_no_prediction(flaky):
+    url, answers = flaky
+    answers += [(200, '{"outputs": 1.5}')] * 2
+    with kbert.Client(url) as client:
+        assert client.answers(["a"])[""] == 1.5
+        with pytest.raises(ConfigError, match="Ask `answers`"):
+            client.predict(["a"])
 
 
 def test_a_proxy_whose_server_restarts(flaky):
