@@ -257,7 +257,9 @@ def as_numbers(y: Any, rows: int) -> list[float]:
     numbers = []
     for row, value in enumerate(values):
         try:
-            number = float(value)
+            # Python reads "1_0" as 10, which no table means.
+            odd = isinstance(value, str) and "_" in value
+            number = math.nan if odd else float(value)
         except (OverflowError, TypeError, ValueError):
             number = math.nan
         if not is_number(number):

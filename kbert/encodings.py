@@ -236,7 +236,17 @@ def guess(data: bytes) -> list[str]:
         strange = accents > max(2, sum(map(str.isalpha, text)) // 2)
         return shouts or strange, -found.get(name, (0, 0))[1]
 
-    return sorted(close, key=rank)
+    sure = [name for name in ("cp932", "euc_jp") if _japanese(data, name)]
+    return sure + sorted((n for n in close if n not in sure), key=rank)
+
+
+def _japanese(data: bytes, name: str) -> bool:
+    """Whether bytes read so are Japanese, however short: every fourth
+    character is hiragana, as in no other language."""
+    if not _readable(data, name):
+        return False
+    odd = [c for c in data.decode(name) if not c.isascii()]
+    return 0 < len(odd) <= 4 * sum("\u3041" <= c <= "\u309f" for c in odd)
 
 
 def _readable(data: bytes, name: str) -> bool:

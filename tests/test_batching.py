@@ -13,6 +13,9 @@ from kbert.batching import LengthBatches
 from kbert.batching import TokenTable
 from kbert.batching import TokenTargets
 from kbert.batching import answer_batches
+from kbert.batching import bucket
+from kbert.batching import fill_targets
+from kbert.batching import join_rows
 from kbert.batching import length_batches
 
 rows = st.lists(
@@ -183,3 +186,30 @@ def test_weights_of_rows_reach_their_tokens():
     for tags, weights in zip(y["tag"], weight["tag"], strict=True):
         assert set(weights) == {0.5 if tags[0] == 0 else 2.0}
     assert sorted(weight["label"]) == [0.5, 2]
+
+
+def test_a_bucket_holds_its_own_length():
+    lengths = [1, 16, 17, 512, 513]
+    assert [bucket(length) for length in lengths] == [16, 16, 32, 512, 513]
+
+
+@pytest.mark.parametrize(
+    ("parts", "filled"),
+    [
+        ([np.array([[7]]), np.array([[1, 2]])], -1),
+        ([np.array([[b"a"]], "O"), np.array([[b"b", b"c"]], "O")], b""),
+        ([np.array([[0.5]]), np.array([[1.5, 2.5]])], 0.0),
+    ],
+)
+def test_rows_of_fewer_columns_are_filled_up(parts, filled):
+    first, second = (part[0].tolist() for part in parts)
+    joined = join_rows(list(parts))
+    assert joined.tolist() == [[*first, filled], second]
+
+
+def test_rows_without_targets_have_those_of_padding():
+    offsets = np.array([0, 2])
+    tokens = TokenTargets(np.array([4, 5]), offsets, fill=-1)
+    filled = fill_targets({"tags": tokens, "label": np.array([3, 2])}, (2, 3))
+    assert filled["tags"].tolist() == [[-1] * 3] * 2
+    assert filled["label"].tolist() == [3, 3]

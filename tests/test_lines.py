@@ -61,6 +61,8 @@ def test_a_mark_says_the_encoding(encoding):
         (["這部電影很好看", "謝謝大家"], "big5", "big5"),
         (JAPANESE, "shift_jis", "cp932"),
         (JAPANESE, "euc-jp", "euc_jp"),
+        (["これは0良い映画\t良", "これは0悪い映画\t悪"], "shift_jis", "cp932"),
+        (["これは0良い映画\t良", "これは0悪い映画\t悪"], "euc-jp", "euc_jp"),
         (["한국어 영화", "재미있어요"], "euc-kr", "cp949"),
         (RUSSIAN, "utf-16-le", "utf-16-le"),
         (RUSSIAN, "utf-16-be", "utf-16-be"),

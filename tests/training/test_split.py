@@ -66,6 +66,11 @@ def test_more_labels_than_rows_that_are_set_aside():
     assert aside.total() == 11 and set(aside.values()) == {1}
 
 
+def test_a_label_without_a_row_comes_first():
+    # a has a share of 1.8, of which one row is taken, and b one of 0.2.
+    assert parts(["a"] * 18 + ["b"] * 2, 0.1)[1] == {"a": 1, "b": 1}
+
+
 def test_seeds_differ():
     strata = [("a",)] * 30 + [("b",)] * 30
     one, other = (set_aside(strata, 0.5, seed) for seed in (0, 1))
