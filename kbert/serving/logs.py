@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import re
 import sys
 import threading
 import time
@@ -16,6 +17,10 @@ from kbert.json_text import dumps
 
 # Lines that wait to be written; when so many do, further ones are dropped.
 MAX_WAITING = 10_000
+
+# What JSON may hold as it is and a terminal may obey: further controls, ends
+# of lines, and changes of the direction.
+_CONTROLS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class Log:
@@ -55,6 +60,7 @@ class Log:
         text = dumps(
             line | {"event": event} | facts, ensure_ascii=False, default=repr
         )
+        text = _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
         try:
             self._waiting.put_nowait(text)
         except queue.Full:

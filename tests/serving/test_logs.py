@@ -31,6 +31,17 @@ def test_a_line_is_a_json_object():
     assert log.dropped == 0
 
 
+def test_a_line_is_one_and_commands_no_terminal():
+    stream = io.StringIO()
+    log = Log(stream)
+    odd = "\x1b[31m \x7f \x85 \x9b31m \u2028 \u202e \u2066"
+    log("look failed", error=odd)
+    log.flush()
+    (line,) = lines(stream)
+    assert line["error"] == odd
+    assert stream.getvalue().removesuffix("\n").isprintable()
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_disk_drops_lines_and_raises_nothing():
     full = open("/dev/full", "w")
