@@ -108,8 +108,10 @@ class Client:
             ServingError: it fails. What was answered before is in `answers`
                 of each of these errors, of the first `rows` texts.
         """
-        columns = self._columns(x, signature)
-        rows = len(next(iter(columns.values())))
+        return self._answers(self._columns(x, signature), signature)
+
+    def _answers(self, columns: dict, signature: str) -> dict[str, np.ndarray]:
+        rows = _count(columns)
         parts: list[dict[str, np.ndarray]] = []
         for start in range(0, rows, self.batch_size):
             part = {
@@ -151,7 +153,10 @@ class Client:
             ConfigError: the outputs are of no head that kbert has.
             ServingError: as `answers`.
         """
-        return predictions(self.answers(x, signature))
+        columns = self._columns(x, signature)
+        found = predictions(self._answers(columns, signature))
+        _check_rows(found, columns)
+        return found
 
     def predict_proba(self, x: Any, signature: str = "") -> np.ndarray:
         """The probabilities of each text, float32 `(rows, labels)`.
@@ -160,12 +165,14 @@ class Client:
             ConfigError: the model answers none.
             ServingError: as `answers`.
         """
-        answers = self.answers(x, signature)
+        columns = self._columns(x, signature)
+        answers = self._answers(columns, signature)
         if "probabilities" not in answers:
             raise ConfigError(
                 "Expected a model that answers probabilities. Received: one "
                 f"that answers {', '.join(answers)}. Ask `answers`."
             )
+        _check_rows(answers["probabilities"], columns)
         return answers["probabilities"]
 
     def ready(self) -> bool:
@@ -278,7 +285,7 @@ def _check_alike(parts: list[dict[str, np.ndarray]], sent: dict) -> None:
     """Raise `ServingError` if parts of an answer do not fit together."""
     if len(parts) == 1:
         return
-    rows = len(next(iter(sent.values())))
+    rows = _count(sent)
     for part in parts[-2:]:
         if part.keys() != parts[0].keys():
             raise ServingError(
@@ -294,6 +301,20 @@ def _check_alike(parts: list[dict[str, np.ndarray]], sent: dict) -> None:
                 f"Received: shape {array.shape}. Raise batch_size, so that "
                 f"all texts go in one request.",
             )
+
+
+def _count(columns: dict) -> int:
+    return len(next(iter(columns.values())))
+
+
+def _check_rows(found: Any, columns: dict) -> None:
+    """Raise `ServingError` unless each text has an answer of its own."""
+    if not np.iterable(found) or len(found) != _count(columns):
+        raise ServingError(
+            "UNKNOWN",
+            f"Expected an answer for each of {_count(columns)} texts. "
+            f"Received: another number. Ask `answers` for what the model says.",
+        )
 
 
 def _join(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -368,6 +368,17 @@ def test_an_output_without_rows_is_no_prediction(flaky):
             client.predict(["a"])
 
 
+def test_answers_of_another_number_than_texts(flaky):
+    url, answers = flaky
+    two = '{"outputs": {"label": ["a", "b"], "probabilities": [[1.0], [0.0]]}}'
+    answers += [(200, two)] * 3
+    with kbert.Client(url) as client:
+        assert len(client.answers(["x"])["label"]) == 2
+        for ask in (client.predict, client.predict_proba):
+            with pytest.raises(ServingError, match="each of 1 texts"):
+                ask(["x"])
+
+
 def test_a_proxy_whose_server_restarts(flaky):
     url, answers = flaky
     answers += [(502, "<html>"), (429, "{}"), GOOD]
