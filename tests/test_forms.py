@@ -188,6 +188,8 @@ def test_weights_that_are_not_one_a_row(weights, message):
 def test_numbers_that_no_float_holds():
     with pytest.raises(InputError, match="in row 1"):
         as_numbers([1, 10**400], 2)
+    with pytest.raises(InputError, match="'1_0' in row 0"):
+        as_numbers(["1_0", "2"], 2)
     with pytest.raises(InputError, match="in row 1"):
         read_scores([1, 10**400], 2, (-1, 1))
     assert read_scores(np.array([1, 0.5], "longdouble"), 2, (-1, 1))[1] == 0.5
