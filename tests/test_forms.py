@@ -10,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 import kbert
-from kbert.client import _columns as client_columns
 from kbert.containers import as_list
 from kbert.containers import as_table
 from kbert.containers import iterate
@@ -19,6 +18,7 @@ from kbert.data import as_numbers
 from kbert.data import as_texts
 from kbert.errors import ConfigError
 from kbert.errors import InputError
+from kbert.errors import ServingError
 from kbert.training.fit import read_rows
 from kbert.training.pairs import read_scores
 from kbert.training.sample_weight import read_sample_weight
@@ -327,7 +327,16 @@ def test_the_embedder_takes_any_form(embedder):
         embedder.fit(pairs, validation_data=held_out, **FAST)
 
 
-def test_the_client_takes_any_form():
+def test_the_client_takes_any_form(monkeypatch):
+    client = kbert.Client("http://localhost:8501/v1/models/m")
+
+    def silent(ask):
+        raise ServingError("NOT_FOUND", "It does not say what it takes.")
+
+    def client_columns(x):
+        return client._columns(x, "serving_default")
+
+    monkeypatch.setattr(client, "_patiently", silent)
     for x in (iter(TEXTS), arrow(TEXTS), pd.Series(TEXTS)):
         assert client_columns(x) == {"": TEXTS}
     pairs = {"a": TEXTS, "b": TEXTS}
