@@ -223,6 +223,11 @@ def test_a_rate_that_is_set_by_hand_holds(batch_size, toy, tmp_path):
     optimizer.learning_rate = 0.5
     optimizer.apply([np.array([1.0, 1.0])], [weight])
     np.testing.assert_allclose(weight, [0.5 - 0.005, 1.5 - 0.01], rtol=1e-4)
+    # Any rate holds, also one of 0, by which nothing moves.
+    optimizer.learning_rate = 0.0
+    before = np.array(weight)
+    optimizer.apply([np.array([1.0, 1.0])], [weight])
+    np.testing.assert_array_equal(weight, before)
 
 
 def test_a_backup_goes_on_once(toy, tmp_path):
