@@ -185,6 +185,11 @@ def test_weights_that_are_not_one_a_row(weights, message):
         read_sample_weight(weights, 2)
 
 
+def test_weights_that_float32_has_as_0():
+    with pytest.raises(InputError, match="weight above 0"):
+        read_sample_weight([1e-50, 1e-60], 2)
+
+
 def test_numbers_that_no_float_holds():
     with pytest.raises(InputError, match="in row 1"):
         as_numbers([1, 10**400], 2)
