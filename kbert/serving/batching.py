@@ -133,11 +133,16 @@ class Batcher:
         self._waiting += 1
         self._dispatch()
         try:
-            return await asyncio.wait_for(
-                work.future, max(work.deadline - time.monotonic(), 0)
-            )
+            async with asyncio.timeout(
+                max(work.deadline - time.monotonic(), 0)
+            ):
+                return await work.future
         except TimeoutError:
             raise error("DEADLINE_EXCEEDED", "Timed out") from None
+        except ServingError:
+            # See `Workers.run`: it is done, and nobody asks it any more.
+            work.future = None
+            raise
 
     def _is_large(self, rows: int, size: int) -> bool:
         """Whether so many rows are more than a batch."""
@@ -270,5 +275,6 @@ def _together(batch: list[Work]) -> list:
 
 def _as_serving_error(failure: BaseException) -> ServingError:
     if isinstance(failure, ServingError):
-        return failure
+        # The thread keeps it, and its traceback would keep the thread's frame.
+        return failure.with_traceback(None)
     return error("INTERNAL", f"{type(failure).__name__}: {failure}")

@@ -27,12 +27,17 @@ def give_back() -> None:
     """Free what only cycles keep, and have the allocator return its pages.
 
     A TensorFlow graph is full of cycles, which Python looks through in its
-    own time, and glibc keeps freed pages for what may come. It takes tens of
-    milliseconds where `kbert serve` has frozen what TensorFlow's import made.
+    own time. It takes tens of milliseconds where `kbert serve` has frozen
+    what TensorFlow's import made.
     """
     gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """Have glibc return freed pages, which it keeps for what may come."""
     try:
-        trim = ctypes.CDLL(None).malloc_trim
+        malloc_trim = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):  # Not glibc.
         return
-    trim(0)
+    malloc_trim(0)

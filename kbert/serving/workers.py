@@ -15,9 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kbert.serving.limits import SMALL
+from kbert.serving.memory import trim
 from kbert.serving.status import error
 
 THREADS = 2
+
+# Bytes of messages after which memory is given back: Python's objects for them
+# are many times as large, and lie between others.
+TRIM_AFTER = 4 * 1024 * 1024
 
 
 class Workers:
@@ -31,6 +36,7 @@ class Workers:
 
     def __init__(self):
         self._threads = ThreadPoolExecutor(THREADS, "kbert-messages")
+        self._since_trim = 0
 
     async def run(
         self, size: int, deadline: float, function: Callable, *args: Any
@@ -49,14 +55,27 @@ class Workers:
         if size <= SMALL:
             return function(*args)
         call = asyncio.get_running_loop().run_in_executor(
-            self._threads, function, *args
+            self._threads, self._work, size, function, *args
         )
         try:
-            return await asyncio.wait_for(
-                call, max(deadline - time.monotonic(), 0)
-            )
+            # `asyncio.wait_for` of Python 3.11 would make such a circle, too.
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                return await call
         except TimeoutError:
             raise error("DEADLINE_EXCEEDED", "Timed out") from None
+        finally:
+            # It holds what was raised, whose traceback holds this frame: all
+            # that was read would stay until Python looks for circles.
+            del call
+
+    def _work(self, size: int, function: Callable, *args: Any) -> Any:
+        try:
+            return function(*args)
+        finally:
+            self._since_trim += size
+            if self._since_trim >= TRIM_AFTER:
+                self._since_trim = 0
+                trim()
 
     def close(self) -> None:
         """Let the threads end after what they do now."""

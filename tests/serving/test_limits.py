@@ -8,6 +8,7 @@ import select
 import socket
 import threading
 import time
+import weakref
 
 import grpc
 import httpx
@@ -495,6 +496,58 @@ def test_a_request_that_times_out_gives_up_its_place():
         workers.close()
 
     asyncio.run(main())
+
+
+def test_memory_of_large_messages_is_given_back(monkeypatch):
+    trims = []
+    monkeypatch.setattr("kbert.serving.workers.trim", lambda: trims.append(1))
+
+    async def main():
+        workers = Workers()
+        for number in range(1, 40):
+            with pytest.raises(ValueError):  # After a failure, too.
+                await workers.run(MIB, time.monotonic() + 9, int, "x")
+            assert len(trims) == number // 4
+        await workers.run(10, time.monotonic() + 9, int, "1")
+        workers.close()
+
+    asyncio.run(main())
+    assert len(trims) == 9
+
+
+class Parsed(list):
+    """What takes much memory, and can be watched."""
+
+
+def test_what_failed_is_kept_in_no_circle():
+    refs = []
+
+    def read(*_):
+        parsed = Parsed()
+        refs.append(weakref.ref(parsed))
+        raise TooLargeError("too many rows")
+
+    async def main():
+        workers, batcher = Workers(), Batcher()
+        deadline = time.monotonic() + 9
+        work = Work(read, {}, ("y",), 1, True, deadline, 1)
+        for asked in (
+            workers.run(MIB, deadline, read),
+            batcher.submit(work),
+        ):
+            with pytest.raises(TooLargeError):
+                await asked
+            await asyncio.sleep(0.1)
+        workers.close()
+        batcher.close()
+
+    gc.collect()
+    gc.disable()  # It would find them in the end.
+    try:
+        asyncio.run(main())
+        assert [ref() for ref in refs] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_batches_are_bounded_in_bytes():
