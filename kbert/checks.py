@@ -6,9 +6,12 @@ of Python, so that NumPy's are taken and JSON can hold what is kept.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import numbers
 import operator
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
@@ -182,6 +185,51 @@ def check_options(
                 f"{short(value)}, which is none.{did_you_mean(name, known)} "
                 f"Known: {', '.join(known)}."
             )
+
+
+def suggests(function: Callable, what: str | None = None) -> Callable:
+    """Have a function tell the nearest name of an argument that it lacks.
+
+    Args:
+        function: one that takes no further keywords, or it stays as it is.
+        what: what people call it; by default its name.
+
+    Raises:
+        ConfigError: when it is called, see `check_options`.
+
+    Example:
+
+    >>> suggests(print)("a", seq="")
+    Traceback (most recent call last):
+    kbert.errors.ConfigError: Expected arguments of `print`. Received: seq='',
+    which is none. Did you mean 'sep'? Known: args, sep, end, file, flush.
+    """
+    parameters = inspect.signature(function).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return function
+    what = what or f"`{function.__name__}`"
+    known = [name for name in parameters if name not in ("self", "cls")]
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        check_options(what, options, known)
+        return function(*args, **options)
+
+    return call
+
+
+def suggesting(owner: type) -> type:
+    """A class whose public methods are as `suggests` has them."""
+    for name, member in [*vars(owner).items()]:
+        what = f"`{owner.__name__ if name == '__init__' else name}`"
+        if name.startswith("_") and name != "__init__":
+            continue
+        if isinstance(member, classmethod):
+            member = classmethod(suggests(member.__func__, what))
+            setattr(owner, name, member)
+        elif inspect.isfunction(member):
+            setattr(owner, name, suggests(member, what))
+    return owner
 
 
 def _wrong(name: str, value: Any, expected: str, advice: str = "") -> Exception:

@@ -15,6 +15,8 @@ from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checks import check_choice
 from kbert.checks import check_integer
+from kbert.checks import suggesting
+from kbert.checks import suggests
 from kbert.containers import settle
 from kbert.errors import ConfigError
 from kbert.heads.base import Head
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 METHODS = ("fine_tune", "few_shot")
 
 
+@suggesting
 class Classifier(Task):
     """A BERT that is fine-tuned on labelled texts.
 
@@ -339,6 +342,7 @@ class Classifier(Task):
             return len(self.head.texts(x, self.inputs)) == 2
 
 
+@suggests
 def load(path: str | Path) -> Task:
     """Load what `save` of a classifier, an embedder or several tasks saved.
 

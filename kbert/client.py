@@ -17,6 +17,7 @@ import numpy as np
 from kbert.answers import predictions
 from kbert.checks import check_integer
 from kbert.checks import check_number
+from kbert.checks import suggesting
 from kbert.containers import settle
 from kbert.data import as_texts
 from kbert.data import join_answers
@@ -33,6 +34,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 SCHEMES = ("http", "https", "grpc", "grpcs")
 
 
+@suggesting
 class Client:
     """A model behind REST or gRPC.
 

@@ -17,6 +17,7 @@ from kbert.checkpoints.sentence_modules import DenseModule
 from kbert.checkpoints.sentence_writing import write_sentence_config
 from kbert.checks import check_flag
 from kbert.checks import check_integer
+from kbert.checks import suggesting
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
@@ -26,6 +27,7 @@ from kbert.seeding import Draws
 from kbert.task import Task
 
 
+@suggesting
 class Embedder(Task):
     """A BERT that turns texts into vectors that can be compared.
 

@@ -12,6 +12,7 @@ from typing import Any
 from typing import NamedTuple
 
 from kbert.checks import check_strings
+from kbert.checks import suggests
 from kbert.conll import read_conll
 from kbert.encodings import clean
 from kbert.errors import InputError
@@ -259,6 +260,7 @@ def _pick_text(row: Row, column: str, path: str | Path) -> str:
     return clean(text)
 
 
+@suggests
 def read_table(
     path: str | Path,
     texts: tuple[str, ...],
@@ -316,6 +318,7 @@ def read_table(
     return FileTable(x, lines), y
 
 
+@suggests
 def read_columns(
     path: str | Path,
     texts: tuple[str, ...],
@@ -355,6 +358,7 @@ def read_columns(
     return columns
 
 
+@suggests
 def read_texts(
     path: str | Path,
     texts: tuple[str, ...],

@@ -17,6 +17,7 @@ from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checks import check_options
+from kbert.checks import suggesting
 from kbert.classifier import Classifier
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
@@ -38,6 +39,7 @@ from kbert.seeding import Draws
 RESERVED = ("serving_default", "classify", "explain", "val")
 
 
+@suggesting
 class MultiTask:
     """Several tasks on one BERT, trained together and served together.
 

@@ -15,6 +15,7 @@ from kbert.answers import name_labels
 from kbert.answers import predictions
 from kbert.answers import rows_of
 from kbert.checks import check_integer
+from kbert.checks import suggesting
 from kbert.containers import iterate
 from kbert.containers import settle
 from kbert.data import as_texts
@@ -32,6 +33,7 @@ from kbert.vocabulary import index_vocabulary
 from kbert.vocabulary import read_vocabulary
 
 
+@suggesting
 class OnnxModel:
     """An export of `format="onnx"` or `"int8"`, ready to answer.
 

@@ -23,6 +23,7 @@ from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.checks import check_choice
 from kbert.checks import check_integer
 from kbert.checks import check_seed
+from kbert.checks import suggesting
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import InputError
@@ -61,6 +62,7 @@ SAVED_FILES = (
 SAVED_DTYPES = ("float32", "float16")
 
 
+@suggesting
 class Pretrainer:
     """A BERT that learns from raw text, or learns on from a preset.
 

@@ -19,6 +19,7 @@ from kbert.checkpoints.safetensors_form import read_tensors
 from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.checks import check_choice
 from kbert.checks import check_integer
+from kbert.checks import suggesting
 from kbert.data import windows
 from kbert.embedder import unit
 from kbert.errors import CheckpointError
@@ -57,6 +58,7 @@ class Hit(NamedTuple):
     row: int
 
 
+@suggesting
 class SearchIndex:
     """Texts that can be searched by meaning.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kbert.checks import check_integer
+from kbert.checks import suggests
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
@@ -26,6 +27,7 @@ TELEPORT = 0.15
 ITERATIONS = 100
 
 
+@suggests
 def summarize(
     text: str, sentences: int = 3, embedder: Embedder | None = None
 ) -> list[str]:

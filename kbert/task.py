@@ -23,6 +23,7 @@ from kbert.batching import join_rows
 from kbert.batching import static_shapes
 from kbert.batching import token_places
 from kbert.checks import check_integer
+from kbert.checks import suggesting
 from kbert.containers import iterate
 from kbert.containers import settle
 from kbert.copying import reduced
@@ -57,6 +58,7 @@ from kbert.windows import make_windows
 from kbert.windows import token_table
 
 
+@suggesting
 class Task:
     """A backbone, a head and a tokenizer.
 

@@ -16,6 +16,7 @@ from kbert.checks import check_choice
 from kbert.checks import check_flag
 from kbert.checks import check_integer
 from kbert.checks import check_options
+from kbert.checks import suggesting
 from kbert.containers import as_list
 from kbert.data import clean_texts
 from kbert.data import encode_texts
@@ -41,6 +42,7 @@ UNITS = ("byte", "character")
 MAX_BYTES_PER_WORD = 400
 
 
+@suggesting
 class Tokenizer:
     """BERT's tokenizer: basic tokenization, then WordPiece, all in the graph.
 

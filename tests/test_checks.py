@@ -1,8 +1,11 @@
 """What an argument must be: one check for each kind."""
 
+import inspect
+
 import numpy as np
 import pytest
 
+import kbert
 from kbert import checks
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
@@ -103,3 +106,54 @@ def test_unknown_names_of_any_kind():
         message = str(UnknownNameError("column", name, many))
         assert len(message) < 1000 and "and 960 more" in message
     assert "Did you mean 'Text'" in str(UnknownNameError("c", "text", ["Text"]))
+
+
+# Public names of kbert whose functions or methods take arguments by name.
+DOORS = sorted(
+    name
+    for name in vars(kbert)["_EXPORTS"]
+    # Those of other makers, and one that hands all to the backbone.
+    if name
+    not in (
+        "Backbone",
+        "Head",
+        "KbertError",
+        "Preset",
+        "load_backbone",
+        "Corpus",
+    )
+)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_has_the_nearest(door):
+    door = getattr(kbert, door)
+    callables = {door.__name__: door}
+    if inspect.isclass(door):
+        callables |= {
+            name: member
+            for name, member in inspect.getmembers(door, callable)
+            if not name.startswith("_")
+        }
+    asked = 0
+    for function in callables.values():
+        parameters = [
+            p
+            for p in inspect.signature(function).parameters.values()
+            if p.name != "self"
+        ]
+        if any(p.kind is p.VAR_KEYWORD for p in parameters) or not parameters:
+            continue
+        last = parameters[-1].name
+        arguments = [object()] * (inspect.isclass(door) and function != door)
+        with pytest.raises(ConfigError, match=f"Did you mean '{last}'"):
+            function(*arguments, **{f"{last}s": 1})
+        asked += 1
+    assert asked
+
+
+def test_what_takes_any_name_is_left_alone():
+    assert checks.suggests(kbert.Classifier.export) is kbert.Classifier.export
+    assert (
+        "batch_size" in inspect.signature(kbert.Classifier.predict).parameters
+    )

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import kbert
+from kbert.checks import suggests
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import InputError
@@ -45,6 +46,7 @@ BATCH = 4096
 CHARACTERS = 2**20
 
 
+@suggests
 def build_corpus(
     files: str | os.PathLike | Iterable[str | os.PathLike],
     tokenizer: Tokenizer,

@@ -12,6 +12,7 @@ from itertools import repeat
 
 from kbert.checks import check_flag
 from kbert.checks import check_integer
+from kbert.checks import suggests
 from kbert.errors import InputError
 from kbert.pretraining.documents import read_documents
 from kbert.vocabulary import SPECIAL_TOKENS
@@ -31,6 +32,7 @@ ALPHABET = 0.75
 CHUNK = 4096
 
 
+@suggests
 def train_vocabulary(
     files: str | os.PathLike | Iterable[str | os.PathLike],
     size: int = 8000,
