@@ -53,8 +53,9 @@ class Connection:
                 "127.0.0.1", self._port
             )
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
-            f"\r\nContent-Type: application/json\r\n\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            f"Content-Type: application/json\r\n\r\n"
         )
         self._writer.write(head.encode() + body)
         answer = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
