@@ -13,14 +13,11 @@ M_ARENA_MAX = -8
 def share_heaps() -> None:
     """Let glibc make a heap for each core, before there are threads.
 
-    By default it makes eight, and what a thread has freed in one is of no use
-    to the others: hostile requests had a server grow by 40 MB a thousand.
+    By default it makes eight times as many, and what a thread has freed in one
+    is of no use to the others: hostile requests had a server grow by 40 MB a
+    thousand.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # Not glibc.
-        return
-    mallopt(M_ARENA_MAX, max(2, os.cpu_count() or 2))
+    _glibc("mallopt", M_ARENA_MAX, max(2, os.cpu_count() or 2))
 
 
 def give_back() -> None:
@@ -36,8 +33,13 @@ def give_back() -> None:
 
 def trim() -> None:
     """Have glibc return freed pages, which it keeps for what may come."""
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(name: str, *numbers: int) -> None:
+    """Call a function of glibc's; with another C library do nothing."""
     try:
-        malloc_trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):  # Not glibc.
+        function = getattr(ctypes.CDLL(None), name)
+    except (AttributeError, OSError, TypeError):
         return
-    malloc_trim(0)
+    function(*numbers)

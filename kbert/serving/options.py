@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kbert.errors import ConfigError
-from kbert.export.check_ops import release_ops
+from kbert.export.check_ops import check_release
 from kbert.serving.limits import Limits
 
 
@@ -88,7 +88,7 @@ class ServerOptions:
                 "Received: an empty one."
             )
         if self.release is not None:
-            release_ops(self.release)
+            check_release(self.release)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError(
                 "TLS needs both `tls_cert` and `tls_key`. Received: one."

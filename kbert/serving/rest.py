@@ -32,6 +32,7 @@ from kbert.serving.core import Core
 from kbert.serving.core import Spec
 from kbert.serving.core import Task
 from kbert.serving.examples import examples_from_json
+from kbert.serving.limits import SMALL
 from kbert.serving.limits import Share
 from kbert.serving.logs import Log
 from kbert.serving.metrics import Metrics
@@ -136,8 +137,9 @@ class Rest:
         limits, run = self.core.limits, self.core.workers.run
         raw = await read_body(request, limits.body, deadline, share)
         if is_zipped(request):
-            # A thousand times as much may come out of it.
-            size = 1000 * len(raw)
+            # A thousand times as much may come out of it, which may be work for
+            # a thread, but is not yet what takes memory.
+            size = min(1000 * len(raw), SMALL + 1)
             raw = await run(size, deadline, unzip, raw, limits.body)
             share.resize(len(raw))
         body = await run(len(raw), deadline, json_parse.parse, raw, limits)

@@ -515,6 +515,17 @@ def test_memory_of_large_messages_is_given_back(monkeypatch):
     assert len(trims) == 9
 
 
+def test_small_messages_that_are_zipped_trim_nothing(server, monkeypatch):
+    trims = []
+    monkeypatch.setattr("kbert.serving.workers.trim", lambda: trims.append(1))
+    text = np.random.default_rng(0).bytes(6000).hex()
+    body = json.dumps({"instances": [text]}).encode()
+    assert len(gzip.compress(body)) > 6000
+    for _ in range(3):
+        assert post(server, body).status_code == 200
+    assert not trims
+
+
 class Parsed(list):
     """What takes much memory, and can be watched."""
 
