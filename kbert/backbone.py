@@ -24,6 +24,7 @@ from kbert.layers import ACTIVATIONS
 from kbert.layers import Embeddings
 from kbert.layers import EncoderLayer
 from kbert.layers import kernel_initializer
+from kbert.layout import GROUPS
 from kbert.layout import FlatLayout
 from kbert.layout import PackedLayout
 from kbert.layout import attention_bias
@@ -211,18 +212,24 @@ class Backbone(keras.Model):
 
         Args:
             layout: what `kbert.layout.choose_layout` gives: `"padded"`, the
-                backbone itself, `"flat"` or `"packed"`.
+                backbone itself, `"flat"` or `"packed"`; or `"grouped"`, flat
+                for answers.
         """
         if layout == "padded":
             return self
-        return self.packed() if layout == "packed" else self.without_padding()
+        if layout == "packed":
+            return self.packed()
+        return self.without_padding(GROUPS if layout == "grouped" else (1,))
 
-    def without_padding(self):
+    def without_padding(self, groups=GROUPS):
         """The same layers as a model that computes real tokens only.
 
         Its inputs and outputs are the backbone's, without hidden states and
-        attentions. It is for inference on TensorFlow, where batches may have
-        any number of tokens; the answers are the same to rounding.
+        attentions. It is for TensorFlow, where batches may have any number of
+        tokens; the answers are the same to rounding.
+
+        Args:
+            groups: see `kbert.layout.FlatLayout`.
 
         Returns:
             A functional `keras.Model`.
@@ -233,7 +240,7 @@ class Backbone(keras.Model):
         >>> fast(batch)["sequence_output"].shape
         TensorShape([2, 4, 128])
         """
-        layout = FlatLayout(self.config["num_heads"], name="layout")(
+        layout = FlatLayout(self.config["num_heads"], groups, name="layout")(
             self.input["padding_mask"]
         )
         outputs = _encode(
@@ -365,7 +372,7 @@ def _encode(
     """Tokens to features, the tokens lying as `layout` says."""
     # (B, T, H), or (N, H) if flat or packed
     x = embeddings(inputs["token_ids"], inputs["segment_ids"], layout)
-    # (B, 1, 1, T), or (R, 1, L, L) if packed
+    # of each group (B, 1, 1, T), or (R, 1, L, L) if packed
     bias = attention_bias(inputs["padding_mask"], layout, x.dtype)
     hidden_states, attentions = [x], []
     for layer in encoder:

@@ -277,16 +277,23 @@ class SelfAttention(keras.layers.Layer):
         self.built = True
 
     def call(self, x, bias, layout=None, training=None):
-        length = ops.shape(bias)[-1]
+        length = ops.shape(bias[0])[-1]
 
-        def split(x):  # to (B, nh, T, hs)
+        def split(x):  # to (B, nh, T, hs) in each group
             return split_heads(x, layout, self.num_heads, length)
 
         # Scaling q and not the scores touches T / hs times fewer numbers.
         q = split(self.query(x) * self.head_dim**-0.5)
         k = split(self.key(x))
         v = split(self.value(x))
+        groups = [
+            self._attend(*group, training)
+            for group in zip(q, k, v, bias, strict=True)
+        ]
+        y = merge_heads([y for y, _ in groups], layout)
+        return self.output_dense(y), groups[0][1]  # as x
 
+    def _attend(self, q, k, v, bias, training):
         # (B, nh, T, hs) x (B, nh, hs, T) -> (B, nh, T, T)
         scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) + bias
         probs = ops.cast(
@@ -294,7 +301,7 @@ class SelfAttention(keras.layers.Layer):
         )
         # (B, nh, T, T) x (B, nh, T, hs) -> (B, nh, T, hs)
         y = ops.matmul(self.dropout_layer(probs, training=training), v)
-        return self.output_dense(merge_heads(y, layout)), probs  # as x
+        return y, probs
 
     def compute_output_spec(self, x, bias, layout=None, training=None):
         return _encoder_spec(self, x, bias)
@@ -324,11 +331,13 @@ class EncoderLayer(keras.layers.Layer):
 
     Call arguments:
         x: float `(B, T, H)` or, laid flat, `(N, H)`.
-        bias: what `kbert.layout.attention_bias` gives, `(B, 1, 1, T)`.
+        bias: what `kbert.layout.attention_bias` gives, a list of
+            `(B, 1, 1, T)`.
         layout: None, or one of `kbert.layout`.
 
     Returns:
-        `(y, probs)`: of the shape of `x`, and the attention `(B, nh, T, T)`.
+        `(y, probs)`: of the shape of `x`, and the attention `(B, nh, T, T)`;
+        flat, that of the first group.
     """
 
     def __init__(
@@ -416,7 +425,7 @@ class EncoderLayer(keras.layers.Layer):
 
 
 def _encoder_spec(layer, x, bias):
-    batch, _, _, length = bias.shape
+    batch, _, _, length = bias[0].shape
     return (
         keras.KerasTensor(x.shape, dtype=layer.compute_dtype),
         keras.KerasTensor(

@@ -10,10 +10,13 @@ of hs numbers each, R packed rows of L tokens. A layout is None for padded
 tokens, or a dict of
 `places`: int32 `(N,)`, where in the B * T padded tokens each one is, and
 `sources`: int32 `(B, T)`, which of the N stands at each place, any one where
-there is padding. If flat it has the same of the tokens' heads: `head_places`
-`(N, nh)` in B * nh * T, and `head_sources` `(B, nh, T)` in N * nh. If packed,
-N = R * L and it has `owners` besides: int32 `(R, L)`, the text that each token
-is of, -1 where there is none.
+there is padding. If flat, attention pads the texts of a group to the longest
+among them, and there are lists with an item for each group of b texts and t
+tokens: `head_sources` int32 `(b, nh, t)`, which of the N * nh heads of tokens
+stands at each place, and `seen` bool `(b, t)`, true for real tokens; besides
+`head_places` int32 `(N, nh)`, where each head is in all groups one after the
+other. If packed, N = R * L and it has `owners` besides: int32 `(R, L)`, the
+text that each token is of, -1 where there is none.
 """
 
 import keras
@@ -27,6 +30,10 @@ LAYOUTS = ("auto", "padded", "flat", "packed")
 # What hides a token from attention: float16 holds it, and e to its power is 0
 # in every precision.
 HIDDEN = -3e4
+
+# A batch of mixed lengths in groups: its longest eighth, what follows up to a
+# third, the rest. With more groups short batches lose what long ones gain.
+GROUPS = (1 / 8, 1 / 3, 1)
 
 
 def choose_layout(layout: str = "auto", packed: bool = False) -> str:
@@ -77,32 +84,61 @@ class FlatLayout(keras.layers.Layer):
 
     Args:
         num_heads: nh.
+        groups: shares of the batch's texts at which the groups end that
+            attention pads together, longest texts first; the last is 1.
 
     Call arguments:
         mask: bool `(B, T)`, true for real tokens.
 
     Returns:
-        A layout, of `places`, `sources`, `head_places` and `head_sources`.
+        A layout, of `places`, `sources`, `head_places`, `head_sources` and
+        `seen`.
     """
 
-    def __init__(self, num_heads, **kwargs):
+    def __init__(self, num_heads, groups=GROUPS, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads
+        self.groups = tuple(groups)
 
     def call(self, mask):
+        batch, length = ops.shape(mask)
         real = ops.reshape(mask, (-1,))  # (B * T,)
         places = ops.cast(ops.nonzero(real)[0], "int32")  # (N,)
         sources = ops.cumsum(ops.cast(real, "int32")) - 1  # (B * T,)
-        sources = ops.reshape(ops.maximum(sources, 0), ops.shape(mask))
+        sources = ops.reshape(ops.maximum(sources, 0), (batch, length))
         heads = ops.arange(self.num_heads, dtype="int32")
-        length = ops.shape(mask)[1]
+
+        # Columns up to each text's last token, the longest text first; one
+        # group needs no order.
+        ends = ops.arange(1, length + 1, dtype="int32")
+        ends = ops.max(ops.where(mask, ends, 0), axis=1)  # (B,)
+        order = ops.arange(batch, dtype="int32")
+        if len(self.groups) > 1:
+            order = ops.argsort(-ends)
+        ends, first = ops.take(ends, order, axis=0), 0
+        head_sources, seen, widths = [], [], []
+        for share in self.groups:
+            last = ops.cast(share * ops.cast(batch, "float32"), "int32")
+            rows = order[first:last]  # (b,)
+            width = ops.max(ends[first:last], initial=0)  # t
+            mine = ops.take(sources, rows, axis=0)[:, :width]  # (b, t)
+            head_sources.append(mine[:, None] * self.num_heads + heads[:, None])
+            seen.append(ops.take(mask, rows, axis=0)[:, :width])
+            widths.append(ops.full_like(rows, width))
+            first = last
+
         row, column = places // length, places % length  # (N,)
-        head = row[:, None] * self.num_heads + heads  # (N, nh), of B * nh
+        rank = ops.take(ops.argsort(order), row, axis=0)  # (N,)
+        widths = ops.concatenate(widths, axis=0)  # (B,)
+        starts = (ops.cumsum(widths) - widths) * self.num_heads
+        start = ops.take(starts, rank, axis=0)[:, None]  # (N, 1)
+        width = ops.take(widths, rank, axis=0)[:, None]
         return {
             "places": places,
             "sources": sources,
-            "head_places": head * length + column[:, None],
-            "head_sources": sources[:, None] * self.num_heads + heads[:, None],
+            "head_places": start + heads * width + column[:, None],
+            "head_sources": head_sources,
+            "seen": seen,
         }
 
     def compute_output_spec(self, mask):
@@ -113,13 +149,21 @@ class FlatLayout(keras.layers.Layer):
             "head_places": keras.KerasTensor(
                 (None, self.num_heads), dtype="int32"
             ),
-            "head_sources": keras.KerasTensor(
-                (batch, self.num_heads, length), dtype="int32"
-            ),
+            "head_sources": [
+                keras.KerasTensor((None, self.num_heads, None), dtype="int32")
+                for _ in self.groups
+            ],
+            "seen": [
+                keras.KerasTensor((None, None), dtype="bool")
+                for _ in self.groups
+            ],
         }
 
     def get_config(self):
-        return super().get_config() | {"num_heads": self.num_heads}
+        return super().get_config() | {
+            "num_heads": self.num_heads,
+            "groups": self.groups,
+        }
 
 
 @keras.saving.register_keras_serializable("kbert")
@@ -179,25 +223,28 @@ def split_heads(x, layout, num_heads, length):
         length: T or, packed, L.
 
     Returns:
-        float `(B, nh, T, hs)` or, packed, `(R, nh, L, hs)`.
+        A list: float `(B, nh, T, hs)` or, packed, `(R, nh, L, hs)`; flat, for
+        each group `(b, nh, t, hs)`.
     """
     head_dim = x.shape[-1] // num_heads
     if layout is not None and "head_sources" in layout:
         x = ops.reshape(x, (-1, head_dim))  # (N * nh, hs)
-        return ops.take(x, layout["head_sources"], axis=0)
+        return [ops.take(x, own, axis=0) for own in layout["head_sources"]]
     x = ops.reshape(x, (-1, length, num_heads, head_dim))
     # tf2onnx makes something else of a transpose that moves no number.
     if num_heads == 1:
-        return ops.reshape(x, (-1, 1, length, head_dim))
-    return ops.transpose(x, (0, 2, 1, 3))
+        return [ops.reshape(x, (-1, 1, length, head_dim))]
+    return [ops.transpose(x, (0, 2, 1, 3))]
 
 
-def merge_heads(x, layout):
+def merge_heads(groups, layout):
     """What `split_heads` takes, from what it gives."""
+    x = groups[0]
     _, num_heads, _, head_dim = x.shape
     hidden_dim = num_heads * head_dim
     if layout is not None and "head_places" in layout:
-        x = ops.reshape(x, (-1, head_dim))  # (B * nh * T, hs)
+        groups = [ops.reshape(x, (-1, head_dim)) for x in groups]
+        x = groups[0] if len(groups) == 1 else ops.concatenate(groups, axis=0)
         x = ops.take(x, layout["head_places"], axis=0)  # (N, nh, hs)
         return ops.reshape(x, (-1, hidden_dim))
     length = ops.shape(x)[2]
@@ -210,16 +257,18 @@ def merge_heads(x, layout):
 def attention_bias(padding_mask, layout, dtype):
     """What is added to attention's scores.
 
-    0 where attention may look, very negative where it may not, `(B, 1, 1, T)`
-    or, packed, `(R, 1, L, L)`.
+    0 where attention may look, very negative where it may not. A list:
+    `(B, 1, 1, T)` or, packed, `(R, 1, L, L)`; flat, for each group
+    `(b, 1, 1, t)`.
     """
     if layout is not None and "owners" in layout:
         owners = layout["owners"]
         # (R, 1, L, 1) with (R, 1, 1, L)
-        seen = ops.equal(owners[:, None, :, None], owners[:, None, None, :])
+        seen = [ops.equal(owners[:, None, :, None], owners[:, None, None, :])]
     else:
-        seen = padding_mask[:, None, None, :]
-    return (1.0 - ops.cast(seen, dtype)) * HIDDEN
+        masks = [padding_mask] if layout is None else layout["seen"]
+        seen = [mask[:, None, None, :] for mask in masks]
+    return [(1.0 - ops.cast(one, dtype)) * HIDDEN for one in seen]
 
 
 def positions(token_ids, layout):

@@ -78,8 +78,10 @@ def _step_by_step(x, gamma, beta, epsilon):
 def _fused(x, gamma, beta, epsilon):
     import tensorflow as tf
 
-    # Constants of the branch: handed in they would hide what this is.
+    # Constants of the branch: handed in they would hide what this is. So would
+    # a width that is not known, as it is where weights are read in a session.
     gamma, beta = tf.constant(gamma), tf.constant(beta)
+    x = tf.ensure_shape(x, (*(None,) * (len(x.shape) - 1), *gamma.shape))
     x *= math.sqrt(FUSED_EPSILON / epsilon)
     mean, scale = _moments(x, FUSED_EPSILON)
     scale *= gamma

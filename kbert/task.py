@@ -128,7 +128,7 @@ class Task:
 
     def build_serving(self) -> None:
         """Take over what the head has learned since, such as a threshold."""
-        model = self.laid_out("padded" if static_shapes() else "flat")
+        model = self.laid_out("padded" if static_shapes() else "grouped")
         self.serving_model = keras.Model(
             model.input, self.head.serve(model.output), name="serving"
         )
@@ -138,9 +138,9 @@ class Task:
         """`model` with its tokens laid out in a way; the weights are shared.
 
         Args:
-            layout: `"padded"`, which is `model` itself, `"flat"`, or
-                `"packed"`, which has the inputs of `Backbone.packed`; see
-                `kbert.layout.choose_layout`.
+            layout: `"padded"`, which is `model` itself, or another of
+                `Backbone.laid_out`; `"packed"` has the inputs of
+                `Backbone.packed`.
         """
         if layout == "padded":
             return self.model

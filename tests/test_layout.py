@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 import kbert
 from kbert.errors import ConfigError
+from kbert.layout import GROUPS
 from kbert.layout import FlatLayout
 from kbert.layout import choose_layout
 from kbert.layout import flatten
+from kbert.layout import merge_heads
 from kbert.layout import pad
+from kbert.layout import split_heads
 from kbert.packing import pack
 
 JAX = keras.backend.backend() == "jax"
@@ -27,12 +30,33 @@ pytestmark = pytest.mark.skipif(
 )
 def test_there_and_back(batch, lengths, more):
     mask = batch(lengths, max(lengths) + more)["padding_mask"]
-    layout = FlatLayout(num_heads=2)(mask)
+    layout = FlatLayout(num_heads=2, groups=(1,))(mask)
     x = np.random.default_rng(0).random((*mask.shape, 4), "float32")
     flat = flatten(keras.ops.convert_to_tensor(x), layout)
     np.testing.assert_array_equal(flat, x[mask])
     np.testing.assert_array_equal(np.array(pad(flat, layout))[mask], x[mask])
     assert flatten(x, None) is x and pad(x, None) is x
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=9).filter(any),
+    st.sampled_from([(1,), (0.25, 1), GROUPS, (0.1, 0.2, 0.5, 1)]),
+)
+def test_heads_there_and_back(batch, lengths, groups):
+    mask = batch(lengths, max(lengths) + 1)["padding_mask"]
+    layout = FlatLayout(num_heads=2, groups=groups)(mask)
+    x = np.random.default_rng(0).random((sum(lengths), 6), "float32")
+    split = split_heads(keras.ops.convert_to_tensor(x), layout, 2, None)
+    np.testing.assert_array_equal(merge_heads(split, layout), x)
+    # Each text is in one group, padded to the longest there.
+    shapes = [tuple(group.shape) for group in split]
+    assert sum(shape[0] for shape in shapes) == len(lengths)
+    longest = sorted(lengths, reverse=True)
+    for rows, _, width, _ in shapes:
+        group, longest = longest[:rows], longest[rows:]
+        assert width == max(group, default=0)
+    seen = [mask.numpy().sum(axis=1).tolist() for mask in layout["seen"]]
+    assert sorted(sum(seen, []), reverse=True) == sorted(lengths, reverse=True)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +65,13 @@ def backbone():
 
 
 @settings(max_examples=20)
-@given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6))
-def test_same_features(backbone, batch, check_layout, lengths):
-    check_layout(backbone, "flat", batch(lengths, max(lengths) + 2))
+@given(
+    layout=st.sampled_from(["flat", "grouped"]),
+    # A text has [CLS] and [SEP]; Keras warns of a softmax over one number.
+    lengths=st.lists(st.integers(2, 12), min_size=1, max_size=9),
+)
+def test_same_features(backbone, batch, check_layout, layout, lengths):
+    check_layout(backbone, layout, batch(lengths, max(lengths) + 2))
 
 
 def test_dense_layers_see_real_tokens_only(backbone, batch, monkeypatch):

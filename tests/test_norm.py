@@ -83,6 +83,7 @@ def test_outside_it_follows_its_weights(norm):
 def test_is_one_operation_for_many_tokens(
     tmp_path, policy, counts, unexplained
 ):
+    """In TF Serving's session, and in that of `kbert serve`."""
     import keras
 
     try:
@@ -95,31 +96,41 @@ def test_is_one_operation_for_many_tokens(
         clf.export(tmp_path / "out", version=1)
     finally:
         keras.config.set_dtype_policy("float32")
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        model = tf.compat.v1.saved_model.load(
-            session, ["serve"], str(tmp_path / "out" / "1")
-        )
-        signature = model.signature_def["serving_default"]
-        for texts in counts:
-            metadata = tf.compat.v1.RunMetadata()
-            session.run(
-                signature.outputs["label"].name,
-                {signature.inputs["text"].name: texts * ["what a day " * 40]},
-                tf.compat.v1.RunOptions(
-                    trace_level=tf.compat.v1.RunOptions.FULL_TRACE
-                ),
-                metadata,
+    for optimized in (True, False):
+        config = tf.compat.v1.ConfigProto()
+        rewrites = config.graph_options.rewrite_options
+        rewrites.disable_meta_optimizer = not optimized
+        with (
+            tf.Graph().as_default(),
+            tf.compat.v1.Session(config=config) as session,
+        ):
+            model = tf.compat.v1.saved_model.load(
+                session, ["serve"], str(tmp_path / "out" / "1")
             )
-            labels = " ".join(
-                node.timeline_label
-                for device in metadata.step_stats.dev_stats
-                for node in device.node_stats
-            )
-            if "_Mkl" not in labels:
-                pytest.skip("TensorFlow has no oneDNN on this processor")
-            # Of the layer two, and that of the embeddings.
-            norms = 3 if texts > 1 else 0
-            assert labels.count("= _MklLayerNorm(") == norms
+            signature = model.signature_def["serving_default"]
+            for texts in counts:
+                labels = operations(session, signature, texts)
+                if "_Mkl" not in labels:
+                    pytest.skip("TensorFlow has no oneDNN on this processor")
+                # Of the layer two, and that of the embeddings.
+                norms = 3 if texts > 1 else 0
+                assert labels.count("= _MklLayerNorm(") == norms
+
+
+def operations(session, signature, texts):
+    """What TensorFlow ran for so many long texts."""
+    metadata = tf.compat.v1.RunMetadata()
+    session.run(
+        signature.outputs["label"].name,
+        {signature.inputs["text"].name: texts * ["what a day " * 40]},
+        tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE),
+        metadata,
+    )
+    return " ".join(
+        node.timeline_label
+        for device in metadata.step_stats.dev_stats
+        for node in device.node_stats
+    )
 
 
 def test_predict_follows_weights_that_change():
