@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
-
-def put_table(page: Path, text: str) -> None:
-    """Replace what is between the page's two marks."""
-    head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    tail = rest.partition(END)[2]
-    page.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
+def put_table(page: Path, text: str, name: str = "table") -> None:
+    """Replace what is between the page's two marks of that name."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    head, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    if not found:
+        raise ValueError(f"Expected {begin} in {page}. Received: none.")
+    tail = rest.partition(end)[2]
+    page.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", encoding="utf-8")

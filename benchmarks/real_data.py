@@ -8,12 +8,15 @@ a dict of titles and bodies.
 from __future__ import annotations
 
 import os
+import re
 import tarfile
 from pathlib import Path
 
 from kbert.files import read_table
 
 ROOT = Path(__file__).resolve().parents[1]
+
+SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 
 def data_root() -> Path:
@@ -64,6 +67,26 @@ def bbc_texts() -> tuple[list, list]:
     columns, topics = bbc_news()
     rows = zip(*columns.values(), strict=True)
     return [". ".join(row) for row in rows], topics
+
+
+def imdb_sentences(rows: int) -> tuple[list, list]:
+    """IMDB: a sentence from the middle of each of so many reviews, labelled as
+    the review."""
+    texts, labels = [], []
+    with tarfile.open(data_root() / "imdb" / "aclImdb_labeled.tar.xz") as all_:
+        for member in all_:
+            parts = Path(member.name).parts
+            if len(parts) < 3 or parts[-3] != "train":
+                continue
+            kind = parts[-2]
+            if labels.count(kind) < rows // 2:
+                review = all_.extractfile(member).read().decode("utf-8")
+                sentences = SENTENCES.split(review.replace("<br />", " "))
+                texts.append(sentences[len(sentences) // 2].strip())
+                labels.append(kind)
+            elif len(texts) >= 2 * (rows // 2):
+                break
+    return texts, labels
 
 
 def thucnews(part: str) -> tuple[list, list]:

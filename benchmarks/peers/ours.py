@@ -102,6 +102,16 @@ class Padded(Kbert):
         super().fit(texts, labels, epochs, epoch, layout="padded")
 
 
+class Half(Kbert):
+    """kbert in mixed bfloat16."""
+
+    def __init__(self, folder: Path):
+        import keras
+
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        super().__init__(folder)
+
+
 class Int8:
     """kbert's int8 export, without TensorFlow."""
 

@@ -39,10 +39,14 @@ class Epochs:
 
     def begin(self) -> None:
         self.read()
-        self.started = time.perf_counter()
+        self.started = time.perf_counter(), time.process_time()
 
     def end(self) -> None:
-        self.write(seconds=time.perf_counter() - self.started)
+        wall, cpu = self.started
+        self.write(
+            seconds=time.perf_counter() - wall,
+            cpu=time.process_time() - cpu,
+        )
 
 
 def timed(call, *arguments) -> dict:

@@ -1,0 +1,125 @@
+"""The loop that an expert writes in Torch, on transformers' model.
+
+Rows are tokenized once; batches are of rows of like length, within windows of
+as many batches as kbert's; AdamW is Torch's fused one, biases and norms are
+not decayed, gradients are clipped to length 1, and the rate rises and falls as
+kbert's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from peers.torch_peer import LENGTH
+from peers.torch_peer import Eager
+
+BATCH, RATE, DECAY, WARMUP = 32, 5e-5, 0.01, 0.1
+WINDOW = 50  # Batches; `kbert.batching.WINDOW`.
+
+
+class ByLength(Eager):
+    """float32."""
+
+    window = WINDOW
+    autocast = False
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        # Nothing but training is asked, and the pipeline compiles by itself.
+        if self.compiled:
+            self.model.compile(dynamic=True)
+
+    def fit(self, texts, labels, epochs, epoch) -> None:
+        rows = self.tokenizer(texts, truncation=True, max_length=LENGTH)
+        ids = [np.array(row) for row in rows["input_ids"]]
+        targets = torch.tensor([label == "yes" for label in labels]).long()
+        random = np.random.default_rng(0)
+        steps = -(-len(ids) // BATCH) * epochs
+        optimizer, schedule = self.optimizer(steps)
+        half = contextlib.nullcontext()
+        if self.autocast:
+            half = torch.autocast("cpu", torch.bfloat16)
+        self.model.train()
+        for _ in range(epochs):
+            epoch.begin()
+            for batch in self.batches(ids, random):
+                tokens = self.pad([ids[i] for i in batch])
+                optimizer.zero_grad(set_to_none=True)
+                with half:
+                    loss = self.model(**tokens, labels=targets[batch]).loss
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
+            epoch.end()
+
+    def batches(self, ids, random) -> list[np.ndarray]:
+        lengths = np.array([len(row) for row in ids])
+        order = random.permutation(len(ids))
+        size = self.window * BATCH or len(ids)
+        batches = []
+        for start in range(0, len(order), size):
+            part = order[start : start + size]
+            if self.window:
+                part = part[np.argsort(-lengths[part], kind="stable")]
+            batches += [
+                part[i : i + BATCH] for i in range(0, len(part), BATCH)
+            ]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def pad(self, rows) -> dict[str, torch.Tensor]:
+        length = max(map(len, rows))
+        ids = torch.full((len(rows), length), self.tokenizer.pad_token_id)
+        mask = torch.zeros(ids.shape, dtype=torch.long)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.from_numpy(row)
+            mask[i, : len(row)] = 1
+        return {"input_ids": ids, "attention_mask": mask}
+
+    def optimizer(self, steps):
+        decayed, other = [], []
+        for parameter in self.model.parameters():
+            (decayed if parameter.ndim > 1 else other).append(parameter)
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": DECAY},
+                {"params": other, "weight_decay": 0.0},
+            ],
+            lr=RATE,
+            eps=1e-6,
+            fused=True,
+        )
+        warmup = round(WARMUP * steps)
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: min(
+                (step + 1) / max(warmup, 1),
+                (steps - step) / max(steps - warmup, 1),
+            ),
+        )
+
+
+class Random(ByLength):
+    """Batches as they come, padded to their longest row."""
+
+    window = 0
+
+
+class Compiled(ByLength):
+    """With torch.compile, for shapes of any size."""
+
+    compiled = True
+
+
+class Half(ByLength):
+    """Under autocast, in bfloat16."""
+
+    autocast = True
+
+
+class HalfCompiled(Half):
+    compiled = True
