@@ -229,7 +229,7 @@ def split_heads(x, layout, num_heads, length):
     head_dim = x.shape[-1] // num_heads
     if layout is not None and "head_sources" in layout:
         x = ops.reshape(x, (-1, head_dim))  # (N * nh, hs)
-        return [ops.take(x, own, axis=0) for own in layout["head_sources"]]
+        return _to_rows(x, layout)
     x = ops.reshape(x, (-1, length, num_heads, head_dim))
     # tf2onnx makes something else of a transpose that moves no number.
     if num_heads == 1:
@@ -243,15 +243,61 @@ def merge_heads(groups, layout):
     _, num_heads, _, head_dim = x.shape
     hidden_dim = num_heads * head_dim
     if layout is not None and "head_places" in layout:
-        groups = [ops.reshape(x, (-1, head_dim)) for x in groups]
-        x = groups[0] if len(groups) == 1 else ops.concatenate(groups, axis=0)
-        x = ops.take(x, layout["head_places"], axis=0)  # (N, nh, hs)
-        return ops.reshape(x, (-1, hidden_dim))
+        return ops.reshape(_from_rows(groups, layout), (-1, hidden_dim))
     length = ops.shape(x)[2]
     if num_heads > 1:
         x = ops.transpose(x, (0, 2, 1, 3))  # (B, T, nh, hs)
     shape = (-1, hidden_dim) if layout is not None else (-1, length, hidden_dim)
     return ops.reshape(x, shape)
+
+
+def _take_rows(x, layout):
+    """`(N * nh, hs)`, to `(b, nh, t, hs)` for each group."""
+    return [ops.take(x, own, axis=0) for own in layout["head_sources"]]
+
+
+def _take_tokens(groups, layout):
+    """`(b, nh, t, hs)` of each group, to `(N, nh, hs)`."""
+    groups = [ops.reshape(x, (-1, x.shape[-1])) for x in groups]
+    x = groups[0] if len(groups) == 1 else ops.concatenate(groups, axis=0)
+    return ops.take(x, layout["head_places"], axis=0)
+
+
+# TensorFlow adds up a gather's gradient row by row, on one core. Here each
+# real token stands at one place, so that it is the gather the other way; what
+# stands at the others, no real token sees.
+
+
+def _to_rows(x, layout):
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def gather(x):
+        def gradient(*upstream):
+            return tf.reshape(_take_tokens(upstream, layout), tf.shape(x))
+
+        return _take_rows(x, layout), gradient
+
+    return gather(x)
+
+
+def _from_rows(groups, layout):
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def gather(*groups):
+        def gradient(upstream):
+            rows = tf.reshape(upstream, (-1, upstream.shape[-1]))
+            return [
+                tf.where(seen[:, None, :, None], x, tf.zeros((), x.dtype))
+                for x, seen in zip(
+                    _take_rows(rows, layout), layout["seen"], strict=True
+                )
+            ]
+
+        return _take_tokens(groups, layout), gradient
+
+    return gather(*groups)
 
 
 def attention_bias(padding_mask, layout, dtype):

@@ -34,8 +34,26 @@ ENCODER_LAYER = r"(^|/)layer_(\d+)/"
 NO_ENCODER_LAYER = rf"^(?!.*{ENCODER_LAYER})"
 
 
+class TrueNorm:
+    """Gradients are clipped by their norm, on TensorFlow as elsewhere.
+
+    There the gradient of an embedding comes as slices, several for a token
+    that a batch has several times. Keras adds up their squares; what counts is
+    the square of their sum. It is mixed into optimizers of Keras, before them.
+    """
+
+    def _clip_gradients(self, grads):
+        if keras.backend.backend() != "tensorflow" or not self.global_clipnorm:
+            return super()._clip_gradients(grads)
+        import tensorflow as tf
+
+        dense = [None if g is None else tf.convert_to_tensor(g) for g in grads]
+        # Without the squares in memory, which Keras makes.
+        return tf.clip_by_global_norm(dense, self.global_clipnorm)[0]
+
+
 @keras.saving.register_keras_serializable("kbert")
-class AdamW(SettableRate, keras.optimizers.AdamW):
+class AdamW(TrueNorm, SettableRate, keras.optimizers.AdamW):
     """AdamW whose step size can shrink from the head down to the embeddings.
 
     Biases and layer normalizations are not decayed. Layer i of n gets
@@ -114,7 +132,7 @@ class AdamW(SettableRate, keras.optimizers.AdamW):
 
 
 @keras.saving.register_keras_serializable("kbert")
-class Muon(SettableRate, keras.optimizers.Muon):
+class Muon(TrueNorm, SettableRate, keras.optimizers.Muon):
     """Muon for the kernels of the encoder layers, AdamW for the rest.
 
     Muon's step is the momentum with all its singular values brought to about
@@ -214,7 +232,7 @@ def scale_losses(
 
 
 @keras.saving.register_keras_serializable("kbert")
-class Lamb(SettableRate, keras.optimizers.Lamb):
+class Lamb(TrueNorm, SettableRate, keras.optimizers.Lamb):
     """Keras's LAMB, with BERT's no-decay groups.
 
     Reference: You et al. 2020, Large Batch Optimization for Deep Learning.
