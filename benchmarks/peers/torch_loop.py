@@ -66,9 +66,7 @@ class ByLength(Eager):
             part = order[start : start + size]
             if self.window:
                 part = part[np.argsort(-lengths[part], kind="stable")]
-            batches += [
-                part[i : i + BATCH] for i in range(0, len(part), BATCH)
-            ]
+            batches += [part[i : i + BATCH] for i in range(0, len(part), BATCH)]
         return [batches[i] for i in random.permutation(len(batches))]
 
     def pad(self, rows) -> dict[str, torch.Tensor]:
