@@ -63,3 +63,19 @@ def test_quantize():
     before = layer(x).numpy()
     layer.quantize("int8")
     np.testing.assert_allclose(layer(x).numpy(), before, atol=0.05)
+
+
+def test_activation_in_half_precision_is_computed_in_float32():
+    gelu = keras.activations.gelu
+    layers = {
+        policy: made(policy, activation=lambda x: gelu(x, approximate=False))
+        for policy in ("float32", "mixed_bfloat16")
+    }
+    x = np.random.default_rng(1).normal(size=(64, 16)).astype("float32")
+    right = np.array(layers["float32"](x, training=True))
+    found = layers["mixed_bfloat16"](x, training=True)
+    assert found.dtype == tf.bfloat16
+    # As exact as bfloat16 products are, also where GELU is nearly 0.
+    np.testing.assert_allclose(
+        tf.cast(found, "float32"), right, rtol=0.02, atol=0.005
+    )

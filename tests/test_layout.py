@@ -59,6 +59,29 @@ def test_heads_there_and_back(batch, lengths, groups):
     assert sorted(sum(seen, []), reverse=True) == sorted(lengths, reverse=True)
 
 
+@pytest.mark.parametrize("groups", [(1,), GROUPS])
+def test_gradients_of_heads_are_gathered_back(batch, groups):
+    import tensorflow as tf
+
+    lengths = [3, 1, 5, 2]
+    layout = FlatLayout(num_heads=2, groups=groups)(
+        batch(lengths, 6)["padding_mask"]
+    )
+    random = np.random.default_rng(0)
+    x = tf.constant(random.normal(size=(sum(lengths), 6)))
+    slope = tf.constant(random.normal(size=x.shape))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        rows = split_heads(x, layout, 2, None)
+        y = merge_heads([row**2 for row in rows], layout)
+        loss = tf.reduce_sum(y * slope)
+    found, *upstream = tape.gradient(loss, [x, *rows])
+    np.testing.assert_allclose(found, 2 * x * slope)
+    for gradient, seen in zip(upstream, layout["seen"], strict=True):
+        padding = ~np.broadcast_to(seen[:, None, :, None], gradient.shape)
+        assert not np.any(np.array(gradient)[padding])
+
+
 @pytest.fixture(scope="module")
 def backbone():
     return kbert.Backbone.from_size((2, 64), 50, num_heads=4)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from peers.torch_peer import LENGTH
 from peers.torch_peer import Eager
 

@@ -45,6 +45,31 @@ def test_fused_update_equals_keras(kind, rate):
             np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="elsewhere all are dense"
+)
+@pytest.mark.parametrize("name", ["adamw", "muon", "lamb"])
+def test_slices_of_one_token_count_as_their_sum(name):
+    import tensorflow as tf
+
+    # Of a token that a batch has twice there are two slices.
+    slices = tf.IndexedSlices(
+        tf.constant([[1.0, 2.0], [3.0, 4.0], [1.0, 1.0]]),
+        tf.constant([0, 0, 2]),
+        tf.constant([5, 2]),
+    )
+    dense = tf.convert_to_tensor(slices)
+    norm = np.sqrt(4.0**2 + 6.0**2 + 1 + 1 + 1)
+    optimizer = make_optimizer(name, 1e-3, 10)
+    for given in (slices, dense):
+        clipped, none, other = optimizer._clip_gradients(
+            [given, None, tf.constant([1.0])]
+        )
+        np.testing.assert_allclose(clipped, dense / norm, rtol=1e-6)
+        assert none is None
+        np.testing.assert_allclose(other, [1 / norm], rtol=1e-6)
+
+
 def test_layer_decay_shrinks_the_steps_downwards():
     model = backbone()
     before = {v.path: v.numpy() for v in model.trainable_variables}
