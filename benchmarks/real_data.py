@@ -30,6 +30,15 @@ def data_root() -> Path:
     return root
 
 
+def no_or_yes(texts: list, labels: list, rows: int) -> tuple[list, list]:
+    """So many of the rows, evenly chosen, with two labels: `yes` for the last
+    one, `no` for all others."""
+    step = max(len(texts) // rows, 1)
+    texts, labels = texts[::step][:rows], labels[::step][:rows]
+    yes = max(labels)
+    return texts, ["yes" if label == yes else "no" for label in labels]
+
+
 def sms_spam() -> tuple[list, list]:
     """SMS Spam Collection (UCI 228): 5,574 messages, ham or spam."""
     path = data_root() / "sms_spam" / "SMSSpamCollection"

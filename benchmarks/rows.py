@@ -50,15 +50,10 @@ class Rows:
 
     def labelled(self, name: str) -> tuple[list[str], list[str]]:
         """Texts of a data set and labels `no` and `yes`, evenly chosen."""
-        if name == "SMS":
-            texts, labels = real_data.sms_spam()
-        else:
-            texts, labels = real_data.sst2("train")
-        step = max(len(texts) // self.count, 1)
-        texts, labels = texts[::step], labels[::step]
-        yes = max(labels)
-        labels = ["yes" if label == yes else "no" for label in labels]
-        return texts[: self.count], labels[: self.count]
+        rows = (
+            real_data.sms_spam() if name == "SMS" else real_data.sst2("train")
+        )
+        return real_data.no_or_yes(*rows, self.count)
 
     def texts(self, name: str, count: int | None = None) -> list[str]:
         """Texts alone; those of SST-2 are whole sentences, its dev part."""

@@ -58,27 +58,24 @@ KINDS = {
 class Profile(keras.callbacks.Callback):
     """Profiles some steps, in the middle of the second epoch."""
 
+    first = 2
+
     def __init__(self, folder: str, steps: int):
         super().__init__()
-        self.folder, self.steps = folder, steps
-        self.epoch = self.wall = 0
-        self.left = None
+        self.folder, self.last = folder, self.first + steps - 1
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self.epoch == 1 and batch == 2:
+        if self.epoch == 1 and batch == self.first:
             tf.profiler.experimental.start(self.folder)
-            self.left, self.started = self.steps, time.perf_counter()
+            self.started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.left is not None:
-            self.left -= 1
-            if self.left == 0:
-                self.wall = time.perf_counter() - self.started
-                tf.profiler.experimental.stop()
-                self.left = None
+        if self.epoch == 1 and batch == self.last:
+            self.wall = time.perf_counter() - self.started
+            tf.profiler.experimental.stop()
 
 
 def operations(folder: str) -> Counter:

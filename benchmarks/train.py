@@ -66,11 +66,7 @@ TEXTS = {
 
 def labelled(name: str, rows: int) -> tuple[list[str], list[str]]:
     """Texts, evenly chosen, and labels `no` and `yes`."""
-    texts, labels = TEXTS[name](rows)
-    step = max(len(texts) // rows, 1)
-    texts, labels = texts[::step][:rows], labels[::step][:rows]
-    yes = max(labels)
-    return texts, ["yes" if label == yes else "no" for label in labels]
+    return real_data.no_or_yes(*TEXTS[name](rows), rows)
 
 
 def epochs(classes: dict, folder: Path, texts, labels, rounds: int) -> dict:

@@ -280,7 +280,7 @@ class SelfAttention(keras.layers.Layer):
         length = ops.shape(bias[0])[-1]
 
         def split(x):  # to (B, nh, T, hs) in each group
-            return split_heads(x, layout, self.num_heads, length)
+            return split_heads(x, layout, self.num_heads, length, training)
 
         # Scaling q and not the scores touches T / hs times fewer numbers.
         q = split(self.query(x) * self.head_dim**-0.5)
@@ -290,7 +290,7 @@ class SelfAttention(keras.layers.Layer):
             self._attend(*group, training)
             for group in zip(q, k, v, bias, strict=True)
         ]
-        y = merge_heads([y for y, _ in groups], layout)
+        y = merge_heads([y for y, _ in groups], layout, training)
         return self.output_dense(y), groups[0][1]  # as x
 
     def _attend(self, q, k, v, bias, training):

@@ -213,7 +213,7 @@ def pad(x, layout):
     return x if layout is None else ops.take(x, layout["sources"], axis=0)
 
 
-def split_heads(x, layout, num_heads, length):
+def split_heads(x, layout, num_heads, length, training=None):
     """Tokens in the rows that attention looks along, head by head.
 
     Args:
@@ -221,6 +221,7 @@ def split_heads(x, layout, num_heads, length):
         layout: see above.
         num_heads: nh.
         length: T or, packed, L.
+        training: whether gradients are asked of it again and again.
 
     Returns:
         A list: float `(B, nh, T, hs)` or, packed, `(R, nh, L, hs)`; flat, for
@@ -229,7 +230,7 @@ def split_heads(x, layout, num_heads, length):
     head_dim = x.shape[-1] // num_heads
     if layout is not None and "head_sources" in layout:
         x = ops.reshape(x, (-1, head_dim))  # (N * nh, hs)
-        return _to_rows(x, layout)
+        return (_to_rows if training else _take_rows)(x, layout)
     x = ops.reshape(x, (-1, length, num_heads, head_dim))
     # tf2onnx makes something else of a transpose that moves no number.
     if num_heads == 1:
@@ -237,13 +238,14 @@ def split_heads(x, layout, num_heads, length):
     return [ops.transpose(x, (0, 2, 1, 3))]
 
 
-def merge_heads(groups, layout):
+def merge_heads(groups, layout, training=None):
     """What `split_heads` takes, from what it gives."""
     x = groups[0]
     _, num_heads, _, head_dim = x.shape
     hidden_dim = num_heads * head_dim
     if layout is not None and "head_places" in layout:
-        return ops.reshape(_from_rows(groups, layout), (-1, hidden_dim))
+        take = _from_rows if training else _take_tokens
+        return ops.reshape(take(groups, layout), (-1, hidden_dim))
     length = ops.shape(x)[2]
     if num_heads > 1:
         x = ops.transpose(x, (0, 2, 1, 3))  # (B, T, nh, hs)
@@ -265,7 +267,8 @@ def _take_tokens(groups, layout):
 
 # TensorFlow adds up a gather's gradient row by row, on one core. Here each
 # real token stands at one place, so that it is the gather the other way; what
-# stands at the others, no real token sees.
+# stands at the others, no real token sees. In training alone: TensorFlow keeps
+# every graph that has a gradient of its own for as long as the process lives.
 
 
 def _to_rows(x, layout):

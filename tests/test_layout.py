@@ -72,8 +72,8 @@ def test_gradients_of_heads_are_gathered_back(batch, groups):
     slope = tf.constant(random.normal(size=x.shape))
     with tf.GradientTape() as tape:
         tape.watch(x)
-        rows = split_heads(x, layout, 2, None)
-        y = merge_heads([row**2 for row in rows], layout)
+        rows = split_heads(x, layout, 2, None, training=True)
+        y = merge_heads([row**2 for row in rows], layout, training=True)
         loss = tf.reduce_sum(y * slope)
     found, *upstream = tape.gradient(loss, [x, *rows])
     np.testing.assert_allclose(found, 2 * x * slope)
@@ -110,6 +110,21 @@ def test_dense_layers_see_real_tokens_only(backbone, batch, monkeypatch):
     monkeypatch.setattr(type(dense), "call", call)
     backbone.without_padding()(batch([3, 9, 5]))
     assert seen[-1] == (17, 64)
+
+
+def test_graphs_of_answers_are_let_go(backbone, batch):
+    """TensorFlow keeps those that have a gradient of their own."""
+    import gc
+    import weakref
+
+    import tensorflow as tf
+
+    model = backbone.without_padding()
+    function = tf.function(lambda x: model(x, training=False), autograph=False)
+    graph = weakref.ref(function.get_concrete_function(batch([3, 5])).graph)
+    del function
+    gc.collect()
+    assert graph() is None
 
 
 def test_weights_are_shared(backbone):

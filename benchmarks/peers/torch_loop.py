@@ -9,7 +9,6 @@ kbert's.
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,12 +25,6 @@ class ByLength(Eager):
     window = WINDOW
     autocast = False
 
-    def __init__(self, folder: Path):
-        super().__init__(folder)
-        # Nothing but training is asked, and the pipeline compiles by itself.
-        if self.compiled:
-            self.model.compile(dynamic=True)
-
     def fit(self, texts, labels, epochs, epoch) -> None:
         rows = self.tokenizer(texts, truncation=True, max_length=LENGTH)
         ids = [np.array(row) for row in rows["input_ids"]]
@@ -42,7 +35,7 @@ class ByLength(Eager):
         half = contextlib.nullcontext()
         if self.autocast:
             half = torch.autocast("cpu", torch.bfloat16)
-        self.model.train()
+        self.forward().train()
         for _ in range(epochs):
             epoch.begin()
             for batch in self.batches(ids, random):
