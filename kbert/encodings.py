@@ -161,8 +161,11 @@ def _wide(start: bytes, most: int = 20) -> str | None:
         most: bytes to a zero, in what may be UTF-8 with a few zeros.
     """
     sample = start[:SAMPLE]
-    if len(sample) < 8 or sample.count(0) * most < len(sample):
+    zeros = sample.count(0)
+    if len(sample) < 8 or zeros * most < len(sample):
         return None
+    if zeros == 1 and _is_utf8(sample, 0):
+        return None  # Text with a zero in it, more likely.
     for name in ("utf-16-le", "utf-16-be"):
         text = codecs.getincrementaldecoder(name)("replace").decode(sample)
         plain = sum(c.isprintable() or c in "\t\r\n" for c in text)

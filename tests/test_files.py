@@ -166,8 +166,16 @@ def test_one_column_for_both(write):
         read_table(write("text\nx\n"), ("text",), "text")
 
 
-CELL = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r"))
+# Zeros at every other byte are UTF-16.
+CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0\t\n\r"))
 ROWS = st.lists(st.tuples(CELL, CELL.filter(bool)), min_size=1)
+
+
+def test_a_zero_makes_no_utf_16(write):
+    assert table(write(b"text\tlabel\n\t\0\n")) == ([""], ["\0"])
+    # Where it is no UTF-8, it does.
+    with pytest.raises(InputError, match="utf-16-le"):
+        table(write("电影很好看吗\n".encode("utf-16-le"), "a.csv"))
 
 
 @given(ROWS)
