@@ -84,6 +84,10 @@ class TokenTable:
         """Tokens in each row, int64 `(rows,)`."""
         return np.diff(self.offsets)
 
+    def ids(self) -> list[int]:
+        """The ids that its batches have, ascending."""
+        return np.union1d(self.token_ids, self.pad_id).tolist()
+
     def select(self, rows: np.ndarray) -> TokenTable:
         """The table of some rows, int `(B,)`."""
         flat, offsets = token_places(self.offsets, rows)

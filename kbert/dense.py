@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from kbert.gradients import activate
+
 
 @keras.saving.register_keras_serializable("kbert")
 class Dense(keras.layers.Dense):
@@ -22,15 +24,15 @@ class Dense(keras.layers.Dense):
     """
 
     def call(self, inputs, training=None):
-        if not training or self.compute_dtype == "float32":
+        if not training:
             return super().call(inputs, training=training)
-        # The other way round `ops.add` makes a BiasAdd of it.
-        x = ops.add(self.bias, ops.matmul(inputs, self.kernel))
-        if self.activation is None:
-            return x
-        # TensorFlow's erf takes four times as long in half precision.
-        y = self.activation(ops.cast(x, "float32"))
-        return ops.cast(y, self.compute_dtype)
+        x = ops.matmul(inputs, self.kernel)
+        if self.compute_dtype == "float32":
+            x = ops.add(x, self.bias)
+        else:
+            # This way round `ops.add` makes no BiasAdd of it.
+            x = ops.add(self.bias, x)
+        return x if self.activation is None else activate(self.activation, x)
 
     def quantize(self, mode=None, type_check=True, config=None):
         # Keras refuses subclasses, which may compute something else.

@@ -14,17 +14,20 @@ import keras
 from keras import ops
 
 from kbert.dense import Dense
+from kbert.dropout import Dropout
 from kbert.errors import ConfigError
+from kbert.gradients import exact_gelu
 from kbert.layout import flatten
 from kbert.layout import merge_heads
 from kbert.layout import positions
 from kbert.layout import split_heads
+from kbert.lookup import Embedding
 from kbert.norm import LayerNormalization
 
 # Hugging Face's `hidden_act`; "gelu" is the erf form there, the tanh form is
 # what Google's original code computes.
 ACTIVATIONS = {
-    "gelu": functools.partial(keras.activations.gelu, approximate=False),
+    "gelu": exact_gelu,
     "gelu_new": functools.partial(keras.activations.gelu, approximate=True),
     "gelu_pytorch_tanh": functools.partial(
         keras.activations.gelu, approximate=True
@@ -136,7 +139,7 @@ class Embeddings(keras.layers.Layer):
         self.initializer_range = initializer_range
 
         def table(rows, name):
-            return keras.layers.Embedding(
+            return Embedding(
                 rows,
                 embedding_dim or hidden_dim,
                 embeddings_initializer=kernel_initializer(initializer_range),
@@ -153,9 +156,7 @@ class Embeddings(keras.layers.Layer):
         self.norm = LayerNormalization(
             epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="norm"
         )
-        self.dropout_layer = keras.layers.Dropout(
-            dropout, dtype=self.dtype_policy
-        )
+        self.dropout_layer = Dropout(dropout, dtype=self.dtype_policy)
         self.projection = None
         if embedding_dim not in (None, hidden_dim):
             self.projection = Dense(
@@ -271,9 +272,7 @@ class SelfAttention(keras.layers.Layer):
         self.key = dense("key")
         self.value = dense("value")
         self.output_dense = dense("output")
-        self.dropout_layer = keras.layers.Dropout(
-            self.dropout, dtype=self.dtype_policy
-        )
+        self.dropout_layer = Dropout(self.dropout, dtype=self.dtype_policy)
         self.built = True
 
     def call(self, x, bias, layout=None, training=None):
@@ -398,7 +397,7 @@ class EncoderLayer(keras.layers.Layer):
         self.intermediate.build(input_shape)
         self.output_dense.build((*input_shape[:-1], self.intermediate_dim))
         self.output_norm.build(input_shape)
-        self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=policy)
+        self.dropout_layer = Dropout(self.dropout, dtype=policy)
         self.built = True
 
     def call(self, x, bias, layout=None, training=None):

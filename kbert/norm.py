@@ -10,6 +10,9 @@ from contextvars import ContextVar
 import keras
 from keras import ops
 
+from kbert.gradients import by_hand
+from kbert.gradients import layer_norm
+
 # What oneDNN's operation gets from TensorFlow, whatever the graph says.
 FUSED_EPSILON = 1e-3
 
@@ -42,7 +45,8 @@ class LayerNormalization(keras.layers.LayerNormalization):
     place of seven. The optimizer takes it for one in this order only, with
     constants only, and leaves epsilon at 0.001: so the tokens are multiplied
     by what makes that the layer's own. For few tokens it stays seven steps,
-    which are quicker then. Elsewhere it is Keras's layer.
+    which are quicker then. In training its gradient is by hand, see
+    `kbert.gradients`. Elsewhere it is Keras's layer.
 
     Example:
 
@@ -50,7 +54,10 @@ class LayerNormalization(keras.layers.LayerNormalization):
     TensorShape([2, 4, 384])
     """
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
+        if training and by_hand():
+            x = layer_norm(inputs, self.gamma, self.beta, self.epsilon)
+            return ops.cast(x, self.compute_dtype)
         if not _constant.get():
             return super().call(inputs)
         import tensorflow as tf

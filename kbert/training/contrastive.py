@@ -93,6 +93,7 @@ def fit(
         layout=layout,
         eager_steps=0,
         callbacks=callbacks,
+        used_rows=table.table.ids(),
         loss=CosineLoss() if loss == "cosine" else ContrastiveLoss(scale),
     )
     history = run_epochs(

@@ -230,6 +230,7 @@ def fit(
         layer_decay,
         layout,
         callbacks=callbacks,
+        used_rows=examples.table.ids(),
         loss=task.head.loss(),
         metrics=task.head.metrics(),
     )

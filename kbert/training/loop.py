@@ -31,6 +31,7 @@ def compile_for(
     layout: str = "padded",
     eager_steps: int = EAGER_STEPS,
     callbacks: Iterable = (),
+    used_rows: Iterable[int] | None = None,
     **compiled: Any,
 ) -> None:
     """Compile a model for so many steps.
@@ -44,6 +45,8 @@ def compile_for(
         eager_steps: up to so many steps no graph is made on TensorFlow.
         callbacks: those of the training, see
             `kbert.training.optimizer.make_optimizer`.
+        used_rows: ids of the tokens that its texts have, see `TokenTable.ids`;
+            None for all.
         **compiled: loss and metrics, as `keras.Model.compile` takes them.
     """
     check_trained(model)
@@ -55,6 +58,7 @@ def compile_for(
         weight_decay,
         layer_decay=layer_decay,
         callbacks=callbacks,
+        used_rows=used_rows,
     )
     model.compile(
         scale_losses(optimizer, model),

@@ -99,6 +99,9 @@ def fit(
         layer_decay,
         layout,
         callbacks=callbacks,
+        used_rows=sorted(
+            set().union(*(part.table.ids() for part in examples.values()))
+        ),
         loss={name: task.head.loss() for name, task in multi.tasks.items()},
         weighted_metrics={
             name: task.head.metrics() for name, task in multi.tasks.items()

@@ -13,6 +13,7 @@ from kbert.precision import computes_in
 from kbert.training.callbacks import averages_weights
 from kbert.training.callbacks import sets_the_rate
 from kbert.training.rate import SettableRate
+from kbert.training.used_rows import UsedRows
 
 OPTIMIZERS = ("adamw", "lamb", "muon")
 
@@ -53,7 +54,7 @@ class TrueNorm:
 
 
 @keras.saving.register_keras_serializable("kbert")
-class AdamW(TrueNorm, SettableRate, keras.optimizers.AdamW):
+class AdamW(UsedRows, TrueNorm, SettableRate, keras.optimizers.AdamW):
     """AdamW whose step size can shrink from the head down to the embeddings.
 
     Biases and layer normalizations are not decayed. Layer i of n gets
@@ -68,11 +69,13 @@ class AdamW(TrueNorm, SettableRate, keras.optimizers.AdamW):
         learning_rate: float or `keras.optimizers.schedules` schedule.
         layer_decay: factor from one layer to the next below it, 0 < f <= 1.
         weight_decay: decay per unit of learning rate.
+        used_rows: ids of the tokens that training has, or None for all.
         **kwargs: further arguments of `keras.optimizers.AdamW`.
 
     Departures: the moments are corrected for their bias, as in Adam; Google's
     BERT code leaves that out. On TensorFlow the update of a weight is one
-    fused operation with the same result.
+    fused operation with the same result. With `used_rows` the embeddings of
+    other tokens are not decayed, see `UsedRows`.
 
     Example:
 
@@ -117,15 +120,17 @@ class AdamW(TrueNorm, SettableRate, keras.optimizers.AdamW):
     def update_step(self, gradient, variable, learning_rate):
         rate = learning_rate * self._rates[self._var_key(variable)]
         rate = ops.cast(rate, variable.dtype)
-        if self._use_weight_decay(variable):
-            self.assign(variable, variable * (1.0 - rate * self.weight_decay))
-        if keras.backend.backend() == "tensorflow":
-            index = self._get_variable_index(variable)
-            moments = self._momentums[index], self._velocities[index]
-            betas = self.beta_1, self.beta_2
-            _fused_adam(self, gradient, variable, rate, moments, betas)
-        else:
-            super().update_step(gradient, variable, rate)
+        index = self._get_variable_index(variable)
+        decays = self._use_weight_decay(variable)
+        with self.updated(variable) as part:
+            if decays:
+                self.assign(part, part * (1.0 - rate * self.weight_decay))
+            if keras.backend.backend() == "tensorflow":
+                moments = self._momentums[index], self._velocities[index]
+                betas = self.beta_1, self.beta_2
+                _fused_adam(self, gradient, part, rate, moments, betas)
+            else:
+                super().update_step(gradient, part, rate)
 
     def get_config(self):
         return super().get_config() | {"layer_decay": self.layer_decay}
@@ -362,6 +367,7 @@ def make_optimizer(
     accumulate: int = 1,
     layer_decay: float = 1.0,
     callbacks: Iterable = (),
+    used_rows: Iterable[int] | None = None,
 ) -> keras.optimizers.Optimizer:
     """An optimizer with warm-up, linear decay and BERT's no-decay groups.
 
@@ -378,6 +384,7 @@ def make_optimizer(
         callbacks: those of the training. Where one sets the rate, that
             begins as `learning_rate` and is the callback's to change; for
             `SwapEMAWeights` an average of the weights is kept.
+        used_rows: see `AdamW`, which alone has it.
 
     Raises:
         UnknownNameError: no such optimizer.
@@ -401,7 +408,9 @@ def make_optimizer(
         "use_ema": averages_weights(callbacks),
     }
     if name == "adamw":
-        return AdamW(schedule, layer_decay=layer_decay, **shared)
+        return AdamW(
+            schedule, layer_decay=layer_decay, used_rows=used_rows, **shared
+        )
     if name == "muon":
         return Muon(schedule, **shared)
     return Lamb(schedule, **shared)
