@@ -49,12 +49,21 @@ def _gelu(x):
     @tf.custom_gradient
     def gelu(x):
         wide = tf.cast(x, tf.float32)
-        share = 0.5 + 0.5 * tf.math.erf(wide * math.sqrt(0.5))
-        density = tf.exp(tf.square(wide) * -0.5) * (1 / math.sqrt(2 * math.pi))
-        slope = tf.cast(share + wide * density, x.dtype)
-        return tf.cast(wide * share, x.dtype), lambda upstream: upstream * slope
+        scaled = wide * math.sqrt(0.5)
+        share = 0.5 * (1.0 + tf.math.erf(scaled))
+        # TensorFlow makes one operation of these three.
+        bell = tf.exp(tf.negative(tf.square(scaled)))
+        slope = share + wide * bell * (1 / math.sqrt(2 * math.pi))
+        slope = tf.cast(slope, x.dtype)
 
-    return gelu(x)
+        def gradient(upstream):
+            with tf.name_scope("gelu_gradient"):
+                return upstream * slope
+
+        return tf.cast(wide * share, x.dtype), gradient
+
+    with tf.name_scope("gelu"):
+        return gelu(x)
 
 
 def layer_norm(x, gamma, beta, epsilon):
@@ -79,16 +88,16 @@ def layer_norm(x, gamma, beta, epsilon):
         normal = centred * scale
 
         def gradient(upstream):
-            tokens = list(range(len(x.shape) - 1))
-            slopes = upstream * normal
-            inner = upstream * gamma
-            mean = tf.reduce_mean(inner, -1, keepdims=True)
-            along = tf.reduce_mean(inner * normal, -1, keepdims=True)
-            return (
-                scale * (inner - (mean + normal * along)),
-                tf.reduce_sum(slopes, tokens),
-                tf.reduce_sum(upstream, tokens),
-            )
+            with tf.name_scope("norm_gradient"):
+                tokens = list(range(len(x.shape) - 1))
+                inner = upstream * gamma
+                mean = tf.reduce_mean(inner, -1, keepdims=True)
+                along = tf.reduce_mean(inner * normal, -1, keepdims=True)
+                return (
+                    scale * (inner - (mean + normal * along)),
+                    tf.reduce_sum(upstream * normal, tokens),
+                    tf.reduce_sum(upstream, tokens),
+                )
 
         return normal * gamma + beta, gradient
 

@@ -277,7 +277,9 @@ def _to_rows(x, layout):
     @tf.custom_gradient
     def gather(x):
         def gradient(*upstream):
-            return tf.reshape(_take_tokens(upstream, layout), tf.shape(x))
+            with tf.name_scope("attention_gradient"):
+                tokens = _take_tokens(upstream, layout)
+                return tf.reshape(tokens, tf.shape(x))
 
         return _take_rows(x, layout), gradient
 
@@ -290,13 +292,14 @@ def _from_rows(groups, layout):
     @tf.custom_gradient
     def gather(*groups):
         def gradient(upstream):
-            rows = tf.reshape(upstream, (-1, upstream.shape[-1]))
-            return [
-                tf.where(seen[:, None, :, None], x, tf.zeros((), x.dtype))
-                for x, seen in zip(
-                    _take_rows(rows, layout), layout["seen"], strict=True
-                )
-            ]
+            with tf.name_scope("attention_gradient"):
+                rows = tf.reshape(upstream, (-1, upstream.shape[-1]))
+                return [
+                    tf.where(seen[:, None, :, None], x, tf.zeros((), x.dtype))
+                    for x, seen in zip(
+                        _take_rows(rows, layout), layout["seen"], strict=True
+                    )
+                ]
 
         return _take_tokens(groups, layout), gradient
 
