@@ -22,10 +22,11 @@ from kbert.quiet import import_tensorflow
 import_tensorflow()  # Without its start-up messages.
 
 import keras
-import real_data
 from machine import machine
 from rich.console import Console
 from rich.table import Table
+from train import TEXTS
+from train import labelled
 
 import kbert
 from kbert.batching import LengthBatches
@@ -35,24 +36,13 @@ from kbert.training.fit import Examples
 from kbert.training.fit import Rows
 from kbert.training.loop import compile_for
 
-READERS = {
-    "sms": real_data.sms_spam,
-    "sst2": lambda: real_data.sst2("train"),
-    "bbc": real_data.bbc_texts,
-}
-
 
 def read(
     name: str, rows: int, preset: str
 ) -> tuple[kbert.Classifier, Examples]:
     """A classifier for some real texts, and what to train it on."""
-    x, y = READERS[name]()
-    if name == "bbc":  # They are sorted by topic.
-        x, y = x[:: len(x) // rows or 1], y[:: len(y) // rows or 1]
-    x, y = x[:rows], y[:rows]
-    clf = kbert.Classifier(
-        preset, labels=sorted(set(y)), max_length=128, seed=0
-    )
+    x, y = labelled(name, rows)
+    clf = kbert.Classifier(preset, labels=["no", "yes"], max_length=128, seed=0)
     return clf, Examples.of(clf, Rows([x], clf.head.encode(y)))
 
 
@@ -68,6 +58,7 @@ def prepare(
     compile_for(
         model,
         *(10 * len(batches), 5e-5, 0.1, 0.01, 1.0, layout),
+        used_rows=examples.table.ids(),
         loss=clf.head.loss(),
     )
     return model, batches
@@ -84,16 +75,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    known = ", ".join(READERS)
-    parser.add_argument("data", nargs="*", metavar="DATA", help=known)
+    parser.add_argument("--texts", nargs="*", choices=TEXTS, default=TEXTS)
     parser.add_argument("--preset", default="all-minilm-l6-v2")
-    parser.add_argument("--rows", type=int, default=640)
+    parser.add_argument("--rows", type=int, default=1600)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--policy", default="float32")
     options = parser.parse_args()
-    if unknown := [name for name in options.data if name not in READERS]:
-        parser.error(f"unknown data {unknown[0]}; known: {known}")
     keras.config.set_dtype_policy(options.policy)
     layouts = ["padded", "packed"]
     if not static_shapes():
@@ -109,7 +97,7 @@ def main() -> None:
         table.add_column(title, justify="left" if title == "texts" else "right")
     for title in ("real", "shapes"):
         table.add_column(title, justify="right")
-    for name in options.data or READERS:
+    for name in options.texts:
         sides = {
             layout: prepare(
                 layout, name, options.rows, options.preset, options.batch_size
