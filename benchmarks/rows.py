@@ -201,11 +201,17 @@ def predict(rows: Rows) -> Iterator[Row]:
             "pipeline, batch 8": ("torch_peer.Batch8", 2),
             "pipeline, batch 32": ("torch_peer.Eager", 2),
             "pipeline, compiled": ("torch_peer.Compiled", None),
+            "Torch, sorted": ("torch_loop.ByLength", None),
             "onnxruntime, sorted": ("onnx_peer.Fp32", 1.2),
             "KerasHub, docs": ("kerashub_peer.Docs", None),
             "KerasHub, tuned": ("kerashub_peer.Tuned", None),
         }
         yield rows.against("predict", name, "texts/s", kind, peers)
+        half = {
+            "kbert bfloat16": ("ours.Half", None),
+            "Torch, sorted, bfloat16": ("torch_loop.Half", None),
+        }
+        yield rows.against("predict, bfloat16", name, "texts/s", kind, half)
 
 
 def int8(rows: Rows) -> Iterator[Row]:

@@ -1,18 +1,18 @@
 """kbert beside every peer, in one table.
 
-    python benchmarks/speed.py                       # some 25 minutes, 2 cores
+    python benchmarks/speed.py                       # some 35 minutes, 2 cores
     python benchmarks/speed.py --write               # and puts it into the page
     python benchmarks/speed.py --only train --rows 960 --rounds 5
     python benchmarks/speed.py --only train --against "KerasHub, docs"
     python benchmarks/speed.py --preset kbert_tiny_en --rows 16 --rounds 1
 
-One checkpoint (all-MiniLM-L6-v2 unless told otherwise) in float32 on the CPU,
-with a classification head; texts are real, with their real lengths, cut to
-128 tokens. Peers run in processes of their own, all threads of the machine to
-the one whose turn it is; the others are halted. In every round kbert and a
-peer have a turn each; a ratio is that of the same round, the table has the
-median of the rounds and their range, and above 1 kbert is ahead. The first
-turn, which compiles, is not counted.
+One checkpoint (all-MiniLM-L6-v2 unless told otherwise) on the CPU, in float32
+unless the row says bfloat16, with a classification head; texts are real, with
+their real lengths, cut to 128 tokens. Peers run in processes of their own, all
+threads of the machine to the one whose turn it is; the others are halted. In
+every round kbert and a peer have a turn each; a ratio is that of the same
+round, the table has the median of the rounds and their range, and above 1
+kbert is ahead. The first turn, which compiles, is not counted.
 
 `aim` is what is asked of kbert; a row that falls short of it says so.
 """

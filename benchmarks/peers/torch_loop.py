@@ -1,14 +1,13 @@
-"""The loop that an expert writes in Torch, on transformers' model.
+"""The loops that an expert writes in Torch, on transformers' model.
 
-Rows are tokenized once; batches are of rows of like length, within windows of
-as many batches as kbert's; AdamW is Torch's fused one, biases and norms are
-not decayed, gradients are clipped to length 1, and the rate rises and falls as
-kbert's.
+Rows are tokenized once. In training batches are of rows of like length, within
+windows of as many batches as kbert's; AdamW is Torch's fused one, biases and
+norms are not decayed, gradients are clipped to length 1, and the rate rises
+and falls as kbert's. In answering rows are sorted by length; 32 a batch are
+quicker here than 64.
 """
 
 from __future__ import annotations
-
-import contextlib
 
 import numpy as np
 import torch
@@ -25,16 +24,29 @@ class ByLength(Eager):
     window = WINDOW
     autocast = False
 
-    def fit(self, texts, labels, epochs, epoch) -> None:
+    def predict(self, texts: list[str]) -> list[list[float]]:
+        ids = self.ids(texts)
+        order = np.argsort([-len(row) for row in ids], kind="stable")
+        model = self.forward().eval()
+        answers = torch.empty(len(ids), 2)
+        with torch.inference_mode():
+            for start in range(0, len(order), BATCH):
+                part = order[start : start + BATCH]
+                logits = model(**self.pad([ids[i] for i in part])).logits
+                answers[part] = logits.float().softmax(-1)
+        return answers.tolist()
+
+    def ids(self, texts: list[str]) -> list[np.ndarray]:
         rows = self.tokenizer(texts, truncation=True, max_length=LENGTH)
-        ids = [np.array(row) for row in rows["input_ids"]]
+        return [np.array(row) for row in rows["input_ids"]]
+
+    def fit(self, texts, labels, epochs, epoch) -> None:
+        ids = self.ids(texts)
         targets = torch.tensor([label == "yes" for label in labels]).long()
         random = np.random.default_rng(0)
         steps = -(-len(ids) // BATCH) * epochs
         optimizer, schedule = self.optimizer(steps)
-        half = contextlib.nullcontext()
-        if self.autocast:
-            half = torch.autocast("cpu", torch.bfloat16)
+        half = torch.autocast("cpu", torch.bfloat16, enabled=self.autocast)
         self.forward().train()
         for _ in range(epochs):
             epoch.begin()
@@ -106,9 +118,16 @@ class Compiled(ByLength):
 
 
 class Half(ByLength):
-    """Under autocast, in bfloat16."""
+    """In bfloat16: trained under autocast, answering with weights of it.
+
+    In answering that is quicker than autocast by a tenth.
+    """
 
     autocast = True
+
+    def predict(self, texts: list[str]) -> list[list[float]]:
+        self.model.to(torch.bfloat16)
+        return super().predict(texts)
 
 
 class HalfCompiled(Half):
