@@ -1,22 +1,24 @@
 """Pretraining speed: kbert beside transformers + Torch, in one run.
 
     python benchmarks/pretrain.py                   # 2x128 and 4x256, CPU
-    python benchmarks/pretrain.py --model 6x384 --steps 20
+    python benchmarks/pretrain.py --model 6x384 --write    # into the page
+    python benchmarks/pretrain.py --precision bfloat16 --steps 10
 
-Both train the same BERT (MLM and NSP) on the same Wikipedia text, at its real
-lengths, with AdamW, in float32. kbert reads its corpus through `Pretrainer`'s
-batches; transformers gets the same segments, tokenized, through its own
-`DataCollatorForLanguageModeling` and `BertForPreTraining`, padded to the
-longest row of each batch. Rounds alternate; the medians are compared. Tokens
-are real ones, without padding.
+All train the same BERT (MLM and NSP) on the same Wikipedia text, at its real
+lengths, with AdamW. kbert reads its corpus through `Pretrainer`'s batches. The
+peers are transformers' `BertForPreTraining` behind its own collator, and the
+loop that an expert writes around it, also compiled
+(`peers/torch_pretraining.py`). Every round is some steps of each, the first of
+them left out; a ratio is of the same round, the table has the median and the
+range, and above 1 kbert is ahead. Tokens are real ones, without padding.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,15 +28,19 @@ from kbert.quiet import import_tensorflow
 import_tensorflow()  # Without its start-up messages.
 
 import real_data
-import torch
-import transformers
 from machine import machine
-from rich.console import Console
-from rich.table import Table
+from page import put_table
+from peers.torch_pretraining import Collated
+from peers.torch_pretraining import Compiled
+from peers.torch_pretraining import Half
+from peers.torch_pretraining import HalfCompiled
+from peers.torch_pretraining import Tuned
 
 import kbert
 from kbert.pretraining.batches import Position
 from kbert.pretraining.feed import Feed
+from kbert.pretraining.feed import Meter
+from kbert.training.guard import FiniteTraining
 from kbert.training.optimizer import make_optimizer
 from kbert.training.resume import RunFolder
 from kbert.training.resume import State
@@ -42,7 +48,9 @@ from kbert.training.resume import tensors_of
 from kbert.training.throughput import matmul_ceiling
 from kbert.training.throughput import training_flops
 
+PAGE = Path(__file__).parents[1] / "docs" / "pretraining.md"
 VOCABULARY_SIZE = 8000
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def make_corpus(folder: Path) -> kbert.Corpus:
@@ -59,9 +67,12 @@ class Ours:
 
     name = "kbert"
 
-    def __init__(self, corpus, size, length, rows, steps):
+    def __init__(self, corpus, size, length, rows, steps, precision):
         self.pretrainer = kbert.Pretrainer(
-            corpus, f"random:{size}", sequence_length=length
+            corpus,
+            f"random:{size}",
+            sequence_length=length,
+            policy=POLICIES[precision],
         )
         self.pretrainer.compile(make_optimizer("adamw", 1e-4, 10**6))
         self.rows, self.steps = rows, steps
@@ -69,23 +80,25 @@ class Ours:
         self.round(steps=2)  # Traces the graph.
 
     def round(self, steps: int | None = None) -> float:
-        """Tokens a second of one `fit`."""
-        steps = steps or self.steps
+        """Tokens a second of one `fit`, its first step left out."""
+        steps = (steps or self.steps) + 1
         feed = Feed(
             self.pretrainer.batches(
                 self.pretrainer.corpus, self.rows, static=False
             ),
             self.position,
         )
-        data = feed.for_fit()
-        started = time.perf_counter()
+        meter = Meter(feed)
         self.pretrainer.model.fit(
-            data, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False
+            feed.for_fit(),
+            steps_per_epoch=steps,
+            epochs=1,
+            callbacks=[FiniteTraining(), meter],
+            verbose=0,
+            shuffle=False,
         )
-        seconds = time.perf_counter() - started
-        mark = feed.mark(steps)
-        self.position = mark.position
-        return mark.real / seconds
+        self.position = feed.mark(steps).position
+        return meter.rate
 
     def checkpoint(self, folder: Path) -> tuple[float, float]:
         """Seconds and megabytes of one checkpoint."""
@@ -97,71 +110,49 @@ class Ours:
         return seconds, sum(file.stat().st_size for file in files) / 1e6
 
 
-class Theirs:
-    """`BertForPreTraining` with transformers' collator, in a Torch loop."""
+ENGINES = {
+    "float32": (Collated, Tuned, Compiled),
+    "bfloat16": (Half, HalfCompiled),
+}
 
-    name = "transformers + Torch"
 
-    def __init__(self, corpus, config, length, rows, steps):
-        torch.manual_seed(0)
-        self.model = transformers.BertForPreTraining(
-            transformers.BertConfig(
-                vocab_size=len(corpus.vocabulary),
-                hidden_size=config["hidden_dim"],
-                num_hidden_layers=config["num_layers"],
-                num_attention_heads=config["num_heads"],
-                intermediate_size=config["intermediate_dim"],
-            )
-        ).train()
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
-        tokenizer = transformers.BertTokenizer(str(corpus.path / "vocab.txt"))
-        collator = transformers.DataCollatorForLanguageModeling(tokenizer)
-        # The same examples as kbert's, before masking, in random order: the
-        # collator masks and pads.
-        batches = kbert.Pretrainer(
-            corpus,
-            "random:1x64",
-            objectives={"nsp": 1.0},
-            sequence_length=length,
-        ).batches(corpus, rows)
-        examples = []
-        for _, (x, y, _) in itertools.islice(
-            batches.after(Position()), 3 * steps
-        ):
-            for ids, segments, mask, label in zip(
-                x["token_ids"],
-                x["segment_ids"],
-                x["padding_mask"],
-                y["nsp"],
-                strict=True,
-            ):
-                examples.append(
-                    {
-                        "input_ids": ids[mask].tolist(),
-                        "token_type_ids": segments[mask].tolist(),
-                        "next_sentence_label": int(label),
-                    }
-                )
-        self.loader = torch.utils.data.DataLoader(
-            examples, batch_size=rows, shuffle=True, collate_fn=collator
+def lines(size, length, precision, rates: dict, flops, ceiling):
+    """Rows of the table, kbert's first."""
+    for name, values in rates.items():
+        median = statistics.median(values)
+        ratios = [
+            ours / theirs
+            for ours, theirs in zip(rates[Ours.name], values, strict=True)
+        ]
+        first = name == Ours.name
+        yield (
+            size if first else "",
+            str(length) if first else "",
+            precision if first else "",
+            name,
+            f"{median:,.0f}",
+            f"{median * flops / ceiling:.0%}",
+            "" if first else f"{statistics.median(ratios):.2f}",
+            "" if first else f"{min(ratios):.2f}-{max(ratios):.2f}",
         )
-        self.steps = steps
-        self.round(steps=2)
 
-    def round(self, steps: int | None = None) -> float:
-        steps = steps or self.steps
-        tokens, started = 0, time.perf_counter()
-        for batch in itertools.islice(self.loader, steps):
-            tokens += int(batch["attention_mask"].sum())
-            self.model(**batch).loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-        return tokens / (time.perf_counter() - started)
+
+def cost(ours: Ours, size: str, length: int, rate: float, folder: Path) -> str:
+    """What checkpoints take, in words."""
+    seconds, megabytes = ours.checkpoint(folder)
+    # Fit's default: 100 steps of 64 rows or more between two of them.
+    every = 100 * 64 * length / rate
+    return (
+        f"{size}: a checkpoint of {megabytes:.0f} MB takes {seconds:.2f} s, "
+        f"{seconds / every:.2%} of the {every:.0f} s between two at the "
+        f"default of 100 steps"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument(
         "--model", action="append", metavar="LxH", help="layers by width"
     )
@@ -169,60 +160,61 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--precision", nargs="*", choices=ENGINES, default=ENGINES
+    )
+    parser.add_argument("--write", action="store_true", help="into the page")
     options = parser.parse_args()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    ceiling = matmul_ceiling("float32")
     where = machine("tensorflow", "transformers", "torch")
-    table = Table(title=f"{where}; matmul ceiling {ceiling / 1e9:.0f} GFLOP/s")
-    for name in (
-        "model",
-        "length",
-        "engine",
-        "tokens/s",
-        "spread",
-        "of ceiling",
-        "ratio",
-    ):
-        table.add_column(name, justify="right")
+    table = [
+        "| model | length | precision | engine | tokens/s | of ceiling | "
+        "kbert / engine | range |",
+        "|---|--:|---|---|--:|--:|--:|--:|",
+    ]
     costs = []
     with tempfile.TemporaryDirectory() as folder:
         corpus = make_corpus(Path(folder))
-        for size, length in itertools.product(
-            options.model or ["2x128", "4x256"], options.length or [128]
+        for size, length, precision in itertools.product(
+            options.model or ["2x128", "4x256"],
+            options.length or [128],
+            options.precision,
         ):
-            ours = Ours(corpus, size, length, options.rows, options.steps)
-            config = ours.pretrainer.backbone.config
-            theirs = Theirs(corpus, config, length, options.rows, options.steps)
-            rates = {ours: [], theirs: []}
-            for _ in range(options.rounds):
-                for engine in rates:
-                    rates[engine].append(engine.round())
-            base = statistics.median(rates[theirs])
-            for engine, values in rates.items():
-                median = statistics.median(values)
-                flops = training_flops(config, length, 0.15)
-                table.add_row(
-                    size,
-                    str(length),
-                    engine.name,
-                    f"{median:,.0f}",
-                    f"{min(values):,.0f} to {max(values):,.0f}",
-                    f"{median * flops / ceiling:.0%}",
-                    f"{median / base:.2f}",
-                )
-            seconds, size_mb = ours.checkpoint(Path(folder, f"{size}-{length}"))
-            rate = statistics.median(rates[ours])
-            # Fit's default: 100 steps of 64 rows or more between two of them.
-            every = 100 * 64 * length / rate
-            costs.append(
-                f"{size}: a checkpoint of {size_mb:.0f} MB takes "
-                f"{seconds:.2f} s, {seconds / every:.2%} of the "
-                f"{every:.0f} s between two at the default of 100 steps"
+            ours = Ours(
+                *(corpus, size, length, options.rows, options.steps, precision)
             )
-    console = Console(width=110)
-    console.print(table)
-    for line in costs:
-        console.print(line)
+            engines = [ours] + [
+                engine(ours.pretrainer, options.rows, options.steps)
+                for engine in ENGINES[precision]
+            ]
+            rates = {engine.name: [] for engine in engines}
+            for _ in range(options.rounds):
+                for engine in engines:
+                    rates[engine.name].append(engine.round())
+            flops = training_flops(
+                ours.pretrainer.backbone.config, length, 0.15
+            )
+            ceiling = matmul_ceiling(precision)
+            for line in lines(
+                *(size, length, precision, rates, flops, ceiling)
+            ):
+                table.append(f"| {' | '.join(line)} |")
+                print(table[-1], file=sys.stderr, flush=True)
+            if precision == "float32":
+                rate = statistics.median(rates[ours.name])
+                saved = Path(folder, f"{size}-{length}")
+                costs.append(cost(ours, size, length, rate, saved))
+    ceilings = " and ".join(
+        f"{matmul_ceiling(precision) / 1e9:.0f} GFLOP/s in {precision}"
+        for precision in options.precision
+    )
+    footer = (
+        f"{where}; matmul ceiling {ceilings}; medians of {options.rounds} "
+        f"rounds of {options.steps} steps of {options.rows} rows."
+    )
+    text = "\n".join([*table, "", footer])
+    print("\n".join([text, *costs]))
+    if options.write:
+        put_table(PAGE, text)
 
 
 if __name__ == "__main__":

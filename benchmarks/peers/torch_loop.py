@@ -18,6 +18,30 @@ BATCH, RATE, DECAY, WARMUP = 32, 5e-5, 0.01, 0.1
 WINDOW = 50  # Batches; `kbert.batching.WINDOW`.
 
 
+def adamw(model, rate: float, steps: int):
+    """The fused AdamW with BERT's groups, and kbert's schedule."""
+    decayed, other = [], []
+    for parameter in model.parameters():
+        (decayed if parameter.ndim > 1 else other).append(parameter)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": DECAY},
+            {"params": other, "weight_decay": 0.0},
+        ],
+        lr=rate,
+        eps=1e-6,
+        fused=True,
+    )
+    warmup = round(WARMUP * steps)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(
+            (step + 1) / max(warmup, 1),
+            (steps - step) / max(steps - warmup, 1),
+        ),
+    )
+
+
 class ByLength(Eager):
     """float32."""
 
@@ -45,7 +69,7 @@ class ByLength(Eager):
         targets = torch.tensor([label == "yes" for label in labels]).long()
         random = np.random.default_rng(0)
         steps = -(-len(ids) // BATCH) * epochs
-        optimizer, schedule = self.optimizer(steps)
+        optimizer, schedule = adamw(self.model, RATE, steps)
         half = torch.autocast("cpu", torch.bfloat16, enabled=self.autocast)
         self.forward().train()
         for _ in range(epochs):
@@ -81,28 +105,6 @@ class ByLength(Eager):
             ids[i, : len(row)] = torch.from_numpy(row)
             mask[i, : len(row)] = 1
         return {"input_ids": ids, "attention_mask": mask}
-
-    def optimizer(self, steps):
-        decayed, other = [], []
-        for parameter in self.model.parameters():
-            (decayed if parameter.ndim > 1 else other).append(parameter)
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": DECAY},
-                {"params": other, "weight_decay": 0.0},
-            ],
-            lr=RATE,
-            eps=1e-6,
-            fused=True,
-        )
-        warmup = round(WARMUP * steps)
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: min(
-                (step + 1) / max(warmup, 1),
-                (steps - step) / max(steps - warmup, 1),
-            ),
-        )
 
 
 class Random(ByLength):
