@@ -8,15 +8,13 @@ a dict of titles and bodies.
 from __future__ import annotations
 
 import os
-import re
 import tarfile
 from pathlib import Path
 
 from kbert.files import read_table
+from kbert.pretraining.sentences import split_sentences
 
 ROOT = Path(__file__).resolve().parents[1]
-
-SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 
 def data_root() -> Path:
@@ -90,8 +88,8 @@ def imdb_sentences(rows: int) -> tuple[list, list]:
             kind = parts[-2]
             if labels.count(kind) < rows // 2:
                 review = all_.extractfile(member).read().decode("utf-8")
-                sentences = SENTENCES.split(review.replace("<br />", " "))
-                texts.append(sentences[len(sentences) // 2].strip())
+                sentences = split_sentences(review.replace("<br />", " "))
+                texts.append(sentences[len(sentences) // 2])
                 labels.append(kind)
             elif len(texts) >= 2 * (rows // 2):
                 break
@@ -133,6 +131,16 @@ def stsb(part: str) -> tuple[dict, list]:
     """STS benchmark: pairs of sentences and a similarity of 0 to 5."""
     names = ("sentence1", "sentence2")
     return read_table(data_root() / "stsb" / f"{part}.tsv", names, "score")
+
+
+def paraphrases(rows: int) -> list[tuple]:
+    """STS benchmark, train: so many, evenly chosen, of the 2,994 pairs of a
+    similarity of 3 (roughly equivalent) or more."""
+    x, scores = stsb("train")
+    columns = zip(x["sentence1"], x["sentence2"], scores, strict=True)
+    pairs = [(a, b) for a, b, score in columns if float(score) >= 3]
+    rows = min(rows, len(pairs))
+    return [pairs[i * len(pairs) // rows] for i in range(rows)]
 
 
 def cola(part: str) -> tuple[list, list]:

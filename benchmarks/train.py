@@ -8,10 +8,12 @@ One checkpoint (all-MiniLM-L6-v2) with a classification head on the pooler, the
 same rows, 32 a batch, cut to 128 tokens. The peers are the loop that an expert
 writes, by length and with random batches (`peers/torch_loop.py`), both also
 compiled, and `transformers.Trainer`, with and without its grouping by length.
-Each runs in a process of its own, all threads of the machine to the one whose
-turn it is; the others are halted. Every round is an epoch of each; the first,
-which traces and compiles, is shown apart. Ratios are of the same round; the
-table has their median and range, above 1 kbert is ahead.
+`Pairs` are paraphrases for an embedder, each told from the others of its batch:
+beside sentence-transformers' trainer and the same loop. Each runs in a process
+of its own, all threads of the machine to the one whose turn it is; the others
+are halted. Every round is an epoch of each; the first, which traces and
+compiles, is shown apart. Ratios are of the same round; the table has their
+median and range, above 1 kbert is ahead.
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ from speed import Worker
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
-PACKAGES = ("tensorflow", "keras", "torch", "transformers")
+PACKAGES = (
+    *("tensorflow", "keras", "torch"),
+    *("transformers", "sentence-transformers"),
+)
 MARKER = "training table"
 
 PEERS = {
@@ -39,6 +44,7 @@ PEERS = {
     "Compiled": "Torch loop, by length, compiled",
     "Trainer": "transformers.Trainer",
     "Grouped": "transformers.Trainer, by length",
+    "Sentence": "SentenceTransformerTrainer",
 }
 CLASSES = {
     "float32": {
@@ -56,6 +62,18 @@ CLASSES = {
         "Compiled": "torch_loop.HalfCompiled",
     },
 }
+PAIRS = {
+    "float32": {
+        "kbert": "ours.Pairs",
+        "ByLength": "torch_loop.Pairs",
+        "Sentence": "torch_peer.SentencePairs",
+    },
+    "bfloat16": {
+        "kbert": "ours.HalfPairs",
+        "ByLength": "torch_loop.HalfPairs",
+        "Sentence": "torch_peer.HalfSentencePairs",
+    },
+}
 TEXTS = {
     "SST-2": lambda rows: real_data.sst2("train"),
     "SMS": lambda rows: real_data.sms_spam(),
@@ -69,13 +87,21 @@ def labelled(name: str, rows: int) -> tuple[list[str], list[str]]:
     return real_data.no_or_yes(*TEXTS[name](rows), rows)
 
 
-def epochs(classes: dict, folder: Path, texts, labels, rounds: int) -> dict:
+def training(name: str, rows: int) -> tuple[dict, dict]:
+    """What to train on, as peers take it, and the peers by precision."""
+    if name == "Pairs":
+        return {"pairs": real_data.paraphrases(rows)}, PAIRS
+    texts, labels = labelled(name, rows)
+    return {"texts": texts, "labels": labels}, CLASSES
+
+
+def epochs(classes: dict, folder: Path, data: dict, rounds: int) -> dict:
     """Figures of each epoch of each contender, in turns."""
     workers = {who: Worker(name, folder) for who, name in classes.items()}
     seen = {who: [] for who in classes}
     try:
         for worker in workers.values():
-            worker.send(do="fit", texts=texts, labels=labels, epochs=rounds + 1)
+            worker.send(do="fit", **data, epochs=rounds + 1)
         for _ in range(rounds + 1):
             for who, worker in workers.items():
                 seen[who].append(worker.ask(do="go"))
@@ -119,7 +145,8 @@ def main() -> None:
     parser.add_argument("--preset", default="all-minilm-l6-v2")
     parser.add_argument("--rows", type=int, default=1600)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--texts", nargs="*", choices=TEXTS, default=TEXTS)
+    names = [*TEXTS, "Pairs"]
+    parser.add_argument("--texts", nargs="*", choices=names, default=names)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument(
         "--precision", nargs="*", choices=CLASSES, default=CLASSES
@@ -136,17 +163,16 @@ def main() -> None:
         prepare = [HERE / "peers" / "prepare.py", folder, options.preset]
         subprocess.run([sys.executable, *prepare], check=True)
         for name in options.texts:
-            texts, labels = labelled(name, options.rows)
+            data, peers = training(name, options.rows)
+            count = len(next(iter(data.values())))
             for precision in options.precision:
                 classes = {
                     who: cls
-                    for who, cls in CLASSES[precision].items()
+                    for who, cls in peers[precision].items()
                     if who in ("kbert", *options.peers)
                 }
-                seen = epochs(
-                    classes, Path(folder), texts, labels, options.rounds
-                )
-                for line in lines(name, precision, seen, len(texts)):
+                seen = epochs(classes, Path(folder), data, options.rounds)
+                for line in lines(name, precision, seen, count):
                     table.append(f"| {' | '.join(line)} |")
                     print(table[-1], file=sys.stderr, flush=True)
     text = "\n".join([*table, "", f"{header}; medians of {options.rounds}."])

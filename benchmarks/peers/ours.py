@@ -6,6 +6,20 @@ import os
 from pathlib import Path
 
 
+def gate(epoch):
+    """Has the parent asked before every epoch."""
+    import keras
+
+    class Gate(keras.callbacks.Callback):
+        def on_epoch_begin(self, number, logs=None):
+            epoch.begin()
+
+        def on_epoch_end(self, number, logs=None):
+            epoch.end()
+
+    return Gate()
+
+
 class Kbert:
     """The saved classifier on TensorFlow, and its SavedModel."""
 
@@ -76,20 +90,11 @@ class Kbert:
         return {"flops": sum(forward), "tokens": int(table.lengths.sum())}
 
     def fit(self, texts, labels, epochs, epoch, layout="auto") -> None:
-        import keras
-
-        class Gate(keras.callbacks.Callback):
-            def on_epoch_begin(self, number, logs=None):
-                epoch.begin()
-
-            def on_epoch_end(self, number, logs=None):
-                epoch.end()
-
         self.clf.fit(
             texts,
             labels,
             epochs=epochs,
-            callbacks=[Gate()],
+            callbacks=[gate(epoch)],
             layout=layout,
             verbose=0,
         )
@@ -102,14 +107,39 @@ class Padded(Kbert):
         super().fit(texts, labels, epochs, epoch, layout="padded")
 
 
-class Half(Kbert):
-    """kbert in mixed bfloat16."""
+class Pairs:
+    """An embedder that learns from pairs that belong together."""
+
+    def __init__(self, folder: Path):
+        from kbert.quiet import import_tensorflow
+
+        import_tensorflow()
+        import kbert
+
+        self.embedder = kbert.Embedder(folder / "huggingface")
+
+    def fit(self, pairs, epochs, epoch) -> None:
+        self.embedder.fit(
+            pairs, epochs=epochs, callbacks=[gate(epoch)], verbose=0
+        )
+
+
+class InHalf:
+    """In mixed bfloat16."""
 
     def __init__(self, folder: Path):
         import keras
 
         keras.config.set_dtype_policy("mixed_bfloat16")
         super().__init__(folder)
+
+
+class Half(InHalf, Kbert):
+    """kbert in mixed bfloat16."""
+
+
+class HalfPairs(InHalf, Pairs):
+    """Its embedder so."""
 
 
 class Int8:

@@ -11,10 +11,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from peers.torch_peer import BATCH
 from peers.torch_peer import LENGTH
+from peers.torch_peer import PAIR_RATE
 from peers.torch_peer import Eager
+from torch.nn.functional import cross_entropy
+from torch.nn.functional import normalize
 
-BATCH, RATE, DECAY, WARMUP = 32, 5e-5, 0.01, 0.1
+RATE, DECAY, WARMUP = 5e-5, 0.01, 0.1
+SCALE = 20.0  # Of the cosines of pairs; kbert's default, and its peer's.
 WINDOW = 50  # Batches; `kbert.batching.WINDOW`.
 
 
@@ -67,28 +72,37 @@ class ByLength(Eager):
     def fit(self, texts, labels, epochs, epoch) -> None:
         ids = self.ids(texts)
         targets = torch.tensor([label == "yes" for label in labels]).long()
+        self.forward()
+
+        def loss(batch):
+            tokens = self.pad([ids[i] for i in batch])
+            return self.model(**tokens, labels=targets[batch]).loss
+
+        lengths = np.array([len(row) for row in ids])
+        self.train(lengths, loss, RATE, epochs, epoch)
+
+    def train(self, lengths, loss, rate, epochs, epoch) -> None:
+        """`loss` is that of a batch, an array of row numbers."""
         random = np.random.default_rng(0)
-        steps = -(-len(ids) // BATCH) * epochs
-        optimizer, schedule = adamw(self.model, RATE, steps)
+        steps = -(-len(lengths) // BATCH) * epochs
+        optimizer, schedule = adamw(self.model, rate, steps)
         half = torch.autocast("cpu", torch.bfloat16, enabled=self.autocast)
-        self.forward().train()
+        self.model.train()
         for _ in range(epochs):
             epoch.begin()
-            for batch in self.batches(ids, random):
-                tokens = self.pad([ids[i] for i in batch])
+            for batch in self.batches(lengths, random):
                 optimizer.zero_grad(set_to_none=True)
                 with half:
-                    loss = self.model(**tokens, labels=targets[batch]).loss
-                loss.backward()
+                    value = loss(batch)
+                value.backward()
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
                 optimizer.step()
                 schedule.step()
             epoch.end()
 
-    def batches(self, ids, random) -> list[np.ndarray]:
-        lengths = np.array([len(row) for row in ids])
-        order = random.permutation(len(ids))
-        size = self.window * BATCH or len(ids)
+    def batches(self, lengths, random) -> list[np.ndarray]:
+        order = random.permutation(len(lengths))
+        size = self.window * BATCH or len(lengths)
         batches = []
         for start in range(0, len(order), size):
             part = order[start : start + size]
@@ -134,3 +148,32 @@ class Half(ByLength):
 
 class HalfCompiled(Half):
     compiled = True
+
+
+class Pairs(ByLength):
+    """Pairs of texts that belong together: a text is told from the others.
+
+    As in kbert the texts of a batch are one batch of the model, and pairs
+    whose longer text is of like length come together.
+    """
+
+    def fit(self, pairs, epochs, epoch) -> None:
+        first, second = (self.ids(list(c)) for c in zip(*pairs, strict=True))
+        self.model.bert.pooler = None  # The mean of the tokens needs none.
+
+        def loss(batch):
+            rows = [part[i] for part in (first, second) for i in batch]
+            tokens = self.pad(rows)
+            states = self.model.bert(**tokens).last_hidden_state.float()
+            weights = tokens["attention_mask"].unsqueeze(-1)
+            means = (states * weights).sum(1) / weights.sum(1)
+            a, b = normalize(means, dim=-1).chunk(2)
+            return cross_entropy(SCALE * a @ b.T, torch.arange(len(a)))
+
+        both = zip(first, second, strict=True)
+        lengths = np.array([max(map(len, pair)) for pair in both])
+        self.train(lengths, loss, PAIR_RATE, epochs, epoch)
+
+
+class HalfPairs(Pairs):
+    autocast = True

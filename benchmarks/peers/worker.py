@@ -9,7 +9,7 @@ A peer's class takes the folder that `prepare.py` wrote and has some of these:
     encode(texts)               vectors
     tokenize(texts)             token ids
     ceiling()                   FLOP/s in multiplying large matrices
-    fit(texts, labels, epochs, epoch)
+    fit(texts, labels, epochs, epoch), or fit(pairs, epochs, epoch)
         which calls `epoch.begin()` and `epoch.end()` around each epoch
 
 Peers share nothing: neither threads nor memory; and only one works at a time.
