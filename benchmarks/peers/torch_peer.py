@@ -82,7 +82,7 @@ class Eager:
         lengths = np.array([len(row["input_ids"]) for row in rows])
 
         def check():
-            self.check(collate.padding(), lengths)
+            self.check(collate.padded(), lengths)
 
         with tempfile.TemporaryDirectory() as output:
             arguments = transformers.TrainingArguments(
@@ -114,7 +114,7 @@ class Counting(transformers.DataCollatorWithPadding):
         self.computed += batch["attention_mask"].numel()
         return batch
 
-    def padding(self) -> float:
+    def padded(self) -> float:
         return 1 - self.real / self.computed
 
 
