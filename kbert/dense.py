@@ -24,7 +24,7 @@ class Dense(keras.layers.Dense):
     """
 
     def call(self, inputs, training=None):
-        if not training:
+        if not training or not self.use_bias:
             return super().call(inputs, training=training)
         x = ops.matmul(inputs, self.kernel)
         if self.compute_dtype == "float32":

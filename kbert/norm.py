@@ -55,7 +55,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
     """
 
     def call(self, inputs, training=None):
-        if training and by_hand():
+        if training and by_hand() and self.scale and self.center:
             x = layer_norm(inputs, self.gamma, self.beta, self.epsilon)
             return ops.cast(x, self.compute_dtype)
         if not _constant.get():

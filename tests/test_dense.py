@@ -79,3 +79,9 @@ def test_activation_in_half_precision_is_computed_in_float32():
     np.testing.assert_allclose(
         tf.cast(found, "float32"), right, rtol=0.02, atol=0.005
     )
+
+
+def test_without_a_bias_it_is_kerass():
+    layer = Dense(4, use_bias=False)
+    x = np.ones((2, 3), "float32")
+    np.testing.assert_array_equal(layer(x, training=True), layer(x))

@@ -44,6 +44,7 @@ from kbert.training.resume import SaveState
 from kbert.training.resume import restore
 from kbert.training.sample_weight import read_sample_weight
 from kbert.training.split import split
+from kbert.training.used_rows import widen
 
 # Set aside for a head that needs validation data when none is given.
 HELD_OUT = 0.1
@@ -369,6 +370,7 @@ def _take_best(model: keras.Model, best: BestWeights | None) -> None:
         best.set_model(model)
         best.on_train_begin()
         best.on_train_end()
+    widen(model)
 
 
 def _weights(task, labels, class_weight, sample_weight):

@@ -11,11 +11,13 @@ from keras import ops
 from kbert.batching import Batches
 from kbert.batching import static_shapes
 from kbert.precision import check_trained
+from kbert.precision import computes_in
 from kbert.report.display import TrainingDisplay
 from kbert.training.form import trained_as
 from kbert.training.guard import FiniteTraining
 from kbert.training.optimizer import make_optimizer
 from kbert.training.optimizer import scale_losses
+from kbert.training.used_rows import widen
 
 # Up to so many steps TensorFlow is quicker without making a graph first.
 EAGER_STEPS = 6
@@ -58,7 +60,8 @@ def compile_for(
         weight_decay,
         layer_decay=layer_decay,
         callbacks=callbacks,
-        used_rows=used_rows,
+        # Keras's loss scaling knows of no files of its inner optimizer's.
+        used_rows=None if computes_in(model, "float16") else used_rows,
     )
     model.compile(
         scale_losses(optimizer, model),
@@ -133,5 +136,6 @@ def run(
     finally:
         display.close()  # Keras calls nothing after a Ctrl-C.
         model.run_eagerly = False
+        widen(model)
         # Where `BackupAndRestore` began; Keras would keep to it.
         model._initial_epoch = None

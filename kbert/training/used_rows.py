@@ -10,7 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-TABLE = "token_embedding/embeddings"
+# In the path of the variable; a head may have a table of its own.
+TABLE = "embeddings/token_embedding/embeddings"
 
 
 class UsedRows:
@@ -18,8 +19,10 @@ class UsedRows:
 
     The texts of a fine-tuning have some thousand of 30,000 tokens. The others
     have no gradient at any step, and most of a short step would be spent on
-    them. They stay as they are: without moments, and not decayed. On
-    TensorFlow; it is mixed into optimizers of Keras, before them.
+    them. They stay as they are: without moments, and not decayed. Files have
+    the moments of all, so that any optimizer reads them, and `whole` is one
+    for what comes after. On TensorFlow; it is mixed into optimizers of Keras,
+    before them.
 
     Args:
         used_rows: ids of the tokens, ascending, or None for all. A step with
@@ -32,6 +35,7 @@ class UsedRows:
             used_rows = None  # A gradient has all rows there.
         self.used_rows = None if used_rows is None else list(used_rows)
         self._parts = {}
+        self._moments = {}  # Of used rows, by identity; rows of the table.
 
     def build(self, variables):
         super().build(variables)
@@ -54,12 +58,15 @@ class UsedRows:
             return super().add_variable_from_reference(
                 reference_variable, name, initializer
             )
-        return self.add_variable(
-            (len(self.used_rows), *reference_variable.shape[1:]),
+        count, *shape = reference_variable.shape
+        variable = self.add_variable(
+            (len(self.used_rows), *shape),
             initializer,
             reference_variable.dtype,
             name=f"{reference_variable.path.replace('/', '_')}_{name}",
         )
+        self._moments[id(variable)] = count
+        return variable
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         parts = [self._parts.get(self._var_key(v)) for v in trainable_variables]
@@ -84,8 +91,44 @@ class UsedRows:
         yield part.values
         variable.scatter_update(tf.IndexedSlices(part.values, part.rows))
 
-    def get_config(self):
-        return super().get_config() | {"used_rows": self.used_rows}
+    def save_own_variables(self, store):
+        values = {}  # A file takes each once.
+        super().save_own_variables(values)
+        for i, variable in enumerate(self.variables):
+            value = values[str(i)]
+            if count := self._moments.get(id(variable)):
+                whole = np.zeros((count, *value.shape[1:]), value.dtype)
+                whole[self.used_rows] = value
+                value = whole
+            store[str(i)] = value
+
+    def load_own_variables(self, store):
+        store = {key: store[key] for key in store.keys()}  # noqa: SIM118
+        for i, variable in enumerate(self.variables):
+            if id(variable) in self._moments and str(i) in store:
+                store[str(i)] = np.asarray(store[str(i)])[self.used_rows]
+        super().load_own_variables(store)
+
+    def whole(self):
+        """An optimizer of the same state that updates all rows."""
+        other = type(self).from_config(self.get_config())
+        other.build(self._trainable_variables)
+        store = {}
+        self.save_own_variables(store)
+        other.load_own_variables(store)
+        return other
+
+
+def widen(model: keras.Model) -> None:
+    """Have a model's optimizer update all rows, as Keras's own calls may ask.
+
+    Args:
+        model: a compiled model.
+    """
+    if getattr(model.optimizer, "used_rows", None) is None:
+        return
+    model.optimizer = model.optimizer.whole()
+    model.make_train_function(force=True)  # The one that was made holds it.
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import pytest
 
 import kbert
 from kbert.training.optimizer import AdamW
-from kbert.training.optimizer import LossScaleOptimizer
 from kbert.training.used_rows import TABLE
 
 tf = pytest.importorskip("tensorflow")
@@ -73,13 +72,6 @@ def test_used_rows_move_as_ever_and_others_stay(options, dense):
     np.testing.assert_allclose(found[rest], other[rest], rtol=2e-3)
 
 
-def test_the_loss_scaled():
-    model = made()
-    inner = AdamW(1e-2, used_rows=USED)
-    steps(model, LossScaleOptimizer(inner, initial_scale=1.0))
-    assert inner._momentums[0].shape[0] == len(USED)
-
-
 def test_tokens_that_it_was_not_made_for():
     model = made()
     optimizer = AdamW(1e-2, used_rows=[0, 2])
@@ -90,47 +82,100 @@ def test_tokens_that_it_was_not_made_for():
         np.testing.assert_array_equal(old, new.numpy())
 
 
-def test_serialization():
-    optimizer = AdamW(1e-2, used_rows=np.array(USED))
-    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
-    assert again.used_rows == USED
-    model = made()
-    again.build(model.trainable_variables)
-    assert again._momentums[0].shape[0] == len(USED)
+def test_files_have_all_rows():
+    model, store = made(), {}
+    optimizer = AdamW(1e-2, used_rows=USED)
+    table = steps(model, optimizer)
+    index = model.trainable_variables.index(table)
+    optimizer.save_own_variables(store)
+    plain = AdamW(1e-2)
+    plain.build(model.trainable_variables)
+    plain.load_own_variables(store)
+    whole = plain._momentums[index].numpy()
+    np.testing.assert_array_equal(
+        whole[USED], optimizer._momentums[index].numpy()
+    )
+    assert whole[USED].any(axis=1).all()
+    assert not np.delete(whole, USED, 0).any()
+    assert int(plain.iterations) == 6
+    # And the other way, for other rows.
+    other = AdamW(1e-2, used_rows=[1, 2])
+    other.build(model.trainable_variables)
+    other.load_own_variables(store)
+    np.testing.assert_array_equal(
+        other._momentums[index].numpy(), whole[[1, 2]]
+    )
+    # A configuration is of any texts.
+    assert AdamW.from_config(optimizer.get_config()).used_rows is None
 
 
 TEXTS = ["good film", "bad film", "a good one", "a bad one"] * 4
+OTHERS = ["zebra crossing", "green vegetables"] * 8
 LABELS = ["yes", "no"] * 8
 
 
-def tokens_of(clf):
-    return set(clf.tokenize([TEXTS]).ids())
+def classifier():
+    return kbert.Classifier("kbert_tiny_en", labels=["no", "yes"], seed=0)
+
+
+def fit(clf, texts=TEXTS, **options):
+    options = {"epochs": 2, "batch_size": 2, "verbose": 0} | options
+    return clf.fit(texts, LABELS, learning_rate=1e-3, **options)
 
 
 @pytest.mark.parametrize("layout", ["padded", "flat"])
-def test_fit(layout, tmp_path):
-    clf = kbert.Classifier("kbert_tiny_en", labels=["no", "yes"], seed=0)
+def test_fit(layout):
+    clf = classifier()
     table = clf.backbone.embeddings.token_embedding.embeddings
     before = table.numpy()
-    history = clf.fit(
-        *(TEXTS, LABELS),
-        epochs=12,
-        batch_size=4,
-        learning_rate=1e-3,
-        layout=layout,
-        verbose=0,
-    )
+    history = fit(clf, epochs=6, layout=layout)
     assert history.history["loss"][-1] < history.history["loss"][0]
     moved = set(np.flatnonzero((table.numpy() != before).any(axis=1)))
-    pad = {clf.tokenizer.pad_id}  # A padded batch has it, without a gradient.
-    assert moved - pad == tokens_of(clf) - pad
-    assert clf.model.optimizer.used_rows == sorted(tokens_of(clf))
-    # It answers other words, and is saved with its optimizer.
-    assert len(clf.predict(["zebra crossing"])) == 1
-    clf.model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    assert again.optimizer.used_rows == clf.model.optimizer.used_rows
-    for a, b in zip(
-        again.optimizer.variables, clf.model.optimizer.variables, strict=True
-    ):
-        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    # A padded batch has padding too, without a gradient.
+    used = set(clf.tokenize([TEXTS]).ids())
+    assert moved - {clf.tokenizer.pad_id} == used - {clf.tokenizer.pad_id}
+    assert len(clf.predict(OTHERS)) == len(OTHERS)
+
+
+def test_callbacks_write_files_that_any_model_reads(tmp_path):
+    clf, other = classifier(), classifier()
+    checkpoint = keras.callbacks.ModelCheckpoint
+    fit(
+        clf,
+        callbacks=[
+            checkpoint(tmp_path / "a.weights.h5", save_weights_only=True),
+            checkpoint(tmp_path / "a.keras"),
+        ],
+    )
+    fit(other, OTHERS)
+    other.model.load_weights(tmp_path / "a.weights.h5")
+    again = keras.saving.load_model(tmp_path / "a.keras")
+    for model in (other.model, again):
+        for a, b in zip(
+            model.weights + model.optimizer.variables,
+            clf.model.weights + clf.model.optimizer.variables,
+            strict=True,
+        ):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@pytest.mark.parametrize("layout", ["padded", "flat"])
+def test_afterwards_keras_trains_on_with_other_texts(layout):
+    clf = classifier()
+    fit(clf, layout=layout)
+    table = clf.backbone.embeddings.token_embedding.embeddings
+    before = table.numpy()
+    batch = clf.tokenize([OTHERS])
+    clf.model.optimizer.learning_rate = 1e-3
+    targets = np.array([0, 1] * 8)
+    clf.model.fit(batch.take(np.arange(16)), targets, verbose=0)
+    moved = np.flatnonzero((table.numpy() != before).any(axis=1))
+    assert set(batch.token_ids) <= set(moved)
+
+
+def test_a_heads_own_table_is_left_alone():
+    table = keras.layers.Embedding(5, 2, name="token_embedding")
+    table.build()
+    optimizer = AdamW(1e-3, used_rows=[0, 43])
+    optimizer.build([table.embeddings])
+    assert optimizer._momentums[0].shape == (5, 2)
