@@ -302,11 +302,18 @@ def restore(model: keras.Model, state: State) -> None:
     if not model.optimizer.built:  # Keras's LossScaleOptimizer asks nobody.
         model.optimizer.build(model.trainable_variables)
     variables = _variables(model)
+    tensors = dict(state.tensors)
+    if hasattr(model.optimizer, "narrowed"):
+        # Earlier releases had all rows of the moments in a run's folder.
+        for name, variable in variables:
+            if name in tensors:
+                tensors[name] = model.optimizer.narrowed(
+                    variable, tensors[name]
+                )
     wrong = [
         name
         for name, variable in variables
-        if name not in state.tensors
-        or state.tensors[name].shape != tuple(variable.shape)
+        if name not in tensors or tensors[name].shape != tuple(variable.shape)
     ]
     if wrong:
         raise CheckpointError(
@@ -315,7 +322,7 @@ def restore(model: keras.Model, state: State) -> None:
             f"Another release of Keras or kbert may have written it."
         )
     for name, variable in variables:
-        variable.assign(state.tensors[name])
+        variable.assign(tensors[name])
     set_random_states(state.facts["random"])
 
 

@@ -105,9 +105,15 @@ class UsedRows:
     def load_own_variables(self, store):
         store = {key: store[key] for key in store.keys()}  # noqa: SIM118
         for i, variable in enumerate(self.variables):
-            if id(variable) in self._moments and str(i) in store:
-                store[str(i)] = np.asarray(store[str(i)])[self.used_rows]
+            if str(i) in store:
+                store[str(i)] = self.narrowed(variable, store[str(i)])
         super().load_own_variables(store)
+
+    def narrowed(self, variable, value):
+        """What a variable of its own holds of a value for all rows."""
+        if self._moments.get(id(variable)) != len(np.atleast_1d(value)):
+            return value
+        return np.asarray(value)[self.used_rows]
 
     def whole(self):
         """An optimizer of the same state that updates all rows."""

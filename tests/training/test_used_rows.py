@@ -6,6 +6,10 @@ import pytest
 
 import kbert
 from kbert.training.optimizer import AdamW
+from kbert.training.resume import State
+from kbert.training.resume import random_states
+from kbert.training.resume import restore
+from kbert.training.resume import tensors_of
 from kbert.training.used_rows import TABLE
 
 tf = pytest.importorskip("tensorflow")
@@ -171,6 +175,22 @@ def test_afterwards_keras_trains_on_with_other_texts(layout):
     clf.model.fit(batch.take(np.arange(16)), targets, verbose=0)
     moved = np.flatnonzero((table.numpy() != before).any(axis=1))
     assert set(batch.token_ids) <= set(moved)
+
+
+def test_a_run_that_has_all_rows_goes_on():
+    clf = classifier()
+    clf.build()
+    loss = clf.head.loss()
+    clf.model.compile(AdamW(1e-3), loss)
+    batch = clf.tokenize([TEXTS])
+    clf.model.fit(batch.take(np.arange(16)), np.array([0, 1] * 8), verbose=0)
+    state = State(1, tensors_of(clf.model), {"random": random_states()})
+    old = clf.model.optimizer._momentums[0].numpy()
+    clf.model.compile(AdamW(1e-3, used_rows=batch.ids()), loss)
+    restore(clf.model, state)
+    found = clf.model.optimizer._momentums[0].numpy()
+    np.testing.assert_array_equal(found, old[batch.ids()])
+    assert found.any()
 
 
 def test_a_heads_own_table_is_left_alone():
