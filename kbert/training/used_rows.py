@@ -111,7 +111,8 @@ class UsedRows:
 
     def narrowed(self, variable, value):
         """What a variable of its own holds of a value for all rows."""
-        if self._moments.get(id(variable)) != len(np.atleast_1d(value)):
+        count = self._moments.get(id(variable))
+        if count is None or value.shape[:1] != (count,):
             return value
         return np.asarray(value)[self.used_rows]
 
