@@ -1,6 +1,6 @@
 """Epochs of fine-tuning beside Torch's, at a real size, in one run.
 
-    python benchmarks/train.py                   # an hour and a half, 2 cores
+    python benchmarks/train.py                   # three hours, 2 cores
     python benchmarks/train.py --texts IMDB --peers ByLength
     python benchmarks/train.py --precision bfloat16 --write
 
