@@ -240,7 +240,8 @@ def test_dropout_while_it_is_pretrained(corpus, tmp_path):
     for pretrainer, same in ((none, True), (own, False)):
         answers = pretrainer.model(x, training=False)["mlm"]
         training = pretrainer.model(x, training=True)["mlm"]
-        assert np.array_equal(answers, training) == same
+        # Norms and GELU have another form in training.
+        assert np.allclose(answers, training, atol=1e-5) == same
     # What is fine-tuned has the rates of its configuration again.
     none.save(tmp_path / "preset")
     assert kbert.Classifier(
