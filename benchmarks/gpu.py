@@ -28,6 +28,7 @@ import numpy as np
 from machine import machine
 
 import kbert
+from kbert.checkpoints.huggingface import hf_config
 from kbert.training.loop import compile_for
 from kbert.training.throughput import matmul_ceiling
 from kbert.training.throughput import training_flops
@@ -42,8 +43,10 @@ def rows(batch_size: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     return ids.astype("int32"), random.integers(0, 2, batch_size)
 
 
-def ours(size: str, length: int, batch_size: int) -> tuple[Callable, dict]:
-    """A step of kbert, and the backbone's sizes."""
+def ours(
+    size: str, length: int, batch_size: int
+) -> tuple[Callable, kbert.Backbone]:
+    """A step of kbert, and its backbone."""
     backbone = kbert.Backbone.from_size(size, VOCABULARY_SIZE)
     output = keras.layers.Dense(2, dtype="float32")(
         backbone.output["pooled_output"]
@@ -61,11 +64,15 @@ def ours(size: str, length: int, batch_size: int) -> tuple[Callable, dict]:
         "padding_mask": np.ones(ids.shape, bool),
     }
     # The loss is fetched: until then a step may not have ended.
-    return lambda: float(model.train_on_batch(batch, labels)), backbone.config
+    return lambda: float(model.train_on_batch(batch, labels)), backbone
 
 
 def theirs(
-    config: dict, length: int, batch_size: int, policy: str, device: str
+    backbone: kbert.Backbone,
+    length: int,
+    batch_size: int,
+    policy: str,
+    device: str,
 ) -> Callable:
     """A step of transformers, compiled."""
     import torch
@@ -73,12 +80,7 @@ def theirs(
 
     model = transformers.BertForSequenceClassification(
         transformers.BertConfig(
-            vocab_size=VOCABULARY_SIZE,
-            hidden_size=config["hidden_dim"],
-            num_hidden_layers=config["num_layers"],
-            num_attention_heads=config["num_heads"],
-            intermediate_size=config["intermediate_dim"],
-            attn_implementation="sdpa",
+            **hf_config(backbone), attn_implementation="sdpa"
         )
     ).to(device)
     model.compile()
@@ -138,13 +140,13 @@ def main() -> None:
     )
     for length in options.length:
         shape = (length, options.batch_size)
-        step, config = ours(options.size, *shape)
+        step, backbone = ours(options.size, *shape)
         steps = {"kbert": step}
         if device == "cuda" or options.torch_cpu:
             steps["transformers, compiled"] = theirs(
-                config, *shape, options.policy, device
+                backbone, *shape, options.policy, device
             )
-        flops = training_flops(config, length, 0.0)
+        flops = training_flops(backbone.config, length, 0.0)
         for who, step in steps.items():
             speed = length * options.batch_size / seconds(step, options.steps)
             share = speed * flops / peak

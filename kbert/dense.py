@@ -13,7 +13,8 @@ class Dense(keras.layers.Dense):
     There Keras adds the bias by `BiasAdd`, whose gradient the CPU kernel sums
     in bfloat16: over the 1,600 tokens of a small batch it is off by a tenth,
     over 8,000 it can lose half. A plain addition has the same values, and its
-    gradient is summed in float32. Without training it is Keras's layer, whose
+    gradient is summed in float32. In any precision the activation is that of
+    `kbert.gradients.activate`. Without training it is Keras's layer, whose
     `BiasAdd` is fused with the product.
 
     Example:

@@ -165,16 +165,17 @@ def _wide(start: bytes, most: int = 20) -> str | None:
     if len(sample) < 8 or zeros * most < len(sample):
         return None
     if zeros == 1 and _is_utf8(sample, 0):
-        rest = sample.decode("utf-8", "ignore").replace("\0", "")
-        if all(c.isprintable() or c in "\t\r\n" for c in rest):
+        if _plain(sample.decode("utf-8", "ignore").replace("\0", "")):
             return None  # Text with a zero in it.
     for name in ("utf-16-le", "utf-16-be"):
         text = codecs.getincrementaldecoder(name)("replace").decode(sample)
-        plain = sum(c.isprintable() or c in "\t\r\n" for c in text)
-        blank = any(c in "\t\n " for c in text)
-        if plain == len(text) and blank:
+        if _plain(text) and any(c in "\t\n " for c in text):
             return name
     return None
+
+
+def _plain(text: str) -> bool:
+    return all(c.isprintable() or c in "\t\r\n" for c in text)
 
 
 def advice(chunk: bytes, line: bytes, codec: str, fixed: bool) -> str:

@@ -239,7 +239,10 @@ def test_dropout_while_it_is_pretrained(corpus, tmp_path):
     _, (x, _, _) = next(batches.after(Position()))
     for pretrainer, same in ((none, True), (own, False)):
         answers = pretrainer.model(x, training=False)["mlm"]
-        training = pretrainer.model(x, training=True)["mlm"]
+        training, again = (
+            pretrainer.model(x, training=True)["mlm"] for _ in range(2)
+        )
+        assert np.array_equal(training, again) == same
         # Norms and GELU have another form in training.
         assert np.allclose(answers, training, atol=1e-5) == same
     # What is fine-tuned has the rates of its configuration again.

@@ -12,24 +12,18 @@ from peers.torch_loop import adamw
 from torch.nn.functional import cross_entropy
 
 import kbert
+from kbert.checkpoints.huggingface import hf_config
 from kbert.pretraining.batches import Position
 
 RATE = 1e-4
 ROUNDS = 3  # So many have batches of their own; later ones have them again.
 
 
-def model_of(config: dict, vocabulary_size: int):
+def model_of(backbone: kbert.Backbone):
     """The model of a kbert backbone's shape, in training."""
     torch.manual_seed(0)
-    return transformers.BertForPreTraining(
-        transformers.BertConfig(
-            vocab_size=vocabulary_size,
-            hidden_size=config["hidden_dim"],
-            num_hidden_layers=config["num_layers"],
-            num_attention_heads=config["num_heads"],
-            intermediate_size=config["intermediate_dim"],
-        )
-    ).train()
+    config = transformers.BertConfig(**hf_config(backbone))
+    return transformers.BertForPreTraining(config).train()
 
 
 class Collated:
@@ -39,10 +33,7 @@ class Collated:
     name = "transformers + Torch"
 
     def __init__(self, pretrainer, rows: int, steps: int):
-        corpus = pretrainer.corpus
-        self.model = model_of(
-            pretrainer.backbone.config, len(corpus.vocabulary)
-        )
+        self.model = model_of(pretrainer.backbone)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATE)
         self.steps = steps
         self.prepare(pretrainer, rows)

@@ -179,7 +179,7 @@ class _Part:
             "The optimizer has the tokens of the texts that it was made for, "
             "and these have others. Compile the model anew.",
         )
-        with tf.control_dependencies([known] if known is not None else []):
+        with tf.control_dependencies([known]):
             places = tf.identity(places)
         return tf.math.unsorted_segment_sum(
             gradient.values, places, len(self.rows)
