@@ -26,8 +26,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kbert.quiet import LEVEL
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import LEVEL
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
@@ -39,7 +39,7 @@ from rich.console import Console
 from rich.table import Table
 
 import kbert
-from kbert.batching import static_shapes
+from kbert.data.batching import static_shapes
 from kbert.heads.adaptive_softmax import choose_cutoffs
 from kbert.heads.classification import ClassificationHead
 from kbert.training.optimizer import make_optimizer

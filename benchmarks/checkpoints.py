@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()
 
@@ -34,11 +34,11 @@ from machine import machine
 from page import put_table
 
 import kbert
-from kbert.checkpoints import tensor_bundle
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import resolve
 from kbert.export import kerashub
 from kbert.export import portable
+from kbert.formats import tensor_bundle
 
 PAGE = Path(__file__).parents[1] / "docs" / "checkpoints.md"
 LIMIT = 1e-4

@@ -36,7 +36,7 @@ def peak() -> float:
 
 
 def measure_text(files: str) -> dict:
-    from kbert.pretraining.documents import read_documents
+    from kbert.data.documents import read_documents
 
     documents = read_documents(files)
     return {"bytes": sum(len(p.encode()) + 1 for d in documents for p in d)}
@@ -44,7 +44,7 @@ def measure_text(files: str) -> dict:
 
 def measure_vocabulary(files: str, vocabulary: str) -> dict:
     from kbert.pretraining.vocabulary import train_vocabulary
-    from kbert.vocabulary import write_vocabulary
+    from kbert.tokenizers.vocabulary import write_vocabulary
 
     start = time.perf_counter()
     tokens = train_vocabulary(files, SIZE)
@@ -54,11 +54,11 @@ def measure_vocabulary(files: str, vocabulary: str) -> dict:
 
 
 def measure_corpus(files: str, vocabulary: str, times: str) -> dict:
-    from kbert.quiet import import_tensorflow
+    from kbert.utils.tensorflow import import_tensorflow
 
     import_tensorflow()
     from kbert.pretraining.corpus_builder import build_corpus
-    from kbert.tokenizer import Tokenizer
+    from kbert.tokenizers.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.from_file(vocabulary)
     before = peak()

@@ -15,7 +15,7 @@ import argparse
 import time
 from pathlib import Path
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
@@ -29,8 +29,8 @@ from scipy.stats import spearmanr
 import kbert
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checkpoints.presets import resolve
+from kbert.data.files import read_rows
 from kbert.embedder import unit
-from kbert.files import read_rows
 
 
 def stsb(part: str, scores: Path | None) -> tuple[list, list, list]:

@@ -71,7 +71,7 @@ def choose(name: str, seed: int, limit: int | None) -> dict:
 
 
 def run_kbert(task: dict, folder: str) -> tuple[list, float, float]:
-    from kbert.quiet import import_tensorflow
+    from kbert.utils.tensorflow import import_tensorflow
 
     import_tensorflow()
     import kbert

@@ -19,19 +19,19 @@ from pathlib import Path
 
 import atheris
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()
 
 with atheris.instrument_imports(include=["kbert", "zipfile", "pickletools"]):
     from kbert.checkpoints import configs
-    from kbert.checkpoints import hdf5
     from kbert.checkpoints import huggingface
-    from kbert.checkpoints import safetensors_form
-    from kbert.checkpoints import tensor_bundle
-    from kbert.checkpoints import torch_form
-    from kbert.vocabulary import index_vocabulary
-    from kbert.vocabulary import read_vocabulary
+    from kbert.formats import hdf5
+    from kbert.formats import safetensors_form
+    from kbert.formats import tensor_bundle
+    from kbert.formats import torch_form
+    from kbert.tokenizers.vocabulary import index_vocabulary
+    from kbert.tokenizers.vocabulary import read_vocabulary
 from kbert.errors import KbertError
 
 FIXTURES = Path(__file__).parents[1] / "tests" / "fixtures"

@@ -19,7 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 

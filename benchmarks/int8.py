@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
@@ -41,7 +41,7 @@ from rich.table import Table
 from sklearn.model_selection import train_test_split
 
 import kbert
-from kbert.batching import length_batches
+from kbert.data.batching import length_batches
 from kbert.export import portable
 
 CALIBRATION = 128

@@ -17,7 +17,7 @@ import argparse
 import statistics
 import time
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
@@ -29,9 +29,9 @@ from train import TEXTS
 from train import labelled
 
 import kbert
-from kbert.batching import LengthBatches
-from kbert.batching import static_shapes
-from kbert.packing import PackedBatches
+from kbert.data.batching import LengthBatches
+from kbert.data.batching import static_shapes
+from kbert.data.packing import PackedBatches
 from kbert.training.fit import Examples
 from kbert.training.fit import Rows
 from kbert.training.loop import compile_for

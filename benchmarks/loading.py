@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()
 
@@ -38,7 +38,7 @@ from rich.table import Table
 import kbert
 from kbert.checkpoints import google
 from kbert.checkpoints import huggingface
-from kbert.checkpoints.safetensors_form import write_tensors
+from kbert.formats.safetensors_form import write_tensors
 
 FORMS = ("safetensors", "shards", "torch", "google", "garden", "kerashub")
 SUFFIXES = (".safetensors", ".bin", ".h5", "00001")
@@ -155,7 +155,7 @@ def _write_tensorflow(
 
 def _write_kerashub(backbone, vocabulary: list[str], folder: Path) -> None:
     from kbert.export.kerashub import save_backbone
-    from kbert.tokenizer import Tokenizer
+    from kbert.tokenizers.tokenizer import Tokenizer
 
     for path in folder.iterdir():
         path.unlink()

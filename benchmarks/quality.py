@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 

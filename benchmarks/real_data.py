@@ -11,8 +11,8 @@ import os
 import tarfile
 from pathlib import Path
 
-from kbert.files import read_table
-from kbert.pretraining.sentences import split_sentences
+from kbert.data.files import read_table
+from kbert.data.sentences import split_sentences
 
 ROOT = Path(__file__).resolve().parents[1]
 

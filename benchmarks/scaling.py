@@ -47,7 +47,7 @@ def peak() -> float:
 
 def measure(series: str, points: list, rounds: int) -> None:
     """Print a line of JSON for each point: `at`, `seconds`, `memory`."""
-    from kbert.quiet import import_tensorflow
+    from kbert.utils.tensorflow import import_tensorflow
 
     import_tensorflow()
     make = {"texts": of_texts, "size": of_size}.get(series, of_rows)
@@ -89,7 +89,7 @@ def classifier(size: str):
 def table_of(clf, rows: int, length: int):
     import numpy as np
 
-    from kbert.batching import TokenTable
+    from kbert.data.batching import TokenTable
 
     most = clf.backbone.config["vocabulary_size"]
     ids = np.random.default_rng(0).integers(5, most, (rows, length))

@@ -30,7 +30,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 

@@ -17,7 +17,7 @@ LABELS = ["ham", "spam"]
 
 def make():
     """The classifier, always with the same weights."""
-    from kbert.quiet import import_tensorflow
+    from kbert.utils.tensorflow import import_tensorflow
 
     import_tensorflow()
     import kbert

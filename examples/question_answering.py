@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 

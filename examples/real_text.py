@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from kbert.data.files import read_table
 from kbert.errors import DownloadError
-from kbert.files import read_table
 
 # Almeida & Hidalgo 2011, SMS Spam Collection, UCI data set 228, CC BY 4.0.
 SMS_ARCHIVE = (

@@ -14,12 +14,12 @@ import sys
 import time
 from pathlib import Path
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
 import kbert
-from kbert.pretraining.sentences import split_sentences
+from kbert.data.sentences import split_sentences
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import real_data

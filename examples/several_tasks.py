@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
@@ -24,7 +24,7 @@ from shared_data import data_file
 from sklearn.model_selection import train_test_split
 
 import kbert
-from kbert.files import read_table
+from kbert.data.files import read_table
 
 FOLDER = Path(__file__).resolve().parents[1] / "saved_models"
 HEADS = {"spam": "spam", "mood": "sentiment"}

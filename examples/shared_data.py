@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from kbert.files import read_table
+from kbert.data.files import read_table
 
 DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from kbert.quiet import import_tensorflow
+from kbert.utils.tensorflow import import_tensorflow
 
 import_tensorflow()  # Without its start-up messages.
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from shared_data import data_file
 
 import kbert
-from kbert.files import read_table
+from kbert.data.files import read_table
 from kbert.report.tables import print_report
 
 PAIRS = ("sentence1", "sentence2")

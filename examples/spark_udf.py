@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from kbert.scoring.model import find_version
-from kbert.scoring.model import model_digest
-from kbert.scoring.model import shared_model
+from kbert.exported.model import find_version
+from kbert.exported.model import model_digest
+from kbert.exported.model import shared_model
 
 
 def make_udf(model: str):

@@ -10,13 +10,13 @@ TensorFlow nor Keras.
 
 import importlib
 
-from kbert import registration
 from kbert.hookspecs import hookimpl
+from kbert.utils import registration
 
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "Backbone": "kbert.backbone",
+    "Backbone": "kbert.models.backbone",
     "Classifier": "kbert.classifier",
     "Client": "kbert.client",
     "Corpus": "kbert.pretraining.corpus",
@@ -28,7 +28,7 @@ _EXPORTS = {
     "Preset": "kbert.checkpoints.presets",
     "Pretrainer": "kbert.pretrainer",
     "SearchIndex": "kbert.search",
-    "Tokenizer": "kbert.tokenizer",
+    "Tokenizer": "kbert.tokenizers.tokenizer",
     "build_corpus": "kbert.pretraining.corpus_builder",
     "load": "kbert.classifier",
     "load_backbone": "kbert.checkpoints.loading",

@@ -13,27 +13,27 @@ import numpy as np
 import kbert
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
-from kbert.checks import check_choice
-from kbert.checks import check_integer
-from kbert.checks import suggesting
-from kbert.checks import suggests
-from kbert.containers import settle
+from kbert.data.containers import settle
+from kbert.data.row_names import rows_of
 from kbert.errors import ConfigError
 from kbert.heads.base import Head
-from kbert.made_heads import classifier_head
-from kbert.made_heads import make_head
-from kbert.names import check_inputs
-from kbert.names import default_inputs
-from kbert.names import refuse_answers
-from kbert.row_names import rows_of
-from kbert.saved import saved_front
-from kbert.seeding import Draws
+from kbert.heads.made_heads import classifier_head
+from kbert.heads.made_heads import make_head
+from kbert.pipeline.names import check_inputs
+from kbert.pipeline.names import default_inputs
+from kbert.pipeline.names import refuse_answers
+from kbert.pipeline.saved_folder import saved_front
 from kbert.task import Task
 from kbert.task import check_ids
+from kbert.utils.checks import check_choice
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import suggesting
+from kbert.utils.checks import suggests
+from kbert.utils.seeding import Draws
 
 if TYPE_CHECKING:
-    from kbert.backbone import Backbone
-    from kbert.tokenizer import Tokenizer
+    from kbert.models.backbone import Backbone
+    from kbert.tokenizers.tokenizer import Tokenizer
 
 
 # Ways to train.
@@ -218,8 +218,8 @@ class Classifier(Task):
             layout: how tokens are laid out, `"padded"` to the longest row
                 of a batch, `"flat"`, without padding, or `"packed"`,
                 several texts in a row that cannot see each other; see
-                `kbert.layout.choose_layout`. Default `"auto"`, by backend
-                and device.
+                `kbert.models.layout.choose_layout`. Default `"auto"`, by
+                backend and device.
             verbose: `"auto"` for kbert's display, else as Keras: 0 silent,
                 1 a bar, 2 a line an epoch.
             method: `"few_shot"` for a handful of examples a class, in

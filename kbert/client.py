@@ -14,19 +14,19 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from kbert.answers import predictions
-from kbert.checks import check_integer
-from kbert.checks import check_number
-from kbert.checks import suggesting
-from kbert.containers import settle
-from kbert.data import as_texts
-from kbert.data import join_answers
+from kbert.data.answers import predictions
+from kbert.data.containers import settle
+from kbert.data.texts import as_texts
+from kbert.data.texts import join_answers
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import ServingError
 from kbert.errors import UnavailableError
 from kbert.errors import listed
 from kbert.errors import short
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import check_number
+from kbert.utils.checks import suggesting
 
 # Seconds before the second try, which double from try to try.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0

@@ -15,16 +15,16 @@ from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checkpoints.sentence import SentenceConfig
 from kbert.checkpoints.sentence_modules import DenseModule
 from kbert.checkpoints.sentence_writing import write_sentence_config
-from kbert.checks import check_flag
-from kbert.checks import check_integer
-from kbert.checks import suggesting
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.embedding import EmbeddingHead
 from kbert.plugins import get_plugins
-from kbert.seeding import Draws
 from kbert.task import Task
+from kbert.utils.checks import check_flag
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import suggesting
+from kbert.utils.seeding import Draws
 
 
 @suggesting

@@ -16,24 +16,24 @@ import keras
 from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
-from kbert.checks import check_options
-from kbert.checks import suggesting
 from kbert.classifier import Classifier
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
 from kbert.heads.base import Head
-from kbert.inference import outputs_on
-from kbert.made_heads import classifier_head
-from kbert.made_heads import make_head
-from kbert.names import check_name
-from kbert.paths import as_path
-from kbert.saved import SavedFolder
-from kbert.saved import save_model
-from kbert.saved import shared_config
-from kbert.saved import weights_later
-from kbert.seeding import Draws
+from kbert.heads.made_heads import classifier_head
+from kbert.heads.made_heads import make_head
+from kbert.models.graphs import outputs_on
+from kbert.pipeline.names import check_name
+from kbert.pipeline.saved_folder import SavedFolder
+from kbert.pipeline.saved_folder import save_model
+from kbert.pipeline.saved_folder import shared_config
+from kbert.pipeline.saved_folder import weights_later
+from kbert.utils.checks import check_options
+from kbert.utils.checks import suggesting
+from kbert.utils.paths import as_path
+from kbert.utils.seeding import Draws
 
 # Other signatures of an export, and what Keras calls metrics of validation.
 RESERVED = ("serving_default", "classify", "explain", "val")

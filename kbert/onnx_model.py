@@ -11,26 +11,26 @@ from typing import NoReturn
 
 import numpy as np
 
-from kbert.answers import name_labels
-from kbert.answers import predictions
-from kbert.answers import rows_of
-from kbert.checks import check_integer
-from kbert.checks import suggesting
-from kbert.containers import iterate
-from kbert.containers import settle
-from kbert.data import as_texts
-from kbert.data import windows
+from kbert.data.answers import name_labels
+from kbert.data.answers import predictions
+from kbert.data.answers import rows_of
+from kbert.data.containers import iterate
+from kbert.data.containers import settle
+from kbert.data.row_names import rows_from
+from kbert.data.texts import as_texts
+from kbert.data.texts import windows
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import ExportError
 from kbert.errors import UnsafeFileError
-from kbert.onnx_session import feed_of
-from kbert.onnx_session import open_session
-from kbert.paths import as_path
-from kbert.row_names import rows_from
-from kbert.untrusted import member
-from kbert.vocabulary import index_vocabulary
-from kbert.vocabulary import read_vocabulary
+from kbert.exported.onnx_session import feed_of
+from kbert.exported.onnx_session import open_session
+from kbert.tokenizers.vocabulary import index_vocabulary
+from kbert.tokenizers.vocabulary import read_vocabulary
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import suggesting
+from kbert.utils.paths import as_path
+from kbert.utils.untrusted import member
 
 
 @suggesting

@@ -10,25 +10,20 @@ from typing import NoReturn
 import keras
 from keras import ops
 
-from kbert.backbone import Backbone
-from kbert.batching import static_shapes
 from kbert.checkpoints import huggingface
 from kbert.checkpoints.loading import RANDOM
 from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.pretraining import assign_heads
 from kbert.checkpoints.pretraining import head_tensors
-from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.checkpoints.vocabularies import write_tokenizer
-from kbert.checks import check_choice
-from kbert.checks import check_integer
-from kbert.checks import check_seed
-from kbert.checks import suggesting
+from kbert.data.batching import static_shapes
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import InputError
-from kbert.folders import new_folder
-from kbert.precision import check_trained
+from kbert.formats.safetensors_form import write_tensors
+from kbert.models.backbone import Backbone
+from kbert.models.precision import check_trained
 from kbert.pretraining.batches import PretrainingBatches
 from kbert.pretraining.checks import check_fit
 from kbert.pretraining.checks import check_pretrainer
@@ -39,13 +34,18 @@ from kbert.pretraining.first_weights import RANDOM as RANDOM_WEIGHTS
 from kbert.pretraining.first_weights import begin_with_corpus
 from kbert.pretraining.heads import PAIR_OBJECTIVES
 from kbert.pretraining.heads import pretraining_model
-from kbert.scratch import check_room
-from kbert.seeding import Draws
-from kbert.table_sizes import check_tables
+from kbert.tokenizers.table_sizes import check_tables
+from kbert.tokenizers.vocabulary import same_ids
 from kbert.training.optimizer import make_optimizer
 from kbert.training.optimizer import scale_losses
 from kbert.training.options import checked
-from kbert.vocabulary import same_ids
+from kbert.utils.atomic import new_folder
+from kbert.utils.checks import check_choice
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import check_seed
+from kbert.utils.checks import suggesting
+from kbert.utils.scratch import check_room
+from kbert.utils.seeding import Draws
 
 # As in BERT (Devlin et al. 2018, section 3.1).
 DEFAULT_OBJECTIVES = {"mlm": 1.0, "nsp": 1.0}

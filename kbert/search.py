@@ -15,21 +15,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kbert.checkpoints.safetensors_form import read_tensors
-from kbert.checkpoints.safetensors_form import write_tensors
-from kbert.checks import check_choice
-from kbert.checks import check_integer
-from kbert.checks import suggesting
-from kbert.data import windows
+from kbert.data.texts import windows
 from kbert.embedder import unit
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import UnsafeFileError
 from kbert.errors import short
-from kbert.folders import new_folder
-from kbert.paths import as_path
-from kbert.untrusted import member
-from kbert.untrusted import read_object
+from kbert.formats.safetensors_form import read_tensors
+from kbert.formats.safetensors_form import write_tensors
+from kbert.utils.atomic import new_folder
+from kbert.utils.checks import check_choice
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import suggesting
+from kbert.utils.paths import as_path
+from kbert.utils.untrusted import member
+from kbert.utils.untrusted import read_object
 
 if TYPE_CHECKING:
     from kbert.embedder import Embedder

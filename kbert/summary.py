@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kbert.checks import check_integer
-from kbert.checks import suggests
+from kbert.data.sentences import split_sentences
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
-from kbert.pretraining.sentences import split_sentences
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import suggests
 
 if TYPE_CHECKING:
     from kbert.embedder import Embedder

@@ -14,48 +14,48 @@ from typing import Any
 import keras
 import numpy as np
 
-from kbert.answering import WINDOW
-from kbert.answering import answer_parts
-from kbert.backbone import Backbone
-from kbert.batching import TokenTable
-from kbert.batching import answer_batches
-from kbert.batching import join_rows
-from kbert.batching import static_shapes
-from kbert.batching import token_places
-from kbert.checks import check_integer
-from kbert.checks import suggesting
-from kbert.containers import iterate
-from kbert.containers import settle
-from kbert.copying import reduced
-from kbert.data import encoded_parts
-from kbert.data import windows
+from kbert.data.batching import TokenTable
+from kbert.data.batching import answer_batches
+from kbert.data.batching import join_rows
+from kbert.data.batching import static_shapes
+from kbert.data.batching import token_places
+from kbert.data.containers import iterate
+from kbert.data.containers import settle
+from kbert.data.row_names import rows_from
+from kbert.data.row_names import rows_of
+from kbert.data.texts import encoded_parts
+from kbert.data.texts import windows
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import NotFiniteError
-from kbert.finite import not_finite
 from kbert.heads.base import Head
-from kbert.inference import compile_model
-from kbert.inference import features_of
-from kbert.inference import outputs_on
-from kbert.ngrams import NGRAM_LOGITS
-from kbert.ngrams import NgramModel
-from kbert.paths import as_path
+from kbert.models.backbone import Backbone
+from kbert.models.graphs import compile_model
+from kbert.models.graphs import features_of
+from kbert.models.graphs import outputs_on
+from kbert.models.ngrams import NGRAM_LOGITS
+from kbert.models.ngrams import NgramModel
+from kbert.pipeline.answering import WINDOW
+from kbert.pipeline.answering import answer_parts
+from kbert.pipeline.saved_folder import SavedFolder
+from kbert.pipeline.saved_folder import find_head
+from kbert.pipeline.saved_folder import held_by_json
+from kbert.pipeline.saved_folder import save_model
+from kbert.pipeline.saved_folder import shared_config
+from kbert.pipeline.saved_folder import weights_later
 from kbert.plugins import Registered
-from kbert.report.progress import counting
-from kbert.row_names import rows_from
-from kbert.row_names import rows_of
-from kbert.saved import SavedFolder
-from kbert.saved import find_head
-from kbert.saved import held_by_json
-from kbert.saved import save_model
-from kbert.saved import shared_config
-from kbert.saved import weights_later
-from kbert.seeding import Draws
-from kbert.table_sizes import check_tables
-from kbert.tokenizer import Tokenizer
-from kbert.windows import Windows
-from kbert.windows import make_windows
-from kbert.windows import token_table
+from kbert.tokenizers.table_sizes import check_tables
+from kbert.tokenizers.tokenizer import Tokenizer
+from kbert.tokenizers.windows import Windows
+from kbert.tokenizers.windows import make_windows
+from kbert.tokenizers.windows import token_table
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import suggesting
+from kbert.utils.copying import reduced
+from kbert.utils.finite import not_finite
+from kbert.utils.paths import as_path
+from kbert.utils.progress import counting
+from kbert.utils.seeding import Draws
 
 
 @suggesting
@@ -76,8 +76,8 @@ class Task:
             outputs; None until the head is ready, as when it has to learn
             its labels.
         serving_model: the same weights, to the head's answers.
-        ngrams: `kbert.ngrams.NgramModel` of a head that has `ngrams`, when
-            the head is ready; else None.
+        ngrams: `kbert.models.ngrams.NgramModel` of a head that has `ngrams`,
+            when the head is ready; else None.
     """
 
     # Where the seeds of what it builds come from.
@@ -171,7 +171,7 @@ class Task:
 
         Returns:
             What `kbert.Tokenizer` gives; for heads that answer tokens, what
-            `kbert.windows.make_windows` gives.
+            `kbert.tokenizers.windows.make_windows` gives.
         """
         if self.head.overlap is None:
             return self.tokenizer(

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 import kbert
-from kbert.saved_config import FORMAT
+from kbert.pipeline.saved_config import FORMAT
 
 FIXTURES = Path(__file__).parents[1] / "tests" / "fixtures" / "saved"
 TEXTS = ["what a day", "never again", "Café, 5 €!", ""]

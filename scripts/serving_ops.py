@@ -1,4 +1,4 @@
-"""Write kbert/export/serving_ops.json: the ops each TF Serving release has.
+"""Write kbert/exported/serving_ops.json: the ops each TF Serving release has.
 
     python scripts/serving_ops.py
 
@@ -24,7 +24,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-TABLE = Path(__file__).parents[1] / "kbert" / "export" / "serving_ops.json"
+TABLE = Path(__file__).parents[1] / "kbert" / "exported" / "serving_ops.json"
 
 # (TF Serving release, its TensorFlow, its tensorflow-text). The images up
 # to 2.19.1 were all built with the text ops of 2.12.1.

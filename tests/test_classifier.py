@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import kbert
-from kbert.data import encode_texts
+from kbert.data.texts import encode_texts
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import InputError

@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 
 import kbert
-from kbert.containers import as_list
-from kbert.containers import as_table
-from kbert.containers import iterate
-from kbert.data import as_labels
-from kbert.data import as_numbers
-from kbert.data import as_texts
+from kbert.data.containers import as_list
+from kbert.data.containers import as_table
+from kbert.data.containers import iterate
+from kbert.data.texts import as_labels
+from kbert.data.texts import as_numbers
+from kbert.data.texts import as_texts
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import ServingError

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import kbert
-from kbert.checkpoints.safetensors_form import read_tensors
 from kbert.commands import common
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
@@ -16,12 +15,13 @@ from kbert.errors import ExportError
 from kbert.errors import InputError
 from kbert.errors import NotFiniteError
 from kbert.export import kerashub
-from kbert.finite import is_number
-from kbert.finite import not_finite
+from kbert.formats.safetensors_form import read_tensors
 from kbert.heads.classification import ClassificationHead
-from kbert.json_text import dumps
 from kbert.training.class_weight import label_weights
 from kbert.training.sample_weight import read_sample_weight
+from kbert.utils.finite import is_number
+from kbert.utils.finite import not_finite
+from kbert.utils.json_text import dumps
 
 NAN, INF = math.nan, math.inf
 TEXTS = [f"{word} {i}" for i in range(4) for word in ("aaa bb", "zz yyy")]

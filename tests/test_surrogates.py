@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import kbert
-from kbert.data import as_labels
-from kbert.data import as_texts
-from kbert.data import encode_texts
+from kbert.data.files import read_columns
+from kbert.data.files import read_table
+from kbert.data.texts import as_labels
+from kbert.data.texts import as_texts
+from kbert.data.texts import encode_texts
 from kbert.errors import ConfigError
 from kbert.errors import InputError
-from kbert.files import read_columns
-from kbert.files import read_table
 from kbert.summary import summarize
 
 HALF = "\ud83d"

@@ -24,7 +24,7 @@ class Kbert:
     """The saved classifier on TensorFlow, and its SavedModel."""
 
     def __init__(self, folder: Path):
-        from kbert.quiet import import_tensorflow
+        from kbert.utils.tensorflow import import_tensorflow
 
         import_tensorflow()
         import tensorflow as tf
@@ -111,7 +111,7 @@ class Pairs:
     """An embedder that learns from pairs that belong together."""
 
     def __init__(self, folder: Path):
-        from kbert.quiet import import_tensorflow
+        from kbert.utils.tensorflow import import_tensorflow
 
         import_tensorflow()
         import kbert

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kbert.errors import CheckpointError
 from kbert.errors import short
-from kbert.layers import ACTIVATIONS
+from kbert.models.layers import ACTIVATIONS
 
 # No BERT is near these. Memory is bounded by comparing with the weights; these
 # bound the time that the comparison takes.

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kbert.checkpoints import huggingface
-from kbert.checkpoints.tensor_bundle import open_tensors
-from kbert.checkpoints.tensors import Tensor
 from kbert.errors import CheckpointError
+from kbert.formats.tensor_bundle import open_tensors
+from kbert.formats.tensors import Tensor
 
 CONFIG = "bert_config.json"
 

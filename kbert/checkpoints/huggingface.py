@@ -16,23 +16,23 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kbert.backbone import Backbone
-from kbert.checkpoints import torch_form
 from kbert.checkpoints.configs import check_config
-from kbert.checkpoints.safetensors_form import INDEX
-from kbert.checkpoints.safetensors_form import WEIGHTS
-from kbert.checkpoints.safetensors_form import open_shards
-from kbert.checkpoints.safetensors_form import open_tensors
-from kbert.checkpoints.tensors import Named
-from kbert.checkpoints.tensors import Tensor
-from kbert.checkpoints.tensors import named_variables
 from kbert.errors import CheckpointError
 from kbert.errors import short
-from kbert.json_text import dumps
-from kbert.untrusted import has_member
-from kbert.untrusted import listed
-from kbert.untrusted import member
-from kbert.untrusted import read_object
+from kbert.formats import torch_form
+from kbert.formats.safetensors_form import INDEX
+from kbert.formats.safetensors_form import WEIGHTS
+from kbert.formats.safetensors_form import open_shards
+from kbert.formats.safetensors_form import open_tensors
+from kbert.formats.tensors import Named
+from kbert.formats.tensors import Tensor
+from kbert.formats.tensors import named_variables
+from kbert.models.backbone import Backbone
+from kbert.utils.json_text import dumps
+from kbert.utils.untrusted import has_member
+from kbert.utils.untrusted import listed
+from kbert.utils.untrusted import member
+from kbert.utils.untrusted import read_object
 
 _WORDS = "embeddings.word_embeddings.weight"
 

@@ -23,14 +23,14 @@ from kbert.errors import CheckpointError
 from kbert.errors import DownloadError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
-from kbert.untrusted import has_member
-from kbert.untrusted import listed
-from kbert.untrusted import member
-from kbert.untrusted import read_object
+from kbert.utils.untrusted import has_member
+from kbert.utils.untrusted import listed
+from kbert.utils.untrusted import member
+from kbert.utils.untrusted import read_object
 
 # Imported when needed: they import Keras, and to fetch a preset needs none.
 if TYPE_CHECKING:
-    from kbert.checkpoints.tensors import Tensor
+    from kbert.formats.tensors import Tensor
 
 SCHEME = "kerashub:"
 CONFIG = "config.json"
@@ -185,7 +185,7 @@ def open_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def _open(paths: list[Path], config: dict) -> dict[str, Tensor]:
-    from kbert.checkpoints.hdf5 import open_arrays
+    from kbert.formats.hdf5 import open_arrays
 
     files = [open_arrays(path) for path in paths]
     # A file that continues a layer need not repeat its name.
@@ -240,7 +240,7 @@ def fetch(name: str) -> Path:
         UnknownNameError: keras_hub has no BERT of that name.
         DownloadError: it cannot be fetched.
     """
-    from kbert.quiet import import_tensorflow
+    from kbert.utils.tensorflow import import_tensorflow
 
     import_tensorflow()
     import kagglehub

@@ -15,10 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kbert.backbone import SIZES
-from kbert.backbone import Backbone
-from kbert.casing import CASINGS
-from kbert.casing import TEXTS
 from kbert.checkpoints import google
 from kbert.checkpoints import huggingface
 from kbert.checkpoints import kerashub
@@ -26,25 +22,29 @@ from kbert.checkpoints import sentence
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.checkpoints.presets import resolve
 from kbert.checkpoints.sentence import SentenceFiles
-from kbert.checkpoints.tensors import Tensor
-from kbert.checkpoints.tensors import build_backbone
 from kbert.checkpoints.vocabularies import TokenizerFiles
 from kbert.checkpoints.vocabularies import looks_lowercase
 from kbert.checkpoints.vocabularies import open_tokenizer
-from kbert.checks import check_flag
-from kbert.containers import as_list
+from kbert.data.containers import as_list
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
-from kbert.untrusted import has_member
-from kbert.untrusted import member
-from kbert.untrusted import read_object
-from kbert.vocabulary import SPECIAL_TOKENS
-from kbert.vocabulary import read_vocabulary
+from kbert.formats.tensors import Tensor
+from kbert.formats.tensors import build_backbone
+from kbert.models.backbone import SIZES
+from kbert.models.backbone import Backbone
+from kbert.tokenizers.casing import CASINGS
+from kbert.tokenizers.casing import TEXTS
+from kbert.tokenizers.vocabulary import SPECIAL_TOKENS
+from kbert.tokenizers.vocabulary import read_vocabulary
+from kbert.utils.checks import check_flag
+from kbert.utils.untrusted import has_member
+from kbert.utils.untrusted import member
+from kbert.utils.untrusted import read_object
 
 if TYPE_CHECKING:
-    from kbert.tokenizer import Tokenizer
+    from kbert.tokenizers.tokenizer import Tokenizer
 
 RANDOM = "random:"
 
@@ -111,7 +111,7 @@ class Checkpoint:
     @property
     def tokenizer(self) -> Tokenizer:
         """A new `kbert.Tokenizer`; it takes TensorFlow."""
-        from kbert.tokenizer import Tokenizer
+        from kbert.tokenizers.tokenizer import Tokenizer
 
         return Tokenizer(
             self.vocabulary, **self.text.options, casing=self.casing

@@ -17,12 +17,12 @@ from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import DownloadError
 from kbert.errors import UnknownNameError
-from kbert.folders import file_digest
-from kbert.folders import flush_tree
-from kbert.paths import as_path
 from kbert.plugins import get_plugins
-from kbert.scratch import flush
-from kbert.scratch import scratch_folder
+from kbert.utils.atomic import file_digest
+from kbert.utils.atomic import flush_tree
+from kbert.utils.paths import as_path
+from kbert.utils.scratch import flush
+from kbert.utils.scratch import scratch_folder
 
 DEFAULT_PRESET = "all-minilm-l6-v2"
 
@@ -263,7 +263,7 @@ class _Progress:
     _LINE_SECONDS = 10
 
     def __init__(self, preset: Preset):
-        from kbert.report.notes import notes
+        from kbert.utils.notes import notes
 
         self._console = notes(emoji=False)
         self._name = preset.name

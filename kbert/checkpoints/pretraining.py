@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from kbert.checkpoints.huggingface import tensors_of
-from kbert.checkpoints.tensors import Tensor
-from kbert.checkpoints.tensors import assign_tensors
-from kbert.checkpoints.tensors import dense
-from kbert.checkpoints.tensors import norm
+from kbert.formats.tensors import Tensor
+from kbert.formats.tensors import assign_tensors
+from kbert.formats.tensors import dense
+from kbert.formats.tensors import norm
 
 # Head of the pretraining model -> what its tensors' names begin with.
 PREFIXES = {

@@ -28,10 +28,10 @@ from kbert.checkpoints.sentence_modules import read_pooling
 from kbert.checkpoints.sentence_modules import refuse_others
 from kbert.errors import CheckpointError
 from kbert.errors import short
-from kbert.untrusted import has_member
-from kbert.untrusted import member
-from kbert.untrusted import read_json
-from kbert.untrusted import read_object
+from kbert.utils.untrusted import has_member
+from kbert.utils.untrusted import member
+from kbert.utils.untrusted import read_json
+from kbert.utils.untrusted import read_object
 
 MODULES = "modules.json"
 CONFIG = "config_sentence_transformers.json"

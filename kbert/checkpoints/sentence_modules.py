@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from kbert.checkpoints import safetensors_form
-from kbert.checkpoints import torch_form
-from kbert.checkpoints.tensors import as_float
 from kbert.errors import CheckpointError
 from kbert.errors import short
-from kbert.untrusted import has_member
-from kbert.untrusted import listed
-from kbert.untrusted import member
-from kbert.untrusted import read_object
+from kbert.formats import safetensors_form
+from kbert.formats import torch_form
+from kbert.formats.tensors import as_float
+from kbert.utils.untrusted import has_member
+from kbert.utils.untrusted import listed
+from kbert.utils.untrusted import member
+from kbert.utils.untrusted import read_object
 
 # Names of poolings, in the order in which the vectors of several lie.
 POOLINGS = (
@@ -37,7 +37,8 @@ FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 
-# Torch's module -> Keras's activation of `kbert.layers.ACTIVATIONS`' names.
+# Torch's module -> Keras's activation, by the names that
+# `kbert.models.layers.ACTIVATIONS` has.
 ACTIVATIONS = {
     "Tanh": "tanh",
     "Identity": "linear",

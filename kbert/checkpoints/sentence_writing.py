@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kbert.checkpoints.safetensors_form import WEIGHTS
-from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.checkpoints.sentence import CONFIG
 from kbert.checkpoints.sentence import MODULES
 from kbert.checkpoints.sentence import SentenceConfig
 from kbert.checkpoints.sentence_modules import ACTIVATIONS
 from kbert.checkpoints.sentence_modules import FLAGS
 from kbert.checkpoints.sentence_modules import DenseModule
-from kbert.json_text import dumps
+from kbert.formats.safetensors_form import WEIGHTS
+from kbert.formats.safetensors_form import write_tensors
+from kbert.utils.json_text import dumps
 
 TRANSFORMER = "sentence_bert_config.json"
 

@@ -17,11 +17,11 @@ from typing import Any
 from kbert.checkpoints.tokenizer_json import refusal
 from kbert.errors import CheckpointError
 from kbert.errors import short
-from kbert.untrusted import has_member
-from kbert.untrusted import listed
-from kbert.untrusted import member
-from kbert.untrusted import read_object
-from kbert.vocabulary import SPECIAL_TOKENS
+from kbert.tokenizers.vocabulary import SPECIAL_TOKENS
+from kbert.utils.untrusted import has_member
+from kbert.utils.untrusted import listed
+from kbert.utils.untrusted import member
+from kbert.utils.untrusted import read_object
 
 CONFIG = "tokenizer_config.json"
 SPECIAL = "special_tokens_map.json"

@@ -14,10 +14,10 @@ from typing import Any
 
 from kbert.errors import CheckpointError
 from kbert.errors import short
-from kbert.untrusted import listed
-from kbert.untrusted import read_object
-from kbert.vocabulary import MAX_TOKENS
-from kbert.vocabulary import check_tokens
+from kbert.tokenizers.vocabulary import MAX_TOKENS
+from kbert.tokenizers.vocabulary import check_tokens
+from kbert.utils.untrusted import listed
+from kbert.utils.untrusted import read_object
 
 
 class _Any:

@@ -18,17 +18,17 @@ from kbert.checkpoints.tokenizer_json import read_tokenizer_json
 from kbert.checkpoints.tokenizer_json import refusal
 from kbert.errors import CheckpointError
 from kbert.errors import short
-from kbert.json_text import dumps
-from kbert.untrusted import has_member
-from kbert.untrusted import member
-from kbert.vocabulary import MAX_TOKENS
-from kbert.vocabulary import SPECIAL_TOKENS
-from kbert.vocabulary import check_tokens
-from kbert.vocabulary import read_vocabulary
-from kbert.vocabulary import write_vocabulary
+from kbert.tokenizers.vocabulary import MAX_TOKENS
+from kbert.tokenizers.vocabulary import SPECIAL_TOKENS
+from kbert.tokenizers.vocabulary import check_tokens
+from kbert.tokenizers.vocabulary import read_vocabulary
+from kbert.tokenizers.vocabulary import write_vocabulary
+from kbert.utils.json_text import dumps
+from kbert.utils.untrusted import has_member
+from kbert.utils.untrusted import member
 
 if TYPE_CHECKING:
-    from kbert.tokenizer import Tokenizer
+    from kbert.tokenizers.tokenizer import Tokenizer
 
 VOCABULARY = "vocab.txt"
 FAST = "tokenizer.json"
@@ -210,7 +210,7 @@ def _add(
 
 
 def _check_word(token: str, path: Path) -> None:
-    from kbert.tokenizer import is_word
+    from kbert.tokenizers.tokenizer import is_word
 
     if not is_word(token):
         raise CheckpointError(

@@ -12,12 +12,12 @@ from typing import Any
 
 import typer
 
+from kbert.data.files import FORMATS
 from kbert.errors import ConfigError
 from kbert.errors import InputError
-from kbert.files import FORMATS
-from kbert.json_text import dumps
-from kbert.paths import as_path
-from kbert.report.notes import notes as notes
+from kbert.utils.json_text import dumps
+from kbert.utils.notes import notes as notes
+from kbert.utils.paths import as_path
 
 if TYPE_CHECKING:
     from kbert.classifier import Classifier
@@ -139,7 +139,7 @@ def check_readable(path: str | Path) -> None:
 
 def start(policy: Policy | None = None) -> None:
     """Import TensorFlow and Keras, and set the policy of what is built."""
-    from kbert.quiet import import_tensorflow
+    from kbert.utils.tensorflow import import_tensorflow
 
     import_tensorflow()
     if policy is not None:
@@ -193,7 +193,7 @@ def text_columns(clf: Classifier, text: list[str] | None) -> tuple[str, ...]:
 def file_format(
     format: Format | None, path: str | Path, head: type[Head] | Head
 ) -> str | None:
-    """What `kbert.files` takes for an option, or else for a head's files."""
+    """What `kbert.data.files` takes for an option, or for a head's files."""
     if format is not None:
         return format.value
     # These endings say what is inside; .json and .txt may be anything.

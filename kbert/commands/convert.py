@@ -98,7 +98,7 @@ def info(
       kbert info ./bert_tf1 --json
     """
     common.start()
-    from kbert.checkpoints.info import describe
+    from kbert.pipeline.describe import describe
 
     found = describe(path)
     if as_json:

@@ -14,9 +14,9 @@ from rich.table import Table
 
 from kbert.commands import common
 from kbert.commands import reading
-from kbert.encodings import check_encoding
+from kbert.data.encodings import check_encoding
 from kbert.errors import CheckpointError
-from kbert.paths import as_path
+from kbert.utils.paths import as_path
 
 Segmenter = StrEnum("Segmenter", {"jieba": "jieba"})
 
@@ -145,7 +145,7 @@ def _tokenizer(vocab: Path | None, preset: str | None, lowercase: bool):
         from kbert.checkpoints.loading import open_checkpoint
 
         return open_checkpoint(preset).tokenizer
-    from kbert.tokenizer import Tokenizer
+    from kbert.tokenizers.tokenizer import Tokenizer
 
     return Tokenizer.from_file(vocab, lowercase=lowercase)
 

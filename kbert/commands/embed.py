@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from kbert.commands import common
+from kbert.data.files import read_texts
+from kbert.data.lines import decode
 from kbert.errors import CheckpointError
 from kbert.errors import InputError
-from kbert.files import read_texts
-from kbert.folders import check_file
-from kbert.folders import new_file
-from kbert.lines import decode
-from kbert.paths import as_path
+from kbert.utils.atomic import check_file
+from kbert.utils.atomic import new_file
+from kbert.utils.paths import as_path
 
 if TYPE_CHECKING:
     from kbert.embedder import Embedder

@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 
 from kbert.commands import common
-from kbert.encodings import check_encoding
+from kbert.data.encodings import check_encoding
+from kbert.data.files import read_table
 from kbert.errors import ConfigError
-from kbert.files import read_table
-from kbert.folders import check_file
+from kbert.utils.atomic import check_file
 
 
 def evaluate(

@@ -10,8 +10,8 @@ import typer
 
 from kbert.commands import common
 from kbert.errors import ConfigError
-from kbert.json_text import dumps
-from kbert.versions import MAX_VERSION
+from kbert.exported.versions import MAX_VERSION
+from kbert.utils.json_text import dumps
 
 
 def export(

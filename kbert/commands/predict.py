@@ -13,12 +13,12 @@ import typer
 
 from kbert.commands import common
 from kbert.commands import scoring
-from kbert.encodings import check_encoding
-from kbert.files import read_texts
-from kbert.json_text import dumps
-from kbert.paths import as_path
-from kbert.row_names import rows_of
+from kbert.data.encodings import check_encoding
+from kbert.data.files import read_texts
+from kbert.data.row_names import rows_of
 from kbert.scoring.parts import PART_ROWS
+from kbert.utils.json_text import dumps
+from kbert.utils.paths import as_path
 
 if TYPE_CHECKING:
     from kbert.classifier import Classifier
@@ -176,7 +176,7 @@ def _answer(
     as_json: bool,
 ) -> Iterator[str]:
     # Imported here: the help has no use for it.
-    from kbert.answers import OUTPUTS
+    from kbert.data.answers import OUTPUTS
 
     texts = [row[0] for row in rows] if len(clf.inputs) == 1 else rows
     with rows_of(rows):

@@ -45,13 +45,13 @@ def pretrain(
     """
     # TensorFlow without its chatter; on JAX training does without it.
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
-        from kbert.quiet import import_tensorflow
+        from kbert.utils.tensorflow import import_tensorflow
 
         import_tensorflow()
-    from kbert.pretraining.recipe import read_recipe
+    from kbert.recipes.recipe import read_recipe
 
     plan = read_recipe(recipe)
-    from kbert.pretraining.recipe_run import run_recipe
+    from kbert.recipes.run import run_recipe
 
     notes = common.notes(quiet)
     result = run_recipe(

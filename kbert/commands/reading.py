@@ -15,8 +15,8 @@ from rich.progress import TextColumn
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
-from kbert.pretraining.documents import FORMATS
-from kbert.pretraining.documents import expand
+from kbert.data.documents import FORMATS
+from kbert.data.documents import expand
 
 TextFormat = StrEnum("TextFormat", {name: name for name in FORMATS})
 
@@ -63,7 +63,7 @@ class ReadingProgress:
     then.
 
     Args:
-        files: what is read, as `kbert.pretraining.documents.expand` takes it.
+        files: what is read, as `kbert.data.documents.expand` takes it.
         console: a `rich.console.Console`.
 
     Example:

@@ -147,7 +147,7 @@ def serve(
       kbert serve exports/spam
       kbert serve --model-config-file models.config --rest-port 9000
     """
-    from kbert.export.check_ops import RELEASES
+    from kbert.exported.check_ops import RELEASES
     from kbert.serving import config
     from kbert.serving.memory import share_heaps
     from kbert.serving.options import ServerOptions

@@ -14,13 +14,13 @@ import typer
 from rich.console import Console
 
 from kbert.commands import common
-from kbert.encodings import check_encoding
+from kbert.data.encodings import check_encoding
+from kbert.data.files import read_table
 from kbert.errors import did_you_mean
-from kbert.files import read_table
-from kbert.folders import check_saved
-from kbert.names import fit_inputs
-from kbert.precision import TRAINED
-from kbert.scratch import check_room
+from kbert.models.precision import TRAINED
+from kbert.pipeline.names import fit_inputs
+from kbert.utils.atomic import check_saved
+from kbert.utils.scratch import check_room
 
 if TYPE_CHECKING:
     from kbert.heads.base import Head

@@ -11,9 +11,9 @@ import typer
 
 from kbert.commands import common
 from kbert.commands import reading
-from kbert.encodings import check_encoding
-from kbert.folders import check_file
-from kbert.folders import new_file
+from kbert.data.encodings import check_encoding
+from kbert.utils.atomic import check_file
+from kbert.utils.atomic import new_file
 
 
 def vocab(
@@ -47,9 +47,9 @@ def vocab(
       kbert vocab news.jsonl.gz -o vocab.txt --text-key body --cased
     """
     check_encoding(encoding)
-    from kbert.pretraining.documents import expand
+    from kbert.data.documents import expand
     from kbert.pretraining.vocabulary import train_vocabulary
-    from kbert.vocabulary import write_vocabulary
+    from kbert.tokenizers.vocabulary import write_vocabulary
 
     check_file(output, expand(files))
     notes = common.notes(quiet)

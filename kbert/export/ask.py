@@ -14,14 +14,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from kbert.answers import decode
-from kbert.answers import name_labels
-from kbert.answers import rows_of
+from kbert.data.answers import decode
+from kbert.data.answers import name_labels
+from kbert.data.answers import rows_of
 from kbert.errors import ExportError
-from kbert.windows import token_table
+from kbert.tokenizers.windows import token_table
 
 if TYPE_CHECKING:
-    from kbert.backbone import Backbone
+    from kbert.models.backbone import Backbone
     from kbert.task import Task
 
 TEXTS = ["What a day!", "", "a", "Ärger in 北京, 🎉"]

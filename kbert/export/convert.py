@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kbert.checks import check_choice
 from kbert.classifier import Classifier
 from kbert.classifier import load
 from kbert.errors import ConfigError
@@ -14,9 +13,10 @@ from kbert.export import int8
 from kbert.export import kerashub
 from kbert.export import portable
 from kbert.multitask import MultiTask
-from kbert.paths import as_path
-from kbert.saved_config import CONFIG
-from kbert.scratch import check_room
+from kbert.pipeline.saved_config import CONFIG
+from kbert.utils.checks import check_choice
+from kbert.utils.paths import as_path
+from kbert.utils.scratch import check_room
 
 FORMS = ("huggingface", "kerashub", "savedmodel", "onnx", "litert", "int8")
 

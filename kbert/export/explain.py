@@ -24,11 +24,11 @@ from typing import Any
 
 import keras
 
-from kbert.casing import TEXTS
 from kbert.export.explain_ngrams import token_shares
 from kbert.heads.base import Head
-from kbert.inference import outputs_on
-from kbert.ngrams import NGRAM_LOGITS
+from kbert.models.graphs import outputs_on
+from kbert.models.ngrams import NGRAM_LOGITS
+from kbert.tokenizers.casing import TEXTS
 
 if TYPE_CHECKING:
     from kbert.task import Task

@@ -1,9 +1,9 @@
 """What the n-grams of a text add to a class, laid to its tokens.
 
-The logits of `kbert.ngrams.NgramModel` are sums over n-grams, so that their
-parts are known exactly: an n-gram's part goes in equal shares to those of its
-characters that are in a token. What spaces alone add is laid to none, nor is
-what lies beyond the last token that the backbone reads.
+The logits of `kbert.models.ngrams.NgramModel` are sums over n-grams, so that
+their parts are known exactly: an n-gram's part goes in equal shares to those
+of its characters that are in a token. What spaces alone add is laid to none,
+nor is what lies beyond the last token that the backbone reads.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from kbert.ngrams import BUCKETS
-from kbert.ngrams import MOST_BYTES
-from kbert.ngrams import MOST_CHARACTERS
-from kbert.ngrams import NgramModel
-from kbert.ngrams import join
+from kbert.models.ngrams import BUCKETS
+from kbert.models.ngrams import MOST_BYTES
+from kbert.models.ngrams import MOST_CHARACTERS
+from kbert.models.ngrams import NgramModel
+from kbert.models.ngrams import join
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

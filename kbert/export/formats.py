@@ -7,8 +7,8 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kbert.checks import check_choice
-from kbert.checks import check_options
+from kbert.utils.checks import check_choice
+from kbert.utils.checks import check_options
 
 if TYPE_CHECKING:
     from kbert.task import Task

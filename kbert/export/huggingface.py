@@ -14,21 +14,21 @@ import keras
 import numpy as np
 
 from kbert.checkpoints import huggingface
-from kbert.checkpoints.safetensors_form import WEIGHTS
-from kbert.checkpoints.safetensors_form import open_tensors
-from kbert.checkpoints.safetensors_form import write_tensors
-from kbert.checkpoints.tensors import build_backbone
 from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.errors import ExportError
 from kbert.export.ask import ask_backbone
 from kbert.export.refusals import refuse_told
-from kbert.folders import new_folder
+from kbert.formats.safetensors_form import WEIGHTS
+from kbert.formats.safetensors_form import open_tensors
+from kbert.formats.safetensors_form import write_tensors
+from kbert.formats.tensors import build_backbone
 from kbert.heads.forms import TransformersForm
+from kbert.utils.atomic import new_folder
 
 if TYPE_CHECKING:
-    from kbert.backbone import Backbone
+    from kbert.models.backbone import Backbone
     from kbert.task import Task
-    from kbert.tokenizer import Tokenizer
+    from kbert.tokenizers.tokenizer import Tokenizer
 
 # tanh(x) is x to float32's rounding where x is this small.
 _SMALL = 1e-4

@@ -19,8 +19,8 @@ from kbert.errors import ExportError
 from kbert.export import portable
 from kbert.export.onnx_encoder import FUSED
 from kbert.export.onnx_encoder import encoder_graph
-from kbert.folders import new_folder
-from kbert.inference import later_part
+from kbert.models.graphs import later_part
+from kbert.utils.atomic import new_folder
 
 if TYPE_CHECKING:
     from kbert.task import Task

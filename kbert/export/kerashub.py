@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from kbert.backbone import Backbone
 from kbert.errors import ExportError
 from kbert.export.ask import CLOSE
 from kbert.export.ask import COARSE
 from kbert.export.ask import ask_backbone
 from kbert.export.refusals import refuse_not_finite
 from kbert.export.refusals import refuse_told
-from kbert.folders import new_folder
 from kbert.heads.forms import TransformersForm
+from kbert.models.backbone import Backbone
+from kbert.utils.atomic import new_folder
 
 if TYPE_CHECKING:
     from kbert.task import Task
-    from kbert.tokenizer import Tokenizer
+    from kbert.tokenizers.tokenizer import Tokenizer
 
 _TANH = ("gelu_new", "gelu_pytorch_tanh")
 

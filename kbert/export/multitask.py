@@ -11,7 +11,6 @@ import keras
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
-from kbert.export.check_ops import check_release
 from kbert.export.refusals import refuse_not_finite
 from kbert.export.saved_model import SERVE
 from kbert.export.saved_model import export_elsewhere
@@ -21,9 +20,10 @@ from kbert.export.saved_model import new_version
 from kbert.export.saved_model import trace
 from kbert.export.saved_model import usual_requests
 from kbert.export.saved_model import write_version
-from kbert.export.warmup import EXPLAIN
-from kbert.export.warmup import Requests
-from kbert.export.warmup import check_requests
+from kbert.exported.check_ops import check_release
+from kbert.exported.warmup import EXPLAIN
+from kbert.exported.warmup import Requests
+from kbert.exported.warmup import check_requests
 
 if TYPE_CHECKING:
     from kbert.multitask import MultiTask

@@ -4,7 +4,7 @@ Built by hand and not converted: onnxruntime is quick where it finds its own
 operations (`MultiHeadAttention`, `BiasGelu`, `DynamicQuantizeMatMul`), and a
 converter writes each as five or ten.
 
-Tokens lie flat, without padding, but in attention; see `kbert.layout`.
+Tokens lie flat, without padding, but in attention; see `kbert.models.layout`.
 Shapes: B batch, T tokens in a row, N real tokens of the batch, H hidden size,
 nh attention heads, hs = H / nh.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from kbert.errors import ExportError
 
 if TYPE_CHECKING:
-    from kbert.backbone import Backbone
+    from kbert.models.backbone import Backbone
 
 # onnxruntime's own operations.
 FUSED = "com.microsoft"

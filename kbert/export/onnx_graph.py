@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kbert.onnx_session import FEATURES
+from kbert.exported.onnx_session import FEATURES
 
 if TYPE_CHECKING:
     from onnx import ModelProto

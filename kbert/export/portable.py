@@ -31,12 +31,12 @@ from kbert.export.onnx_graph import replace_sign_bit
 from kbert.export.onnx_graph import take_tokenizers_inputs
 from kbert.export.refusals import refuse_not_finite
 from kbert.export.refusals import refuse_told
-from kbert.folders import new_folder
-from kbert.json_text import dumps
-from kbert.onnx_session import FEATURES
-from kbert.onnx_session import feed_of
-from kbert.onnx_session import open_session
-from kbert.scratch import scratch_folder
+from kbert.exported.onnx_session import FEATURES
+from kbert.exported.onnx_session import feed_of
+from kbert.exported.onnx_session import open_session
+from kbert.utils.atomic import new_folder
+from kbert.utils.json_text import dumps
+from kbert.utils.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto

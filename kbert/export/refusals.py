@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kbert.errors import ExportError
-from kbert.finite import weights_not_finite
+from kbert.utils.finite import weights_not_finite
 
 if TYPE_CHECKING:
     import keras

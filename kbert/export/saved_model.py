@@ -20,32 +20,32 @@ from typing import Any
 
 import keras
 
-from kbert.checks import check_integer
 from kbert.errors import ExportError
 from kbert.export.ask import ask_texts
-from kbert.export.check_ops import check_ops as run_check_ops
-from kbert.export.check_ops import check_release
 from kbert.export.explain import can_explain
 from kbert.export.explain import make_explain
 from kbert.export.refusals import refuse_not_finite
-from kbert.export.warmup import CARD
-from kbert.export.warmup import CLASSIFY
-from kbert.export.warmup import EXPLAIN
-from kbert.export.warmup import LONG_WORD
-from kbert.export.warmup import SHORT
-from kbert.export.warmup import Requests
-from kbert.export.warmup import check_requests
-from kbert.export.warmup import write_warmup
-from kbert.folders import new_folder
-from kbert.json_text import dumps
-from kbert.ngrams import NGRAM_LOGITS
-from kbert.norm import constant_norms
-from kbert.paths import real_path
-from kbert.scratch import check_room
-from kbert.scratch import scratch_folder
-from kbert.versions import MAX_VERSION
-from kbert.versions import version_folders
-from kbert.versions import version_number
+from kbert.exported.check_ops import check_ops as run_check_ops
+from kbert.exported.check_ops import check_release
+from kbert.exported.versions import MAX_VERSION
+from kbert.exported.versions import version_folders
+from kbert.exported.versions import version_number
+from kbert.exported.warmup import CARD
+from kbert.exported.warmup import CLASSIFY
+from kbert.exported.warmup import EXPLAIN
+from kbert.exported.warmup import LONG_WORD
+from kbert.exported.warmup import SHORT
+from kbert.exported.warmup import Requests
+from kbert.exported.warmup import check_requests
+from kbert.exported.warmup import write_warmup
+from kbert.models.ngrams import NGRAM_LOGITS
+from kbert.models.norm import constant_norms
+from kbert.utils.atomic import new_folder
+from kbert.utils.checks import check_integer
+from kbert.utils.json_text import dumps
+from kbert.utils.paths import real_path
+from kbert.utils.scratch import check_room
+from kbert.utils.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from kbert.task import Task

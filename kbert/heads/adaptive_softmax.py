@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kbert.batching import static_shapes
+from kbert.data.batching import static_shapes
 from kbert.errors import ConfigError
 
 # The newest layer of each key. Keras makes a model's layers, then its loss.

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from kbert.encodings import clean
+from kbert.data.encodings import clean
+from kbert.data.row_names import row_name
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.spans import characters
 from kbert.heads.spans import settle
-from kbert.row_names import row_name
 
 
 def read_answers(row: Any, context: str | bytes, number: int) -> dict:

@@ -19,20 +19,20 @@ from typing import Any
 import keras
 import numpy as np
 
-from kbert.answers import name_labels
-from kbert.answers import rows_of
-from kbert.data import as_labels
-from kbert.data import as_texts
+from kbert.data.answers import name_labels
+from kbert.data.answers import rows_of
+from kbert.data.labels import LabelFinder
+from kbert.data.labels import check_labels
+from kbert.data.labels import distinct
+from kbert.data.row_names import row_name
+from kbert.data.texts import as_labels
+from kbert.data.texts import as_texts
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.forms import TransformersForm
-from kbert.labels import LabelFinder
-from kbert.labels import check_labels
-from kbert.labels import distinct
-from kbert.row_names import row_name
 
 if TYPE_CHECKING:
-    from kbert.windows import Windows
+    from kbert.tokenizers.windows import Windows
 
 
 class Head:
@@ -57,7 +57,7 @@ class Head:
         label_outputs: which answers are indices into `labels`; the caller
             turns them into label names, and -1 into an empty string.
         answer_output: which of a row's answers `Classifier.predict` gives:
-            the first of `kbert.answers.OUTPUTS` that there is.
+            the first of `kbert.data.answers.OUTPUTS` that there is.
         exclusive: whether a row has one label, so that `probabilities` sum
             to 1 over the labels.
         least_labels: how few labels there may be.
@@ -66,8 +66,9 @@ class Head:
             long text is read in windows that share so many tokens, `serve`
             answers tokens and `finish` texts.
         ngrams: characters of the longest n-grams of a linear model, see
-            `kbert.ngrams.NgramModel`, whose logits `build` takes; 0 for none.
-        file_format: the format, of `kbert.files.FORMATS`, that the head's
+            `kbert.models.ngrams.NgramModel`, whose logits `build` takes; 0 for
+            none.
+        file_format: the format, of `kbert.data.files.FORMATS`, that the head's
             training files have; None for any table.
 
     Args:
@@ -204,10 +205,11 @@ class Head:
 
         Args:
             targets: what `encode` gave, one a text.
-            windows: `kbert.windows.Windows`, one or more of each text.
+            windows: `kbert.tokenizers.windows.Windows`, one or more of each
+                text.
 
         Returns:
-            Array `(windows, ...)`, or `kbert.batching.TokenTargets` for a
+            Array `(windows, ...)`, or `kbert.data.batching.TokenTargets` for a
             target a token.
         """
         raise NotImplementedError
@@ -256,7 +258,7 @@ class Head:
         Args:
             outputs: what `serve` gave, each a `tf.RaggedTensor`
                 `(W, None, ...)` without padding, of W windows.
-            tokens: the windows, see `kbert.windows.make_windows`.
+            tokens: the windows, see `kbert.tokenizers.windows.make_windows`.
             texts: string tensors `(B,)` by the names of `inputs`.
 
         Returns:
@@ -304,7 +306,7 @@ class Head:
 
         `Classifier.stream` and the command give these rows, and
         `Classifier.predict` what they have under `answer_output`; see
-        `kbert.answers`, where every other way to ask has them from.
+        `kbert.data.answers`, where every other way to ask has them from.
 
         Args:
             answers: what `serve`, or `finish`, gave; strings are bytes.

@@ -9,10 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kbert.checks import check_choice
-from kbert.checks import check_flag
-from kbert.checks import check_integer
-from kbert.checks import check_number
+from kbert.data.labels import LabelFinder
 from kbert.errors import ConfigError
 from kbert.heads.adaptive_softmax import AdaptiveSoftmax
 from kbert.heads.adaptive_softmax import AdaptiveSoftmaxLoss
@@ -22,7 +19,10 @@ from kbert.heads.base import Head
 from kbert.heads.base import mean_pool
 from kbert.heads.figures import of_decisions
 from kbert.heads.forms import TransformersForm
-from kbert.labels import LabelFinder
+from kbert.utils.checks import check_choice
+from kbert.utils.checks import check_flag
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import check_number
 
 # With more labels, reports leave out the table of all by all.
 MOST_CONFUSED = 500
@@ -48,9 +48,10 @@ class ClassificationHead(Head):
         normalize: whether that vector is scaled to length 1; training from
             few examples sets it.
         ngrams: characters of the longest n-grams, 1 to 8, of a linear model
-            beside the backbone, see `kbert.ngrams.NgramModel`; `fit` trains
-            both. 0 for none; 4 suits alphabets, 2 Chinese. For few labels:
-            each takes 1 MB. Such a model is exported as a SavedModel only.
+            beside the backbone, see `kbert.models.ngrams.NgramModel`; `fit`
+            trains both. 0 for none; 4 suits alphabets, 2 Chinese. For few
+            labels: each takes 1 MB. Such a model is exported as a SavedModel
+            only.
         adaptive_softmax: for many thousands of labels, most of them rare:
             less work and memory in training, see
             `kbert.heads.adaptive_softmax.AdaptiveSoftmax`.

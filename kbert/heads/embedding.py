@@ -12,13 +12,13 @@ from keras import ops
 
 from kbert.checkpoints.sentence import SIMILARITIES
 from kbert.checkpoints.sentence_modules import POOLINGS
-from kbert.checks import check_choice
-from kbert.checks import check_flag
-from kbert.containers import as_list
+from kbert.data.containers import as_list
 from kbert.errors import ConfigError
 from kbert.errors import short
 from kbert.heads.base import Head
 from kbert.heads.base import mean_pool
+from kbert.utils.checks import check_choice
+from kbert.utils.checks import check_flag
 
 
 class EmbeddingHead(Head):

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from kbert.containers import as_list
-from kbert.containers import as_table
+from kbert.data.containers import as_list
+from kbert.data.containers import as_table
+from kbert.data.labels import LabelFinder
+from kbert.data.labels import check_labels
+from kbert.data.labels import plain
+from kbert.data.row_names import row_name
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import listed
 from kbert.errors import short
-from kbert.labels import LabelFinder
-from kbert.labels import check_labels
-from kbert.labels import plain
-from kbert.row_names import row_name
 
 
 class NamedRows(list):

@@ -10,11 +10,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kbert.checks import check_flag
-from kbert.checks import check_number
-from kbert.containers import as_list
-from kbert.data import as_labels
-from kbert.data import decode_row
+from kbert.data.containers import as_list
+from kbert.data.labels import LabelFinder
+from kbert.data.row_names import naming_rows
+from kbert.data.row_names import row_name
+from kbert.data.texts import as_labels
+from kbert.data.texts import decode_row
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
@@ -25,9 +26,8 @@ from kbert.heads.forms import TransformersForm
 from kbert.heads.indicators import NamedRows
 from kbert.heads.indicators import of_columns
 from kbert.heads.indicators import of_lists
-from kbert.labels import LabelFinder
-from kbert.row_names import naming_rows
-from kbert.row_names import row_name
+from kbert.utils.checks import check_flag
+from kbert.utils.checks import check_number
 
 
 class MultiLabelHead(ClassificationHead):

@@ -8,13 +8,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kbert.batching import TokenTargets
-from kbert.checks import check_choice
-from kbert.checks import check_integer
-from kbert.checks import check_number
-from kbert.containers import as_list
-from kbert.data import as_texts
-from kbert.data import check_columns
+from kbert.data.batching import TokenTargets
+from kbert.data.containers import as_list
+from kbert.data.labels import LabelFinder
+from kbert.data.row_names import row_name
+from kbert.data.texts import as_texts
+from kbert.data.texts import check_columns
 from kbert.errors import InputError
 from kbert.errors import listed
 from kbert.errors import short
@@ -25,10 +24,11 @@ from kbert.heads.tag_accuracy import IGNORED
 from kbert.heads.tag_accuracy import TagAccuracy
 from kbert.heads.tags import SCHEMES
 from kbert.heads.tags import score
-from kbert.labels import LabelFinder
-from kbert.row_names import row_name
-from kbert.windows import Windows
-from kbert.windows import to_characters
+from kbert.tokenizers.windows import Windows
+from kbert.tokenizers.windows import to_characters
+from kbert.utils.checks import check_choice
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import check_number
 
 # Tags of the model: outside, then B- and I- of each label.
 OUTSIDE = 0

@@ -11,22 +11,22 @@ import keras
 import numpy as np
 from keras import ops
 
-from kbert import squad
-from kbert.answers import decode
-from kbert.checks import check_flag
-from kbert.checks import check_integer
-from kbert.checks import check_number
-from kbert.containers import as_list
-from kbert.containers import as_table
+from kbert.data import squad
+from kbert.data.answers import decode
+from kbert.data.containers import as_list
+from kbert.data.containers import as_table
+from kbert.data.row_names import row_name
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.answers import read_answers
 from kbert.heads.base import Head
 from kbert.heads.forms import TransformersForm
-from kbert.row_names import row_name
-from kbert.windows import Windows
-from kbert.windows import to_characters
+from kbert.tokenizers.windows import Windows
+from kbert.tokenizers.windows import to_characters
+from kbert.utils.checks import check_flag
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import check_number
 
 HIDDEN = -1e9
 
@@ -379,7 +379,7 @@ class AnswerHead(Head):
             )
 
     def report(self, answers: dict, targets: list) -> dict[str, Any]:
-        """`exact` and `f1`, 0 to 1; see `kbert.squad.report`."""
+        """`exact` and `f1`, 0 to 1; see `kbert.data.squad.report`."""
         return squad.report(
             decode(answers["answer"]).tolist(), [row["text"] for row in targets]
         )

@@ -9,15 +9,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from kbert.checks import check_choice
-from kbert.checks import check_number
-from kbert.data import as_numbers
+from kbert.data.row_names import row_name
+from kbert.data.texts import as_numbers
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
-from kbert.finite import is_number
 from kbert.heads.classification import ClassificationHead
-from kbert.row_names import row_name
+from kbert.utils.checks import check_choice
+from kbert.utils.checks import check_number
+from kbert.utils.finite import is_number
 
 STARTS = ("mean", "least")
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from kbert.containers import as_list
-from kbert.encodings import clean
+from kbert.data.containers import as_list
+from kbert.data.encodings import clean
+from kbert.data.labels import plain
+from kbert.data.row_names import row_name
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.tags import guess_scheme
 from kbert.heads.tags import read_tags
 from kbert.heads.tags import word_spans
-from kbert.labels import plain
-from kbert.normalizer import ends_word
-from kbert.normalizer import is_blank
-from kbert.normalizer import is_deleted
-from kbert.row_names import row_name
+from kbert.tokenizers.normalizer import ends_word
+from kbert.tokenizers.normalizer import is_blank
+from kbert.tokenizers.normalizer import is_deleted
 
 Span = tuple[int, int, str]
 

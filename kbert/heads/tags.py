@@ -17,12 +17,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kbert.data.row_names import row_name
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.figures import of_counts
 from kbert.heads.figures import ratio
-from kbert.row_names import row_name
 
 # IOB2 is what most people call BIO. BILOU names E and S differently.
 SCHEMES = ("BIO", "BIOES", "IOB1")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kbert.batching import shuffled_batches
+from kbert.data.batching import shuffled_batches
 from kbert.errors import InputError
 from kbert.pretraining.corpus import Corpus
 from kbert.pretraining.corpus import Shard

@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kbert.checkpoints.loading import RANDOM
-from kbert.checks import check_flag
-from kbert.checks import check_integer
-from kbert.checks import check_number
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
@@ -18,6 +15,9 @@ from kbert.pretraining.first_weights import CORPUS
 from kbert.pretraining.first_weights import FIRST_WEIGHTS
 from kbert.pretraining.heads import OBJECTIVES
 from kbert.training.optimizer import check_rates
+from kbert.utils.checks import check_flag
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import check_number
 
 
 def check_pretrainer(

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from kbert.errors import CheckpointError
-from kbert.folders import file_digest
-from kbert.paths import as_path
-from kbert.vocabulary import SPECIAL_TOKENS
-from kbert.vocabulary import index_vocabulary
-from kbert.vocabulary import read_vocabulary
+from kbert.tokenizers.vocabulary import SPECIAL_TOKENS
+from kbert.tokenizers.vocabulary import index_vocabulary
+from kbert.tokenizers.vocabulary import read_vocabulary
+from kbert.utils.atomic import file_digest
+from kbert.utils.paths import as_path
 
 INDEX, VOCABULARY = "corpus.json", "vocab.txt"
 FORMAT = 1

@@ -19,27 +19,27 @@ from pathlib import Path
 import numpy as np
 
 import kbert
-from kbert.checks import suggests
+from kbert.data.documents import read_documents
+from kbert.data.sentences import split_sentences
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
-from kbert.folders import file_digest
-from kbert.folders import new_folder
-from kbert.json_text import dumps
-from kbert.paths import as_path
-from kbert.paths import real_path
 from kbert.pretraining.corpus import FORMAT
 from kbert.pretraining.corpus import INDEX
 from kbert.pretraining.corpus import SHARD_FILE
 from kbert.pretraining.corpus import VOCABULARY
 from kbert.pretraining.corpus import Corpus
 from kbert.pretraining.corpus import shard_file
-from kbert.pretraining.documents import read_documents
-from kbert.pretraining.sentences import split_sentences
 from kbert.pretraining.words import word_starts
-from kbert.scratch import check_room
-from kbert.tokenizer import Tokenizer
+from kbert.tokenizers.tokenizer import Tokenizer
+from kbert.utils.atomic import file_digest
+from kbert.utils.atomic import new_folder
+from kbert.utils.checks import suggests
+from kbert.utils.json_text import dumps
+from kbert.utils.paths import as_path
+from kbert.utils.paths import real_path
+from kbert.utils.scratch import check_room
 
 # Sentences that are tokenized at once, fewer if they are long.
 BATCH = 4096
@@ -68,7 +68,7 @@ def build_corpus(
 
     Args:
         files, format, text_key, encoding: what to read, see
-            `kbert.pretraining.documents.read_documents`.
+            `kbert.data.documents.read_documents`.
         tokenizer: `kbert.Tokenizer`.
         path: the folder to write; it appears whole or not at all.
         segmenter: `"jieba"` marks Chinese words, for whole-word masking; by

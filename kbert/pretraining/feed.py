@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from kbert.batching import tf_dataset
+from kbert.data.batching import tf_dataset
 from kbert.pretraining.batches import Position
 from kbert.pretraining.batches import PretrainingBatches
 

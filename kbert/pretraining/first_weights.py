@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kbert.backbone import Backbone
-from kbert.layers import EncoderLayer
+from kbert.models.backbone import Backbone
+from kbert.models.layers import EncoderLayer
 from kbert.pretraining.cooccurrence import cooccurrence_embeddings
 from kbert.pretraining.corpus import Corpus
 

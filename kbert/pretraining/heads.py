@@ -9,10 +9,10 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from kbert.backbone import Backbone
-from kbert.dense import Dense
-from kbert.layers import ACTIVATIONS
-from kbert.layers import kernel_initializer
+from kbert.models.backbone import Backbone
+from kbert.models.dense import Dense
+from kbert.models.layers import ACTIVATIONS
+from kbert.models.layers import kernel_initializer
 
 # Objectives that the [CLS] token answers, with two classes each.
 PAIR_OBJECTIVES = ("nsp", "sop")
@@ -30,7 +30,7 @@ class MaskedLanguageHead(keras.layers.Layer):
     run_pretraining.py.
 
     Args:
-        activation: a key of `kbert.layers.ACTIVATIONS`.
+        activation: a key of `kbert.models.layers.ACTIVATIONS`.
         layer_norm_epsilon: float.
         initializer_range: standard deviation of the initial weights.
 

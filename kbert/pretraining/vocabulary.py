@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from itertools import islice
 from itertools import repeat
 
-from kbert.checks import check_flag
-from kbert.checks import check_integer
-from kbert.checks import suggests
+from kbert.data.documents import read_documents
 from kbert.errors import InputError
-from kbert.pretraining.documents import read_documents
-from kbert.vocabulary import SPECIAL_TOKENS
+from kbert.tokenizers.vocabulary import SPECIAL_TOKENS
+from kbert.utils.checks import check_flag
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import suggests
 
 # Part of all characters of the text that get a token of their own, the most
 # frequent first: about 100 in English, some 5,000 in Chinese. A character in
@@ -63,7 +63,7 @@ def train_vocabulary(
 
     Args:
         files, format, text_key, encoding, on_read: what to read, see
-            `kbert.pretraining.documents.read_documents`.
+            `kbert.data.documents.read_documents`.
         size: tokens, special ones included.
         lowercase: whether to lower-case and strip accents.
 

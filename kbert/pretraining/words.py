@@ -8,8 +8,8 @@ import numpy as np
 
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
-from kbert.normalizer import CHINESE
-from kbert.tokenizer import Tokenizer
+from kbert.tokenizers.normalizer import CHINESE
+from kbert.tokenizers.tokenizer import Tokenizer
 
 SEGMENTERS = ("jieba",)
 

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.progress import TextColumn
 from rich.text import Text
 
-from kbert.report.notes import notes
+from kbert.utils.notes import notes
 
 # Seconds between plain lines within an epoch.
 LINE_SECONDS = 30

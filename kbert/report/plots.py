@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from kbert.errors import CheckpointError
 from kbert.errors import InputError
-from kbert.folders import new_file
+from kbert.utils.atomic import new_file
 
 # Fonts with Chinese, Japanese and Korean, tried in order after the default.
 CJK_FONTS = (

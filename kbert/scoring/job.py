@@ -19,12 +19,12 @@ from typing import Any
 
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
-from kbert.folders import new_file
-from kbert.json_text import dumps
 from kbert.scoring.parts import Part
-from kbert.scratch import PREFIX
-from kbert.scratch import check_room
-from kbert.scratch import sweep
+from kbert.utils.atomic import new_file
+from kbert.utils.json_text import dumps
+from kbert.utils.scratch import PREFIX
+from kbert.utils.scratch import check_room
+from kbert.utils.scratch import sweep
 
 PLAN = "_plan.json"
 LOCK = "_lock"

@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from kbert.answers import columns as columns_of
-from kbert.data import as_texts
-from kbert.data import check_utf8
-from kbert.data import decode_row
+from kbert.data.answers import columns as columns_of
+from kbert.data.files import read_columns
+from kbert.data.row_names import naming_rows
+from kbert.data.row_names import rows_from
+from kbert.data.texts import as_texts
+from kbert.data.texts import check_utf8
+from kbert.data.texts import decode_row
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
-from kbert.files import read_columns
-from kbert.folders import new_file
-from kbert.row_names import naming_rows
-from kbert.row_names import rows_from
 from kbert.scoring.parts import Part
 from kbert.scoring.parts import import_parquet
 from kbert.scoring.parts import open_parquet
+from kbert.utils.atomic import new_file
 
 if TYPE_CHECKING:
     import pyarrow
@@ -43,7 +43,7 @@ def score_part(
     answers, labels first; a row for each row, in their order.
 
     Args:
-        model: a `kbert.scoring.model.ServedModel`.
+        model: a `kbert.exported.model.ServedModel`.
         part: what to answer.
         columns: names of the model's inputs to names of columns.
         keep: names of other columns to take over.

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kbert.checks import check_integer
+from kbert.data.files import Span
+from kbert.data.lines import check_end
+from kbert.data.lines import line_ends
 from kbert.errors import ConfigError
 from kbert.errors import InputError
-from kbert.files import Span
-from kbert.lines import check_end
-from kbert.lines import line_ends
+from kbert.utils.checks import check_integer
 
 # Endings of files that can be cut, and what they are.
 FORMATS = {
@@ -38,7 +38,7 @@ class Part:
         start: number of its first row in the file, from 0.
         rows: how many it has.
         span: where its lines are; None for Parquet.
-        encoding: see `kbert.files.read_rows`; None for Parquet.
+        encoding: see `kbert.data.files.read_rows`; None for Parquet.
     """
 
     number: int
@@ -67,7 +67,7 @@ def cut(
         files: Parquet, text (a text a line) or JSON Lines.
         format: what the files are; by default as their names end.
         part_rows: rows of a part at most. A part is of one file.
-        encoding: of the lines; see `kbert.files.read_rows`.
+        encoding: of the lines; see `kbert.data.files.read_rows`.
 
     Raises:
         InputError: a file cannot be read or cut, or is in another encoding,

@@ -20,7 +20,7 @@ from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import KbertError
-from kbert.scoring.model import ServedModel
+from kbert.exported.model import ServedModel
 from kbert.scoring.part_files import score_part
 from kbert.scoring.parts import Part
 

@@ -8,23 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kbert.checks import check_integer
-from kbert.checks import check_strings
-from kbert.encodings import check_encoding
+from kbert.data.documents import expand
+from kbert.data.encodings import check_encoding
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
-from kbert.paths import real_path
-from kbert.pretraining.documents import expand
+from kbert.exported.model import ServedModel
+from kbert.exported.model import find_version
+from kbert.exported.model import input_names
+from kbert.exported.model import model_digest
 from kbert.scoring.job import open_job
-from kbert.scoring.model import ServedModel
-from kbert.scoring.model import find_version
-from kbert.scoring.model import input_names
-from kbert.scoring.model import model_digest
 from kbert.scoring.part_files import check_columns
 from kbert.scoring.part_files import score_part
 from kbert.scoring.parts import PART_ROWS
 from kbert.scoring.parts import Part
 from kbert.scoring.parts import cut
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import check_strings
+from kbert.utils.paths import real_path
 
 ENGINES = ("local", "ray")
 

@@ -15,7 +15,6 @@ from starlette.routing import Mount
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from kbert.json_text import dumps
 from kbert.serving import metrics
 from kbert.serving.access import CheckHost
 from kbert.serving.access import RequireToken
@@ -23,6 +22,7 @@ from kbert.serving.card import model_card
 from kbert.serving.core import Core
 from kbert.serving.options import ServerOptions
 from kbert.serving.rest import Rest
+from kbert.utils.json_text import dumps
 
 PAGE = Path(__file__).parent / "page"
 

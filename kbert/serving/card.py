@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from kbert.errors import UnsafeFileError
-from kbert.export.warmup import CARD
+from kbert.exported.warmup import CARD
 from kbert.serving.core import Core
 from kbert.serving.models import Version
-from kbert.untrusted import read_limited
+from kbert.utils.untrusted import read_limited
 
 # Bytes of a kbert.json, and tasks of it that are shown.
 MAX_CARD = 1024 * 1024

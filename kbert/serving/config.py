@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from kbert.errors import ConfigError
-from kbert.versions import version_folders
+from kbert.exported.versions import version_folders
 
 if TYPE_CHECKING:
     from tensorflow_serving.config.model_server_config_pb2 import (

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 from typing import TextIO
 
-from kbert.json_text import dumps
+from kbert.utils.json_text import dumps
 
 # Lines that wait to be written; when so many do, further ones are dropped.
 MAX_WAITING = 10_000

@@ -25,7 +25,7 @@ from prometheus_client import exposition
 from prometheus_client.core import Metric
 
 from kbert.errors import ServingError
-from kbert.export.warmup import EXPLAIN
+from kbert.exported.warmup import EXPLAIN
 
 # Else each histogram has a line with the time it began.
 prometheus_client.disable_created_metrics()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kbert.errors import ConfigError
-from kbert.export.check_ops import check_release
+from kbert.exported.check_ops import check_release
 from kbert.serving.limits import Limits
 
 

@@ -19,7 +19,7 @@ from tensorflow_serving.apis import model_service_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from kbert.data import encode_texts
+from kbert.data.texts import encode_texts
 from kbert.errors import ConfigError
 from kbert.serving.remote_rest import MAX_ANSWER
 from kbert.serving.status import TooLargeError

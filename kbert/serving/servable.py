@@ -22,8 +22,8 @@ import numpy as np
 
 from kbert.errors import ExportError
 from kbert.errors import ServingError
-from kbert.export.check_ops import check_ops
-from kbert.export.warmup import CARD
+from kbert.exported.check_ops import check_ops
+from kbert.exported.warmup import CARD
 from kbert.serving.elementwise import Elementwise
 from kbert.serving.json_codec import type_string
 from kbert.serving.status import NAMES

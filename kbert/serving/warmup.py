@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kbert.errors import ServingError
-from kbert.export.warmup import EXPLAIN
-from kbert.export.warmup import LONG_WORD
-from kbert.export.warmup import MAX_RECORDS
-from kbert.export.warmup import PATH
-from kbert.export.warmup import SHORT
+from kbert.exported.warmup import EXPLAIN
+from kbert.exported.warmup import LONG_WORD
+from kbert.exported.warmup import MAX_RECORDS
+from kbert.exported.warmup import PATH
+from kbert.exported.warmup import SHORT
 from kbert.serving import signatures
 from kbert.serving import tensors
 from kbert.serving.examples import examples_of

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from kbert.data.labels import LabelFinder
+from kbert.data.labels import plain
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import did_you_mean
 from kbert.errors import listed
 from kbert.errors import short
-from kbert.finite import is_number
 from kbert.heads.base import Head
-from kbert.labels import LabelFinder
-from kbert.labels import plain
+from kbert.utils.finite import is_number
 
 
 def label_weights(head: Head, y: list, class_weight: Any) -> dict:

@@ -13,13 +13,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from kbert.batching import LengthBatches
-from kbert.batching import TokenTable
-from kbert.checks import check_choice
+from kbert.data.batching import LengthBatches
+from kbert.data.batching import TokenTable
+from kbert.data.row_names import rows_of
 from kbert.errors import InputError
-from kbert.layout import choose_layout
-from kbert.precision import check_trained
-from kbert.row_names import rows_of
+from kbert.models.layout import choose_layout
+from kbert.models.precision import check_trained
 from kbert.training.callbacks import refuse
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
@@ -32,6 +31,7 @@ from kbert.training.pairs import read_scores
 from kbert.training.reading import no_weights
 from kbert.training.reading import unpack
 from kbert.training.resume import BestWeights
+from kbert.utils.checks import check_choice
 
 if TYPE_CHECKING:
     from kbert.embedder import Embedder

@@ -14,17 +14,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from kbert.batching import LengthBatches
-from kbert.batching import TokenTable
-from kbert.checks import check_integer
+from kbert.data.batching import LengthBatches
+from kbert.data.batching import TokenTable
+from kbert.data.row_names import rows_of
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.embedding import EmbeddingHead
-from kbert.inference import features_of
-from kbert.layout import choose_layout
-from kbert.precision import check_trained
-from kbert.row_names import rows_of
+from kbert.models.graphs import features_of
+from kbert.models.layout import choose_layout
+from kbert.models.precision import check_trained
 from kbert.task import Task
 from kbert.training.callbacks import refuse
 from kbert.training.class_weight import label_weights
@@ -41,6 +40,7 @@ from kbert.training.options import checked
 from kbert.training.reading import no_weights
 from kbert.training.reading import read_examples
 from kbert.training.split import split
+from kbert.utils.checks import check_integer
 
 # The layer that the logistic regression becomes.
 LOGITS = "logits"

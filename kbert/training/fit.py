@@ -12,21 +12,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from kbert.batching import LengthBatches
-from kbert.batching import TokenTable
-from kbert.batching import TokenTargets
-from kbert.batching import static_shapes
-from kbert.batching import take_targets
+from kbert.data.batching import LengthBatches
+from kbert.data.batching import TokenTable
+from kbert.data.batching import TokenTargets
+from kbert.data.batching import static_shapes
+from kbert.data.batching import take_targets
+from kbert.data.labels import LabelFinder
+from kbert.data.packing import PackedBatches
+from kbert.data.row_names import rows_of
 from kbert.errors import ConfigError
 from kbert.errors import InputError
-from kbert.finite import LARGEST
-from kbert.labels import LabelFinder
-from kbert.layout import choose_layout
-from kbert.names import refuse_answers
-from kbert.packing import PackedBatches
-from kbert.precision import check_trained
-from kbert.row_names import rows_of
-from kbert.scratch import check_room
+from kbert.models.layout import choose_layout
+from kbert.models.precision import check_trained
+from kbert.pipeline.names import refuse_answers
 from kbert.task import Task
 from kbert.training.callbacks import refuse
 from kbert.training.class_weight import label_weights
@@ -45,6 +43,8 @@ from kbert.training.resume import restore
 from kbert.training.sample_weight import read_sample_weight
 from kbert.training.split import split
 from kbert.training.used_rows import widen
+from kbert.utils.finite import LARGEST
+from kbert.utils.scratch import check_room
 
 # Set aside for a head that needs validation data when none is given.
 HELD_OUT = 0.1

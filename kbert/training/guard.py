@@ -7,8 +7,8 @@ import math
 import keras
 
 from kbert.errors import NotFiniteError
-from kbert.finite import weights_not_finite
-from kbert.report.notes import notes
+from kbert.utils.finite import weights_not_finite
+from kbert.utils.notes import notes
 
 # A loss scale is 32768 at first, and halved with each step that overflows.
 LEAST_SCALE = 1.0

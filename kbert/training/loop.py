@@ -8,10 +8,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from kbert.batching import Batches
-from kbert.batching import static_shapes
-from kbert.precision import check_trained
-from kbert.precision import computes_in
+from kbert.data.batching import Batches
+from kbert.data.batching import static_shapes
+from kbert.models.precision import check_trained
+from kbert.models.precision import computes_in
 from kbert.report.display import TrainingDisplay
 from kbert.training.form import trained_as
 from kbert.training.guard import FiniteTraining

@@ -15,8 +15,8 @@ from typing import Any
 
 import keras
 
-from kbert.layout import choose_layout
-from kbert.precision import check_trained
+from kbert.models.layout import choose_layout
+from kbert.models.precision import check_trained
 from kbert.training.callbacks import refuse
 from kbert.training.fit import Examples
 from kbert.training.fit import calibrate

@@ -7,13 +7,13 @@ from functools import partial
 import keras
 from keras import ops
 
-from kbert.checks import check_number
 from kbert.errors import UnknownNameError
-from kbert.precision import computes_in
+from kbert.models.precision import computes_in
 from kbert.training.callbacks import averages_weights
 from kbert.training.callbacks import sets_the_rate
 from kbert.training.rate import SettableRate
 from kbert.training.used_rows import UsedRows
+from kbert.utils.checks import check_number
 
 OPTIMIZERS = ("adamw", "lamb", "muon")
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import keras
 
-from kbert.checks import check_integer
-from kbert.checks import check_number
-from kbert.checks import check_options
-from kbert.checks import check_seed
 from kbert.errors import ConfigError
 from kbert.errors import short
 from kbert.training.optimizer import RATES
+from kbert.utils.checks import check_integer
+from kbert.utils.checks import check_number
+from kbert.utils.checks import check_options
+from kbert.utils.checks import check_seed
 
 
 def check_callbacks(name: str, value: Any) -> list:

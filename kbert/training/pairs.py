@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from kbert.batching import TokenTable
-from kbert.containers import as_list
-from kbert.containers import settle
-from kbert.containers import single
-from kbert.data import Column
-from kbert.data import as_texts
-from kbert.data import check_utf8
-from kbert.dataset_rows import dataset_texts
-from kbert.dataset_rows import is_dataset
+from kbert.data.batching import TokenTable
+from kbert.data.containers import as_list
+from kbert.data.containers import settle
+from kbert.data.containers import single
+from kbert.data.dataset_rows import dataset_texts
+from kbert.data.dataset_rows import is_dataset
+from kbert.data.row_names import row_name
+from kbert.data.texts import Column
+from kbert.data.texts import as_texts
+from kbert.data.texts import check_utf8
 from kbert.errors import InputError
 from kbert.errors import short
-from kbert.finite import is_number
-from kbert.row_names import row_name
+from kbert.utils.finite import is_number
 
 # Names of the columns in a dict or data frame.
 NAMES = ("text", "text_pair", "negative")
@@ -122,7 +122,7 @@ def read_scores(y: Any, rows: int, between: tuple[float, float]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RowTable:
-    """Rows of several texts, as `kbert.batching.LengthBatches` takes them.
+    """Rows of several texts, as `kbert.data.batching.LengthBatches` takes them.
 
     A batch of B rows is one of `columns * B` texts, all first ones, then all
     second ones: the model sees single texts, the loss pairs.

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
 
-from kbert.containers import as_table
-from kbert.data import check_utf8
-from kbert.dataset_rows import FORMS
-from kbert.dataset_rows import is_dataset
-from kbert.dataset_rows import read_dataset
+from kbert.data.containers import as_table
+from kbert.data.dataset_rows import FORMS
+from kbert.data.dataset_rows import is_dataset
+from kbert.data.dataset_rows import read_dataset
+from kbert.data.row_names import rows_of
+from kbert.data.texts import check_utf8
 from kbert.errors import InputError
 from kbert.errors import short
-from kbert.row_names import rows_of
 
 if TYPE_CHECKING:
     from kbert.task import Task

@@ -22,17 +22,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from kbert.checkpoints.safetensors_form import read_tensors
-from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
-from kbert.folders import file_digest
-from kbert.folders import new_folder
-from kbert.folders import write_file
-from kbert.json_text import dumps
-from kbert.paths import real_path
-from kbert.scratch import check_room
-from kbert.scratch import make_folders
+from kbert.formats.safetensors_form import read_tensors
+from kbert.formats.safetensors_form import write_tensors
+from kbert.utils.atomic import file_digest
+from kbert.utils.atomic import new_folder
+from kbert.utils.atomic import write_file
+from kbert.utils.json_text import dumps
+from kbert.utils.paths import real_path
+from kbert.utils.scratch import check_room
+from kbert.utils.scratch import make_folders
 
 RUN = "run.json"
 TENSORS, FACTS = "state.safetensors", "state.json"

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from kbert.containers import as_list
-from kbert.containers import single
+from kbert.data.containers import as_list
+from kbert.data.containers import single
+from kbert.data.row_names import row_name
 from kbert.errors import InputError
 from kbert.errors import short
-from kbert.finite import is_number
-from kbert.row_names import row_name
+from kbert.utils.finite import is_number
 
 
 def read_sample_weight(sample_weight: Any, rows: int) -> np.ndarray:

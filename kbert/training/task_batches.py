@@ -7,18 +7,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kbert.batching import Batches
-from kbert.batching import fill_targets
-from kbert.batching import length_batches
-from kbert.batching import shuffled_batches
-from kbert.batching import spread_weights
-from kbert.batching import static_shapes
-from kbert.batching import take_targets
+from kbert.data.batching import Batches
+from kbert.data.batching import fill_targets
+from kbert.data.batching import length_batches
+from kbert.data.batching import shuffled_batches
+from kbert.data.batching import spread_weights
+from kbert.data.batching import static_shapes
+from kbert.data.batching import take_targets
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
-from kbert.finite import is_number
 from kbert.training.fit import Examples
 from kbert.training.task_data import by_task
+from kbert.utils.finite import is_number
 
 # A task's share grows with its number of batches to this power.
 POWERS = {"proportional": 1.0, "sqrt": 0.5, "equal": 0.0}

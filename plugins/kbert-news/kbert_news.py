@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops
 
 import kbert
-from kbert.checks import check_integer
 from kbert.heads.classification import ClassificationHead
+from kbert.utils.checks import check_integer
 
 
 class NewsHead(ClassificationHead):

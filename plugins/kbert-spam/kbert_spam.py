@@ -9,12 +9,12 @@ import numpy as np
 from keras import ops
 
 import kbert
-from kbert.checks import check_number
+from kbert.data.labels import LabelFinder
+from kbert.data.labels import plain
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.classification import ClassificationHead
-from kbert.labels import LabelFinder
-from kbert.labels import plain
+from kbert.utils.checks import check_number
 
 # Log-odds between the threshold and the ham that sets it.
 MARGIN = 1e-3

@@ -11,11 +11,11 @@ import pytest
 import kbert
 from kbert.checkpoints import huggingface
 from kbert.checkpoints.loading import open_checkpoint
-from kbert.checkpoints.safetensors_form import read_tensors
-from kbert.checkpoints.safetensors_form import write_tensors
-from kbert.checkpoints.tensors import Tensor
-from kbert.checkpoints.tensors import check_backbone
 from kbert.errors import CheckpointError
+from kbert.formats.safetensors_form import read_tensors
+from kbert.formats.safetensors_form import write_tensors
+from kbert.formats.tensors import Tensor
+from kbert.formats.tensors import check_backbone
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 HF = FIXTURES / "huggingface"

@@ -9,11 +9,11 @@ import pytest
 
 import kbert
 from kbert.checkpoints import huggingface
-from kbert.checkpoints.safetensors_form import read_tensors
-from kbert.checkpoints.tensors import Tensor
-from kbert.checkpoints.tensors import backbone_shapes
-from kbert.checkpoints.tensors import build_backbone
 from kbert.errors import CheckpointError
+from kbert.formats.safetensors_form import read_tensors
+from kbert.formats.tensors import Tensor
+from kbert.formats.tensors import backbone_shapes
+from kbert.formats.tensors import build_backbone
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "huggingface"
 
@@ -79,7 +79,7 @@ def test_other_names_are_understood(form):
 
 
 def test_everything_wrong_is_named_before_anything_is_built(monkeypatch):
-    monkeypatch.setattr("kbert.checkpoints.tensors.Backbone", None)
+    monkeypatch.setattr("kbert.formats.tensors.Backbone", None)
     tensors = read_tensors(FOLDER / "model.safetensors")
     del tensors["embeddings.LayerNorm.bias"]
     tensors["encoder.layer.1.output.dense.weight"] = np.zeros((3, 2))

@@ -33,7 +33,7 @@ from kbert.errors import DownloadError
 from kbert.errors import UnknownNameError
 from kbert.plugins import Registry
 from kbert.plugins import get_plugins
-from kbert.scratch import sweep
+from kbert.utils.scratch import sweep
 
 ROOT = Path(__file__).parents[2]
 

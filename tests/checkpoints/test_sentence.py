@@ -15,10 +15,10 @@ from scipy.spatial.distance import cdist
 
 import kbert
 from kbert.checkpoints.loading import open_checkpoint
-from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import KbertError
+from kbert.formats.safetensors_form import write_tensors
 
 HF = Path(__file__).parents[1] / "fixtures" / "huggingface"
 TEXTS = ["abc", "a b! c d e", "", "q w e r t y u i o p a s d f g h j k l z x"]

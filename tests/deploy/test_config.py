@@ -14,7 +14,7 @@ from google.protobuf import message_factory
 from google.protobuf import text_format
 from google.protobuf import wrappers_pb2
 
-from kbert.export.check_ops import RELEASES
+from kbert.exported.check_ops import RELEASES
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

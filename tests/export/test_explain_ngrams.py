@@ -14,9 +14,9 @@ import kbert
 from kbert.export.explain import can_explain
 from kbert.export.explain import make_explain
 from kbert.export.explain_ngrams import token_shares
-from kbert.ngrams import BUCKETS
-from kbert.ngrams import MOST_CHARACTERS
-from kbert.ngrams import NgramModel
+from kbert.models.ngrams import BUCKETS
+from kbert.models.ngrams import MOST_CHARACTERS
+from kbert.models.ngrams import NgramModel
 
 CLASSES = 3
 WIDTHS = (1, 2, 3)

@@ -8,9 +8,9 @@ import pytest
 
 import kbert
 from kbert.checkpoints.loading import open_checkpoint
-from kbert.checkpoints.safetensors_form import read_tensors
 from kbert.errors import CheckpointError
 from kbert.errors import ExportError
+from kbert.formats.safetensors_form import read_tensors
 
 HF = Path(__file__).parents[1] / "fixtures" / "huggingface"
 ELECTRA = HF.parent / "electra"

@@ -10,9 +10,9 @@ import pytest
 import kbert
 from kbert.errors import ExportError
 from kbert.export import portable
-from kbert.onnx_session import FEATURES
-from kbert.onnx_session import feed_of
-from kbert.onnx_session import open_session
+from kbert.exported.onnx_session import FEATURES
+from kbert.exported.onnx_session import feed_of
+from kbert.exported.onnx_session import open_session
 from kbert.plugins import get_plugins
 
 HF = Path(__file__).parents[1] / "fixtures" / "huggingface"

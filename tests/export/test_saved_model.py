@@ -153,7 +153,7 @@ def test_classify_has_the_method_name_that_tf_serving_asks_for(exported):
 
 
 def test_missing_op_refuses_the_export(clf, tmp_path, monkeypatch, unexplained):
-    from kbert.export import check_ops
+    from kbert.exported import check_ops
 
     ops = check_ops.release_ops("2.12.1") - {"Softmax"}
     monkeypatch.setattr(check_ops, "release_ops", lambda release: ops)

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import kbert
-from kbert.batching import static_shapes
+from kbert.data.batching import static_shapes
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.heads.adaptive_softmax import AdaptiveSoftmax

@@ -10,12 +10,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import kbert
-from kbert.batching import TokenTargets
+from kbert.data.batching import TokenTargets
 from kbert.errors import InputError
 from kbert.heads.ner import EntityHead
 from kbert.heads.spans import read_entities
 from kbert.heads.tags import entities
-from kbert.windows import make_windows
+from kbert.tokenizers.windows import make_windows
 
 NAMES = ["Ann", "Bob", "AL-AIN", "北京", "Café"]
 FAST = {"epochs": 1, "batch_size": 8, "verbose": 0}
@@ -219,7 +219,7 @@ def test_first_pieces_are_tagged_and_others_ignored():
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = kbert.Tokenizer([*vocabulary, "al", "-", "a", "##in", "x"])
     tokens = make_windows(tokenizer, ["Al-Ain x"], max_length=10, overlap=0)
-    from kbert.windows import Windows
+    from kbert.tokenizers.windows import Windows
 
     windows = Windows.from_tensors(tokens, 0)
     head = EntityHead(labels=["LOC"])

@@ -140,7 +140,7 @@ def test_words_of_a_text():
 
 
 def test_tags_of_conll2003(data_root):
-    from kbert.files import read_table
+    from kbert.data.files import read_table
 
     path = data_root / "conll2003" / "test.txt"
     x, y = read_table(path, ("text",), "label", format="conll")

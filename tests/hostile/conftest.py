@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import kbert
-from kbert.checkpoints import hdf5
 from kbert.errors import KbertError
+from kbert.formats import hdf5
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

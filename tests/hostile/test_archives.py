@@ -12,8 +12,8 @@ import zipfile
 import pytest
 
 from kbert.checkpoints.mirrors import PackageMirror
+from kbert.data.documents import read_documents
 from kbert.errors import DownloadError
-from kbert.pretraining.documents import read_documents
 
 TEXT = b"One sentence. Another one.\n"
 

@@ -12,14 +12,14 @@ import keras
 import pytest
 
 import kbert
-from kbert.checkpoints import tensor_bundle
-from kbert.checkpoints.safetensors_form import open_tensors
-from kbert.checkpoints.tensors import backbone_shapes
 from kbert.errors import CheckpointError
 from kbert.errors import InputError
 from kbert.errors import UnsafeFileError
-from kbert.untrusted import MAX_JSON_BYTES
-from kbert.untrusted import read_json
+from kbert.formats import tensor_bundle
+from kbert.formats.safetensors_form import open_tensors
+from kbert.formats.tensors import backbone_shapes
+from kbert.utils.untrusted import MAX_JSON_BYTES
+from kbert.utils.untrusted import read_json
 
 HEAD = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"
 

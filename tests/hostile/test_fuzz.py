@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from kbert.checkpoints.hdf5 import open_arrays
 from kbert.checkpoints.loading import open_folder
-from kbert.checkpoints.tensors import check_backbone
 from kbert.errors import KbertError
+from kbert.formats.hdf5 import open_arrays
+from kbert.formats.tensors import check_backbone
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

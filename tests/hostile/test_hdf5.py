@@ -155,7 +155,7 @@ def test_truncated(preset, refused, size):
 
 def test_heap_without_end(preset, refused, monkeypatch):
     # libhdf5 1.14 loops: free space of no size in the heap of the names.
-    monkeypatch.setattr("kbert.checkpoints.hdf5.MAX_SECONDS", 2)
+    monkeypatch.setattr("kbert.formats.hdf5.MAX_SECONDS", 2)
     path = preset / "model.weights.h5"
     content = bytearray(path.read_bytes())
     heap = content.index(b"GCOL")
@@ -168,7 +168,7 @@ def test_heap_without_end(preset, refused, monkeypatch):
 def test_reader_that_crashes(preset, refused, monkeypatch, tmp_path):
     program = tmp_path / "crash.py"
     program.write_text("import os; os.abort()")
-    monkeypatch.setattr("kbert.checkpoints.hdf5.PROGRAM", program)
+    monkeypatch.setattr("kbert.formats.hdf5.PROGRAM", program)
     refused(preset, "ends its reader: code -6", error=UnsafeFileError)
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import kbert
 from kbert.checkpoints.loading import open_folder
-from kbert.checkpoints.tensors import check_backbone
 from kbert.errors import CheckpointError
 from kbert.errors import KbertError
+from kbert.formats.tensors import check_backbone
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

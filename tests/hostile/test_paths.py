@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import kbert
-from kbert.checkpoints.safetensors_form import write_tensors
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import UnsafeFileError
-from kbert.untrusted import member
+from kbert.formats.safetensors_form import write_tensors
+from kbert.utils.untrusted import member
 
 ELSEWHERE = [
     "../secret",

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import kbert
-from kbert.checkpoints import torch_form
 from kbert.errors import CheckpointError
 from kbert.errors import UnsafeFileError
+from kbert.formats import torch_form
 
 
 def write(folder, content, compress=zipfile.ZIP_STORED, **members):

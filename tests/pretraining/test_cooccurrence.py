@@ -10,8 +10,8 @@ from kbert.pretraining import cooccurrence
 from kbert.pretraining.cooccurrence import cooccurrence_embeddings
 from kbert.pretraining.corpus import Shard
 from kbert.pretraining.corpus_builder import build_corpus
-from kbert.tokenizer import Tokenizer
-from kbert.vocabulary import SPECIAL_TOKENS
+from kbert.tokenizers.tokenizer import Tokenizer
+from kbert.tokenizers.vocabulary import SPECIAL_TOKENS
 
 ANIMALS, METALS = ["cat", "dog", "horse"], ["iron", "gold", "tin"]
 LIVING, DEAD = ["eats", "sleeps", "runs"], ["melts", "rusts", "shines"]

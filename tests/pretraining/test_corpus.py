@@ -16,8 +16,8 @@ from kbert.pretraining.corpus import Corpus
 from kbert.pretraining.corpus_builder import build_corpus
 from kbert.pretraining.statistics import statistics
 from kbert.pretraining.words import word_starts
-from kbert.tokenizer import Tokenizer
-from kbert.vocabulary import SPECIAL_TOKENS
+from kbert.tokenizers.tokenizer import Tokenizer
+from kbert.tokenizers.vocabulary import SPECIAL_TOKENS
 
 VOCABULARY = [
     *SPECIAL_TOKENS,

@@ -9,8 +9,8 @@ from kbert.checkpoints.huggingface import backbone_tensors
 from kbert.checkpoints.huggingface import canonical_tensors
 from kbert.checkpoints.pretraining import assign_heads
 from kbert.checkpoints.pretraining import head_tensors
-from kbert.checkpoints.tensors import Tensor
 from kbert.errors import CheckpointError
+from kbert.formats.tensors import Tensor
 from kbert.pretraining.heads import pretraining_model
 
 
@@ -132,7 +132,7 @@ def test_logits_equal_hugging_face(tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     from kbert.checkpoints.huggingface import write_config
-    from kbert.checkpoints.safetensors_form import write_tensors
+    from kbert.formats.safetensors_form import write_tensors
 
     backbone = kbert.Backbone.from_size("small", 3000)
     model = pretraining_model(backbone, ("mlm", "nsp"))

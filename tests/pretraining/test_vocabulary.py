@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from kbert.data.documents import read_documents
 from kbert.errors import ConfigError
 from kbert.errors import InputError
-from kbert.pretraining.documents import read_documents
 from kbert.pretraining.vocabulary import train_vocabulary
-from kbert.tokenizer import Tokenizer
-from kbert.vocabulary import SPECIAL_TOKENS
+from kbert.tokenizers.tokenizer import Tokenizer
+from kbert.tokenizers.vocabulary import SPECIAL_TOKENS
 
 ROOT = Path(__file__).parents[2]
 

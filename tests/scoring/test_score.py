@@ -15,8 +15,8 @@ from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
-from kbert.scoring.model import ServedModel
-from kbert.scoring.model import find_version
+from kbert.exported.model import ServedModel
+from kbert.exported.model import find_version
 from kbert.scoring.score import score
 
 TEXTS = ["a", "bbb", "", "ünï", "dd", "中文字", "g" * 50, "h h"]

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import kbert
-from kbert.answers import predictions
-from kbert.answers import rows_of
+from kbert.data.answers import predictions
+from kbert.data.answers import rows_of
+from kbert.exported.model import ServedModel
 from kbert.heads.embedding import EmbeddingHead
 from kbert.plugins import get_plugins
-from kbert.scoring.model import ServedModel
 from kbert.serving.config import from_folder
 
 HEADS = {

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import kbert
-from kbert.answers import predictions
+from kbert.data.answers import predictions
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import RequestError

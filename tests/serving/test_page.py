@@ -17,7 +17,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from kbert.export.warmup import write_warmup
+from kbert.exported.warmup import write_warmup
 from kbert.serving import app
 from kbert.serving.card import MAX_TASKS
 from kbert.serving.card import read_card

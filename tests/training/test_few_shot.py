@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import kbert
-from kbert.batching import TokenTable
+from kbert.data.batching import TokenTable
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.training.few_shot import ClassBatches

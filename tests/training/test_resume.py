@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pytest
 
-from kbert import folders
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.training.resume import KEEP
@@ -20,6 +19,7 @@ from kbert.training.resume import random_states
 from kbert.training.resume import restore
 from kbert.training.resume import set_random_states
 from kbert.training.resume import tensors_of
+from kbert.utils import atomic as folders
 
 SETTINGS = {"steps": 10, "rate": 0.1}
 
@@ -92,8 +92,8 @@ def test_a_failed_write_leaves_the_last_good_one(tmp_path, monkeypatch, when):
 
     place = {
         "write_tensors": "kbert.training.resume.write_tensors",
-        "flush": "kbert.folders.flush",
-        "rename": "kbert.folders._move",
+        "flush": "kbert.utils.atomic.flush",
+        "rename": "kbert.utils.atomic._move",
     }[when]
     with monkeypatch.context() as patch:
         patch.setattr(place, full)

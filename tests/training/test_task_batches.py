@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbert.batching import TokenTable
-from kbert.batching import TokenTargets
+from kbert.data.batching import TokenTable
+from kbert.data.batching import TokenTargets
 from kbert.training.fit import Examples
 from kbert.training.task_batches import POWERS
 from kbert.training.task_batches import AllBatches

@@ -1,0 +1,1 @@
+"""Texts and labels in any usual form: read, tokenized into tables, batched."""

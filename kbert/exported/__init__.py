@@ -1,0 +1,1 @@
+"""What a SavedModel says of itself, for who serves it or scores with it."""

@@ -1,0 +1,1 @@
+"""Files of weights: how they are read and written, and BERT's names in each."""

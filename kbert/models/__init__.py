@@ -1,0 +1,1 @@
+"""The backbone, its layers, and how tokens lie in memory."""

@@ -1,0 +1,1 @@
+"""From texts to answers, and the folder that a model is saved in."""

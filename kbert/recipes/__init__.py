@@ -1,0 +1,1 @@
+"""Pretraining by a recipe, from raw text to a preset."""

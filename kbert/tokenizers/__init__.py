@@ -1,0 +1,1 @@
+"""Tokenizers inside the graph: vocabulary, normalization, windows, casing."""

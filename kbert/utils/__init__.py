@@ -1,0 +1,1 @@
+"""What needs no text and no model: files, checks, TensorFlow's start."""
