@@ -23,8 +23,8 @@ from kbert.pipeline.names import check_inputs
 from kbert.pipeline.names import default_inputs
 from kbert.pipeline.names import refuse_answers
 from kbert.pipeline.saved_folder import saved_front
+from kbert.pipeline.text_model import check_ids
 from kbert.task import Task
-from kbert.task import check_ids
 from kbert.utils.checks import check_choice
 from kbert.utils.checks import check_integer
 from kbert.utils.checks import suggesting

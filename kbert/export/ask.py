@@ -22,7 +22,7 @@ from kbert.tokenizers.windows import token_table
 
 if TYPE_CHECKING:
     from kbert.models.backbone import Backbone
-    from kbert.task import Task
+    from kbert.pipeline.text_model import TextModel
 
 TEXTS = ["What a day!", "", "a", "Ärger in 北京, 🎉"]
 
@@ -33,21 +33,21 @@ CLOSE, COARSE = 1e-3, 0.1
 Answers = Mapping[str, np.ndarray]
 
 
-def example_texts(task: Task) -> list[list[str]]:
+def example_texts(task: TextModel) -> list[list[str]]:
     """Texts, a list a column; only the first has an empty one."""
     texts = [*TEXTS, "word " * task.max_length]
     full = [text or "ok" for text in texts]
     return [texts, *[full for _ in task.inputs[1:]]]
 
 
-def example_tokens(task: Task) -> dict[str, np.ndarray]:
+def example_tokens(task: TextModel) -> dict[str, np.ndarray]:
     """The same as a padded batch of the model's inputs."""
     tokens = task.tokens(example_texts(task))
     table = token_table(tokens, task.tokenizer.pad_id)
     return table.take(np.arange(len(table.lengths)))
 
 
-def closeness(task: Task) -> float:
+def closeness(task: TextModel) -> float:
     """How far another runtime's answers may be from the task's own."""
     whole = {"float32", "float64"}
     dtypes = {layer.compute_dtype for layer in task.model.layers}
@@ -55,7 +55,7 @@ def closeness(task: Task) -> float:
 
 
 def ask_tokens(
-    task: Task,
+    task: TextModel,
     format: str,
     answer: Callable[[Mapping[str, np.ndarray]], Answers],
     check: Callable[[np.ndarray, np.ndarray], bool] | None = None,
@@ -85,7 +85,7 @@ def ask_tokens(
 
 
 def ask_texts(
-    task: Task, format: str, answer: Callable[[list[list[str]]], Answers]
+    task: TextModel, format: str, answer: Callable[[list[list[str]]], Answers]
 ) -> None:
     """The same, of what takes texts and answers as `predict` does."""
     head, texts = task.head, example_texts(task)

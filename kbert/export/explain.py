@@ -31,7 +31,7 @@ from kbert.models.ngrams import NGRAM_LOGITS
 from kbert.tokenizers.casing import TEXTS
 
 if TYPE_CHECKING:
-    from kbert.task import Task
+    from kbert.pipeline.text_model import TextModel
 
 # Points on the way from the blank text. The attributions of a text add up to
 # the change of its score the better the more there are.
@@ -46,7 +46,7 @@ TOKENS = 1024
 EPSILON = 1e-7
 
 
-def can_explain(task: Task) -> bool:
+def can_explain(task: TextModel) -> bool:
     """Whether the head answers probabilities of labels, or a score.
 
     Heads that answer tokens have one a token; those say what to follow.
@@ -66,7 +66,7 @@ def _of_label(answers: dict) -> bool:
     return ranks.get("probabilities") == 2 and ranks.get("label", 1) == 1
 
 
-def make_explain(task: Task, steps: int = STEPS) -> Callable[..., dict]:
+def make_explain(task: TextModel, steps: int = STEPS) -> Callable[..., dict]:
     """A function of string tensors that explains the head's answer.
 
     The blank text has `[PAD]` in place of every word; special tokens and

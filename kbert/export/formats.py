@@ -1,4 +1,4 @@
-"""The formats of `Task.export`."""
+"""The formats of `TextModel.export`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kbert.utils.checks import check_choice
 from kbert.utils.checks import check_options
 
 if TYPE_CHECKING:
-    from kbert.task import Task
+    from kbert.pipeline.text_model import TextModel
 
 # Imported when asked for: each needs libraries of its own.
 _WRITERS = {
@@ -22,7 +22,7 @@ _WRITERS = {
 }
 
 
-def export(task: Task, path: Path, format: str, **options) -> Path:
+def export(task: TextModel, path: Path, format: str, **options) -> Path:
     """Write what serves a model.
 
     Args:

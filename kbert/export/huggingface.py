@@ -27,7 +27,7 @@ from kbert.utils.atomic import new_folder
 
 if TYPE_CHECKING:
     from kbert.models.backbone import Backbone
-    from kbert.task import Task
+    from kbert.pipeline.text_model import TextModel
     from kbert.tokenizers.tokenizer import Tokenizer
 
 # tanh(x) is x to float32's rounding where x is this small.
@@ -69,7 +69,7 @@ def save_backbone(
             write_tokenizer(tokenizer, folder, model_max_length=limit)
 
 
-def save_task(task: Task, path: str | Path, replace: bool = False) -> None:
+def save_task(task: TextModel, path: str | Path, replace: bool = False) -> None:
     """Write a model with its head, as the class that the head names.
 
     Args:
@@ -130,7 +130,7 @@ def _features(folder: Path, batch: dict) -> dict[str, np.ndarray]:
     return {k: keras.ops.convert_to_numpy(v) for k, v in features.items()}
 
 
-def _ask(task: Task, form: TransformersForm, folder: Path) -> None:
+def _ask(task: TextModel, form: TransformersForm, folder: Path) -> None:
     """Compute with what was written as the class of transformers does."""
     tensors = open_tensors(folder / WEIGHTS)
 
@@ -149,7 +149,7 @@ def _ask(task: Task, form: TransformersForm, folder: Path) -> None:
     ask_backbone(task.backbone, form.architecture, answer, outputs=model)
 
 
-def _form(task: Task) -> TransformersForm:
+def _form(task: TextModel) -> TransformersForm:
     task.require_model()
     refuse_told(task)
     form = task.head.transformers_form()

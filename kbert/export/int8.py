@@ -23,10 +23,12 @@ from kbert.models.graphs import later_part
 from kbert.utils.atomic import new_folder
 
 if TYPE_CHECKING:
-    from kbert.task import Task
+    from kbert.pipeline.text_model import TextModel
 
 
-def export_int8(task: Task, path: str | Path, replace: bool = False) -> None:
+def export_int8(
+    task: TextModel, path: str | Path, replace: bool = False
+) -> None:
     """Write `path/model.onnx`, whose dense layers multiply 8-bit integers.
 
     Weights are quantized symmetrically with a scale a column, activations as
@@ -90,7 +92,7 @@ def _nearly(received: np.ndarray, expected: np.ndarray) -> bool:
     return bool(error <= 0.1 * np.abs(expected).max() + 0.05)
 
 
-def _head(task: Task, folder: Path):
+def _head(task: TextModel, folder: Path):
     """Features to answers, as an ONNX model in float32."""
     answers = task.head.serve(task.model.output)
     mask = task.model.input["padding_mask"]

@@ -18,7 +18,7 @@ from kbert.models.backbone import Backbone
 from kbert.utils.atomic import new_folder
 
 if TYPE_CHECKING:
-    from kbert.task import Task
+    from kbert.pipeline.text_model import TextModel
     from kbert.tokenizers.tokenizer import Tokenizer
 
 _TANH = ("gelu_new", "gelu_pytorch_tanh")
@@ -30,7 +30,7 @@ _CLASSIFIER = TransformersForm(
 
 
 def save_task(
-    task: Task,
+    task: TextModel,
     path: str | Path,
     replace: bool = False,
     approximate_gelu: bool = False,
@@ -197,7 +197,7 @@ def _copy_layer(theirs, layer) -> None:
         variable.assign(value.reshape(variable.shape))
 
 
-def _classifier(task: Task, backbone, tokenizer):
+def _classifier(task: TextModel, backbone, tokenizer):
     import keras_hub
 
     theirs = keras_hub.models.BertTextClassifier(

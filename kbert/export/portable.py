@@ -42,14 +42,16 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from kbert.heads.base import Head
-    from kbert.task import Task
+    from kbert.pipeline.text_model import TextModel
 
 
 # What tf2onnx writes by default, and what `onnx_encoder` writes in.
 OPSET = 15
 
 
-def export_onnx(task: Task, path: str | Path, replace: bool = False) -> None:
+def export_onnx(
+    task: TextModel, path: str | Path, replace: bool = False
+) -> None:
     """Write `path/model.onnx`, for batches and lengths of any size.
 
     It has ONNX's own operations only, for any runtime. `kbert.OnnxModel`
@@ -71,7 +73,7 @@ def export_onnx(task: Task, path: str | Path, replace: bool = False) -> None:
 
 
 def write_onnx(
-    task: Task,
+    task: TextModel,
     model: ModelProto,
     folder: Path,
     check: Callable[..., bool] | None = None,
@@ -107,7 +109,7 @@ def answers_whole_texts(head: Head) -> bool:
     return head.overlap is None and head.truncation == "head"
 
 
-def add_facts(task: Task, model: ModelProto) -> None:
+def add_facts(task: TextModel, model: ModelProto) -> None:
     """Tell an ONNX model what `kbert.OnnxModel` asks of it."""
     from onnx import helper
 
@@ -124,7 +126,9 @@ def add_facts(task: Task, model: ModelProto) -> None:
     helper.set_model_props(model, {"kbert": dumps(facts)})
 
 
-def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
+def export_litert(
+    task: TextModel, path: str | Path, replace: bool = False
+) -> None:
     """Write `path/model.tflite`, for one text of `max_length` tokens.
 
     Shapes are fixed, `(1, max_length)`: with others, the model would need
@@ -155,7 +159,7 @@ def export_litert(task: Task, path: str | Path, replace: bool = False) -> None:
         ask_tokens(task, "LiteRT model", partial(_ask_litert, task, model))
 
 
-def _ask_litert(task: Task, model, batch) -> dict[str, np.ndarray]:
+def _ask_litert(task: TextModel, model, batch) -> dict[str, np.ndarray]:
     """Answers to a batch, a row at a time, as wide as the batch is."""
     run = model.get_signature_runner()
     width = batch["padding_mask"].shape[1]
@@ -171,7 +175,7 @@ def _ask_litert(task: Task, model, batch) -> dict[str, np.ndarray]:
     return answers
 
 
-def write_litert(task: Task, path: Path, length: int, **options) -> None:
+def write_litert(task: TextModel, path: Path, length: int, **options) -> None:
     """Write the answers to one text of `length` tokens.
 
     Args:
@@ -229,7 +233,7 @@ def to_onnx(model: keras.Model, folder: Path) -> ModelProto:
     return graph
 
 
-def require_portable(task: Task, extra: str, *modules: str) -> None:
+def require_portable(task: TextModel, extra: str, *modules: str) -> None:
     """Raise what keeps a model from the formats that take token ids.
 
     Args:
@@ -253,7 +257,7 @@ def require_portable(task: Task, extra: str, *modules: str) -> None:
     _require(extra, *modules)
 
 
-def in_float32(task: Task) -> Task:
+def in_float32(task: TextModel) -> TextModel:
     """The task in float32, which these formats are written in."""
     if task.backbone.embeddings.dtype_policy.name == "float32":
         return task
@@ -268,7 +272,7 @@ def in_float32(task: Task) -> Task:
         keras.config.set_dtype_policy(before)
 
 
-def _answers(task: Task, without: tuple[str, ...] = ()) -> keras.Model:
+def _answers(task: TextModel, without: tuple[str, ...] = ()) -> keras.Model:
     """Token ids to answers, with padding: both formats want fixed rows."""
     answers = task.head.serve(task.model.output)
     model = keras.Model(
@@ -282,7 +286,7 @@ def _answers(task: Task, without: tuple[str, ...] = ()) -> keras.Model:
     return model
 
 
-def write_companions(task: Task, folder: Path) -> None:
+def write_companions(task: TextModel, folder: Path) -> None:
     """Write what an application needs beside the graph."""
     write_tokenizer(task.tokenizer, folder, model_max_length=task.max_length)
     text = dumps(task.config(), indent=2, ensure_ascii=False)

@@ -11,10 +11,10 @@ from kbert.utils.finite import weights_not_finite
 if TYPE_CHECKING:
     import keras
 
-    from kbert.task import Task
+    from kbert.pipeline.text_model import TextModel
 
 
-def refuse_told(task: Task) -> None:
+def refuse_told(task: TextModel) -> None:
     """Raise `ExportError` if the model is told more of a text than its tokens.
 
     For forms whose users tokenize by themselves.

@@ -48,7 +48,7 @@ from kbert.utils.scratch import check_room
 from kbert.utils.scratch import scratch_folder
 
 if TYPE_CHECKING:
-    from kbert.task import Task
+    from kbert.pipeline.text_model import TextModel
 
 # TF Serving's Classify API asks for this name, and for the names below.
 CLASSIFY_METHOD = "tensorflow/serving/classify"
@@ -58,7 +58,7 @@ SERVE = "serving_default"
 
 
 def export(
-    task: Task,
+    task: TextModel,
     path: Path,
     *,
     version: int | None = None,
@@ -133,7 +133,7 @@ def export(
     return target
 
 
-def usual_requests(task: Task) -> Requests:
+def usual_requests(task: TextModel) -> Requests:
     """Warm-up requests for a task: a short text, and a batch of long ones."""
     long = LONG_WORD * task.max_length
     return [
@@ -198,7 +198,7 @@ def write_version(
     requests: Mapping[str, Requests],
     config: Mapping[str, Any],
     check_ops: str | None,
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, TextModel],
 ) -> None:
     """Write the folder of a version, checked and warmed up.
 
@@ -228,7 +228,7 @@ def write_version(
         _replay(folder, {name: requests[name] for name in once.values()}, tasks)
 
 
-def make_signatures(task: Task) -> dict[str, Any]:
+def make_signatures(task: TextModel) -> dict[str, Any]:
     """Concrete functions for the signatures of a task, by name."""
     answer = make_answer(task)
     signatures = {SERVE: trace(answer, *task.inputs)}
@@ -239,7 +239,7 @@ def make_signatures(task: Task) -> dict[str, Any]:
     return signatures
 
 
-def make_answer(task: Task) -> Callable[..., dict[str, Any]]:
+def make_answer(task: TextModel) -> Callable[..., dict[str, Any]]:
     """A function of string tensors `(B,)`, the task's inputs, to answers."""
     import tensorflow as tf
 
@@ -270,7 +270,7 @@ def make_answer(task: Task) -> Callable[..., dict[str, Any]]:
     return serve
 
 
-def _make_classify(task: Task, answer: Callable) -> Callable[..., dict]:
+def _make_classify(task: TextModel, answer: Callable) -> Callable[..., dict]:
     import tensorflow as tf
 
     labels = tf.constant([str(label) for label in task.head.labels])
@@ -326,7 +326,9 @@ def _write_graph(folder: Path, weights, signatures) -> None:
 
 
 def _replay(
-    folder: Path, requests: Mapping[str, Requests], tasks: Mapping[str, Task]
+    folder: Path,
+    requests: Mapping[str, Requests],
+    tasks: Mapping[str, TextModel],
 ) -> None:
     """A server would refuse a version whose warm-up fails; so do we.
 

@@ -1,64 +1,63 @@
-"""Answers to many texts, part by part, in bounded memory."""
+"""Answers to many rows: those of like length at once, in the rows' order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kbert.data.texts import ahead
-from kbert.data.texts import encoded_parts
-from kbert.tokenizers.windows import token_table
-
-if TYPE_CHECKING:
-    from kbert.task import Task
-
-# Texts that are tokenized and sorted at once; and such as are read whole,
-# whose tokens' answers are held at once.
-WINDOW = 8192
-LONG_TEXTS = 1024
+from kbert.data.batching import TokenTable
+from kbert.data.batching import answer_batches
+from kbert.data.batching import static_shapes
+from kbert.data.batching import token_places
+from kbert.errors import NotFiniteError
+from kbert.utils.finite import not_finite
 
 
-def answer_parts(
-    task: Task,
-    columns: list,
+def answer_table(
+    table: TokenTable,
+    compute: Callable[[dict], dict],
     batch_size: int,
+    by_token: bool = False,
     done: Callable[[int], None] | None = None,
-) -> Iterator[dict[str, np.ndarray]]:
-    """The head's answers by parts of some thousand rows, in their order.
-
-    A part is tokenized while the one before is computed.
+) -> dict[str, np.ndarray]:
+    """What a model computes for each row of a table.
 
     Args:
-        task: a task that has a model.
-        columns: texts, one list a column.
+        table: the rows.
+        compute: a batch's answers, arrays `(B, ...)`, or `(B, T, ...)`.
         batch_size: rows computed at once.
-        done: is told how many more rows are answered.
+        by_token: whether answers are of tokens; they are joined without
+            padding, `(N, ...)`.
+        done: is told how many rows each batch had.
+
+    Raises:
+        NotFiniteError: an answer is NaN or infinite.
     """
-    if task.head.overlap is None:
-        parts = encoded_parts(columns, WINDOW)
-        for table in ahead(map(task.tokenize, parts)):
-            yield task.answer_table(table, batch_size, done)
-        return
-    parts = encoded_parts(columns, LONG_TEXTS)
-    for part, tokens in ahead((part, task.tokens(part)) for part in parts):
-        yield _answer_windows(task, part, tokens, batch_size)
+    batches = answer_batches(table.lengths, batch_size)
+    answers = []
+    order = batches
+    for rows in batches:
+        batch = table.take(rows, static_shapes())
+        answer = compute(batch)
+        if by_token:
+            mask = batch["padding_mask"]
+            answer = {key: value[mask] for key, value in answer.items()}
+        answers.append(answer)
         if done is not None:
-            done(len(part[0]))
-
-
-def _answer_windows(
-    task: Task, texts: list, tokens: dict, batch_size: int
-) -> dict[str, np.ndarray]:
-    import tensorflow as tf
-
-    table = token_table(tokens, task.tokenizer.pad_id)
-    outputs = {
-        key: tf.RaggedTensor.from_row_splits(value, table.offsets)
-        for key, value in task.answer_table(table, batch_size).items()
+            done(len(rows))
+    if by_token:
+        order = [token_places(table.offsets, rows)[0] for rows in batches]
+    inverse = np.argsort(np.concatenate(order))
+    joined = {
+        key: np.concatenate([answer[key] for answer in answers])[inverse]
+        for key in answers[0]
     }
-    texts = [tf.constant(text) for text in texts]
-    answers = task.finish(outputs, tokens, texts)
-    return {key: value.numpy() for key, value in answers.items()}
+    if names := not_finite(joined.items()):
+        raise NotFiniteError(
+            f"Expected finite answers. Received: NaN or infinity in "
+            f"{names}. The weights are of no use: load the model again, "
+            f"or train anew. If they are good, compute in float32 or "
+            f"mixed_bfloat16, which hold greater numbers than float16."
+        )
+    return joined

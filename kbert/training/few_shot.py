@@ -24,7 +24,7 @@ from kbert.heads.embedding import EmbeddingHead
 from kbert.models.graphs import features_of
 from kbert.models.layout import choose_layout
 from kbert.models.precision import check_trained
-from kbert.task import Task
+from kbert.pipeline.text_model import TextModel
 from kbert.training.callbacks import refuse
 from kbert.training.class_weight import label_weights
 from kbert.training.fit import Examples
@@ -79,7 +79,7 @@ class ClassBatches(LengthBatches):
 
 @checked("`fit(method='few_shot')`", "method")
 def fit(
-    task: Task,
+    task: TextModel,
     x: Any,
     y: Any = None,
     *,
@@ -147,7 +147,7 @@ def fit(
     return history
 
 
-def _check(task: Task, examples: Examples) -> None:
+def _check(task: TextModel, examples: Examples) -> None:
     targets = examples.targets
     layer = {layer.name: layer for layer in task.model.layers}.get(LOGITS)
     if task.head.ngrams:
@@ -227,7 +227,9 @@ def _train_backbone(
         words.trainable = trained
 
 
-def _solve_head(task: Task, examples: Examples, weights: list[float]) -> None:
+def _solve_head(
+    task: TextModel, examples: Examples, weights: list[float]
+) -> None:
     """The second phase: a logistic regression, written into the head."""
     from sklearn.linear_model import LogisticRegression
 
@@ -246,7 +248,7 @@ def _solve_head(task: Task, examples: Examples, weights: list[float]) -> None:
 
 
 def _inputs_of(
-    task: Task, layer: keras.layers.Layer, table: TokenTable
+    task: TextModel, layer: keras.layers.Layer, table: TokenTable
 ) -> np.ndarray:
     """What a layer of the model gets for each text, `(rows, H)`."""
     model = keras.Model(task.model.input, layer.input)

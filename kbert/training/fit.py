@@ -25,7 +25,7 @@ from kbert.errors import InputError
 from kbert.models.layout import choose_layout
 from kbert.models.precision import check_trained
 from kbert.pipeline.names import refuse_answers
-from kbert.task import Task
+from kbert.pipeline.text_model import TextModel
 from kbert.training.callbacks import refuse
 from kbert.training.class_weight import label_weights
 from kbert.training.loop import compile_for
@@ -87,9 +87,9 @@ class Examples:
 
     @classmethod
     def of(
-        cls, task: Task, rows: Rows, ngram_logits: np.ndarray | None = None
+        cls, task: TextModel, rows: Rows, ngram_logits: np.ndarray | None = None
     ) -> Examples:
-        """The examples of some rows; see `Task.tokenize`."""
+        """The examples of some rows; see `TextModel.tokenize`."""
         if task.head.overlap is None:
             table = task.tokenize(rows.columns, ngram_logits)
             return cls(table, rows.targets, rows.sample_weight)
@@ -136,7 +136,7 @@ def _take(values: Any, rows: np.ndarray) -> Any:
 
 @checked("`fit`", "method")
 def fit(
-    task: Task,
+    task: TextModel,
     x: Any,
     y: Any = None,
     *,
@@ -287,7 +287,7 @@ def fit(
 
 
 def read_rows(
-    task: Task,
+    task: TextModel,
     data: tuple,
     validation_data: Any,
     validation_split: float,
@@ -322,7 +322,7 @@ def read_rows(
     return split(rows, task.head.strata(labels), validation_split, seed)
 
 
-def learn(task: Task, labels: list) -> None:
+def learn(task: TextModel, labels: list) -> None:
     """Have the head learn from the labels, and build the model if there is
     none."""
     if task.model is None:
@@ -331,7 +331,7 @@ def learn(task: Task, labels: list) -> None:
         refuse_answers(task.inputs, task.serving_model.output, task.head)
 
 
-def read_held_out(task: Task, data: Any) -> Rows:
+def read_held_out(task: TextModel, data: Any) -> Rows:
     """Rows of `validation_data`, of a task that is built.
 
     Raises:
@@ -348,7 +348,7 @@ def read_held_out(task: Task, data: Any) -> Rows:
         return Rows(columns, task.head.encode(labels))
 
 
-def calibrate(task: Task, held_out: Rows) -> dict[str, Any]:
+def calibrate(task: TextModel, held_out: Rows) -> dict[str, Any]:
     """Have the head learn from validation data; what is to be noted of it."""
     answers = task.answer_columns(held_out.columns)
     # A copy, since a head may change what it holds in place.

@@ -23,7 +23,7 @@ def trained_as(model: keras.Model, form: Any) -> Iterator[None]:
     Args:
         model: a functional `keras.Model`.
         form: what has some or all of its weights and an `input`, such as
-            `Task.laid_out` gives, or `RDrop`; None for `model` itself.
+            `TextModel.laid_out` gives, or `RDrop`; None for `model` itself.
 
     Example:
 

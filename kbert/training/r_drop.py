@@ -15,7 +15,7 @@ from keras import ops
 from kbert.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kbert.task import Task
+    from kbert.pipeline.text_model import TextModel
 
 
 class RDrop:
@@ -33,7 +33,7 @@ class RDrop:
         task: a task that has a model, whose head answers `label` and
             `probabilities`.
         weight: the paper's alpha, above 0.
-        layout: how tokens lie, see `Task.laid_out`.
+        layout: how tokens lie, see `TextModel.laid_out`.
 
     Raises:
         ConfigError: the head answers something else.
@@ -45,7 +45,7 @@ class RDrop:
     ...     task.model.fit(batches.for_fit())
     """
 
-    def __init__(self, task: Task, weight: float, layout: str = "padded"):
+    def __init__(self, task: TextModel, weight: float, layout: str = "padded"):
         if not {"label", "probabilities"} <= set(task.serving_model.output):
             raise ConfigError(
                 "`r_drop` needs a head that answers one label and the "

@@ -16,11 +16,11 @@ from kbert.errors import InputError
 from kbert.errors import short
 
 if TYPE_CHECKING:
-    from kbert.task import Task
+    from kbert.pipeline.text_model import TextModel
 
 
 def read_examples(
-    task: Task, x: Any, y: Any = None
+    task: TextModel, x: Any, y: Any = None
 ) -> tuple[list, list, list | None]:
     """Checked texts, a list a column, labels, and weights if `x` has any.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
@@ -18,9 +17,6 @@ import numpy as np
 
 from kbert.errors import CheckpointError
 from kbert.utils.seeding import kept
-
-if TYPE_CHECKING:
-    from kbert.task import Task
 
 # What is made anew, out of the rest of a task.
 MADE = {
@@ -46,7 +42,7 @@ def restored_backbone(cls: type, config: dict, state: list) -> keras.Model:
     return backbone
 
 
-def reduced(task: Task) -> tuple:
+def reduced(task: Any) -> tuple:
     """What `__reduce__` of a task gives."""
     built = task.model is not None
     state = {
@@ -58,7 +54,7 @@ def reduced(task: Task) -> tuple:
     return restored, (type(task), task.backbone, state)
 
 
-def restored(cls: type, backbone: keras.Model, state: dict[str, Any]) -> Task:
+def restored(cls: type, backbone: keras.Model, state: dict[str, Any]) -> Any:
     """The task that `reduced` was of."""
     task = cls.__new__(cls)
     vars(task).update(MADE | {"backbone": backbone})
@@ -75,7 +71,7 @@ def restored(cls: type, backbone: keras.Model, state: dict[str, Any]) -> Task:
     return task
 
 
-def _others(task: Task) -> list[keras.Variable]:
+def _others(task: Any) -> list[keras.Variable]:
     """A task's variables beside the backbone's, in an order that a copy has,
     too."""
     there = {id(variable) for variable in task.backbone.variables}
