@@ -6,12 +6,9 @@ import copy
 import inspect
 import os
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import keras
 
 from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
@@ -19,16 +16,14 @@ from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.classifier import Classifier
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
-from kbert.errors import UnknownNameError
 from kbert.errors import short
 from kbert.heads.base import Head
 from kbert.heads.made_heads import classifier_head
 from kbert.heads.made_heads import make_head
-from kbert.models.graphs import outputs_on
+from kbert.pipeline.multi_model import MultiModel
 from kbert.pipeline.names import check_name
 from kbert.pipeline.saved_folder import SavedFolder
 from kbert.pipeline.saved_folder import save_model
-from kbert.pipeline.saved_folder import shared_config
 from kbert.pipeline.saved_folder import weights_later
 from kbert.utils.checks import check_options
 from kbert.utils.checks import suggesting
@@ -40,7 +35,7 @@ RESERVED = ("serving_default", "classify", "explain", "val")
 
 
 @suggesting
-class MultiTask:
+class MultiTask(MultiModel):
     """Several tasks on one BERT, trained together and served together.
 
     Each task is a `kbert.Classifier` by its name, `multi["spam"]`, with all
@@ -121,42 +116,7 @@ class MultiTask:
             }
         for task in tasks.values():
             task.seed, task.draws = draws.seed, draws
-        self._start(tasks)
-
-    def _start(self, tasks: dict[str, Classifier]) -> None:
-        first = next(iter(tasks.values()))
-        self.tasks = tasks
-        self.backbone = first.backbone
-        self.tokenizer = first.tokenizer
-        self.model = None
-        if all(task.model is not None for task in tasks.values()):
-            self.build()
-
-    def build(self) -> None:
-        """Put all heads on the backbone; every one must be ready."""
-        self.model = self.laid_out("padded")
-
-    def laid_out(self, layout: str) -> keras.Model:
-        """The model of all heads, as `Task.laid_out` gives that of one."""
-        body = self.backbone.laid_out(layout)
-        outputs = {
-            name: outputs_on(body, task.model, self.backbone)
-            for name, task in self.tasks.items()
-        }
-        return keras.Model(body.input, outputs, name="several_tasks")
-
-    # === The tasks ===
-
-    def __getitem__(self, name: str) -> Classifier:
-        if name not in self.tasks:
-            raise UnknownNameError("task", str(name), self.tasks)
-        return self.tasks[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.tasks)
-
-    def __len__(self) -> int:
-        return len(self.tasks)
+        self.start(tasks)
 
     def fit(self, data: Mapping[str, Any], **options: Any) -> Any:
         """Fine-tune the backbone and all heads together.
@@ -278,21 +238,9 @@ class MultiTask:
             path,
             self.backbone,
             self.tokenizer,
-            [pair for name in self for pair in self._head_weights(name)],
+            [pair for name in self for pair in self.head_weights(name)],
             self.config(),
         )
-
-    def config(self) -> dict[str, Any]:
-        """What kbert.json holds; see `kbert.load`."""
-        return shared_config(self.backbone, self.tokenizer) | {
-            "tasks": {n: task.own_config() for n, task in self.tasks.items()}
-        }
-
-    def _head_weights(self, name: str) -> list[tuple[str, keras.Variable]]:
-        return [
-            (f"tasks.{name}.{key}", weight)
-            for key, weight in self[name].head_weights()
-        ]
 
     @classmethod
     def load(cls, path: str | Path) -> MultiTask:
@@ -314,16 +262,16 @@ class MultiTask:
         backbone, tokenizer = saved.backbone(), saved.tokenizer()
         multi = cls.__new__(cls)
         with weights_later():
-            multi._start(
+            multi.start(
                 {
                     name: Classifier.restore(saved, config, backbone, tokenizer)
                     for name, config in saved.config["tasks"].items()
                 }
             )
             for name in multi:
-                saved.check(multi._head_weights(name))
+                saved.check(multi.head_weights(name))
         for name in multi:
-            saved.assign(multi._head_weights(name))
+            saved.assign(multi.head_weights(name))
         return multi
 
     def export(self, path: str | Path, **options: Any) -> Path:
@@ -338,7 +286,7 @@ class MultiTask:
 def _copied(cls: type, seed: int | None, tasks: dict) -> MultiTask:
     multi = cls.__new__(cls)
     multi.seed = seed
-    multi._start(tasks)
+    multi.start(tasks)
     return multi
 
 

@@ -63,7 +63,7 @@ def convert(
       kbert convert ./bert_tf1 presets/bert --to huggingface
     """
     common.start()
-    from kbert.export.convert import convert as run
+    from kbert.commands.conversion import convert as run
 
     options = {}
     if approximate_gelu:

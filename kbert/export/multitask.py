@@ -26,11 +26,11 @@ from kbert.exported.warmup import Requests
 from kbert.exported.warmup import check_requests
 
 if TYPE_CHECKING:
-    from kbert.multitask import MultiTask
+    from kbert.pipeline.multi_model import MultiModel
 
 
 def export(
-    multi: MultiTask,
+    multi: MultiModel,
     path: Path,
     *,
     default: str | None = None,

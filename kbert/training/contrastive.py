@@ -34,14 +34,14 @@ from kbert.training.resume import BestWeights
 from kbert.utils.checks import check_choice
 
 if TYPE_CHECKING:
-    from kbert.embedder import Embedder
+    from kbert.pipeline.text_model import TextModel
 
 LOSSES = ("contrastive", "cosine")
 
 
 @checked("`fit`")
 def fit(
-    embedder: Embedder,
+    embedder: TextModel,
     x: Any,
     y: Any = None,
     *,
@@ -114,7 +114,7 @@ def fit(
 
 
 def read_rows(
-    embedder: Embedder, x: Any, y: Any = None, loss: str = "contrastive"
+    embedder: TextModel, x: Any, y: Any = None, loss: str = "contrastive"
 ) -> tuple[RowTable, np.ndarray]:
     """Tokenized rows and what the loss takes as their targets.
 

@@ -33,12 +33,12 @@ from kbert.training.task_data import by_task
 from kbert.training.task_data import naming
 
 if TYPE_CHECKING:
-    from kbert.multitask import MultiTask
+    from kbert.pipeline.multi_model import MultiModel
 
 
 @checked("`fit`")
 def fit(
-    multi: MultiTask,
+    multi: MultiModel,
     data: Mapping[str, Any],
     *,
     validation_data: Mapping[str, Any] | None = None,
