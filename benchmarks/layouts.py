@@ -32,8 +32,8 @@ import kbert
 from kbert.data.batching import LengthBatches
 from kbert.data.batching import static_shapes
 from kbert.data.packing import PackedBatches
-from kbert.training.fit import Examples
-from kbert.training.fit import Rows
+from kbert.training.examples import Examples
+from kbert.training.examples import Rows
 from kbert.training.loop import compile_for
 
 

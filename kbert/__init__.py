@@ -12,8 +12,7 @@ import importlib
 
 from kbert.hookspecs import hookimpl
 from kbert.utils import registration
-
-__version__ = "0.1.0"
+from kbert.version import __version__
 
 _EXPORTS = {
     "Backbone": "kbert.models.backbone",
@@ -30,7 +29,7 @@ _EXPORTS = {
     "SearchIndex": "kbert.search",
     "Tokenizer": "kbert.tokenizers.tokenizer",
     "build_corpus": "kbert.pretraining.corpus_builder",
-    "load": "kbert.classifier",
+    "load": "kbert.loading",
     "load_backbone": "kbert.checkpoints.loading",
     "summarize": "kbert.summary",
     "train_vocabulary": "kbert.pretraining.vocabulary",

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
 
-import kbert
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.data.containers import settle
@@ -22,13 +20,11 @@ from kbert.heads.made_heads import make_head
 from kbert.pipeline.names import check_inputs
 from kbert.pipeline.names import default_inputs
 from kbert.pipeline.names import refuse_answers
-from kbert.pipeline.saved_folder import saved_front
 from kbert.pipeline.text_model import check_ids
 from kbert.task import Task
 from kbert.utils.checks import check_choice
 from kbert.utils.checks import check_integer
 from kbert.utils.checks import suggesting
-from kbert.utils.checks import suggests
 from kbert.utils.seeding import Draws
 
 if TYPE_CHECKING:
@@ -340,25 +336,3 @@ class Classifier(Task):
     def _has_pairs(self, x: Any) -> bool:
         with rows_of(x):
             return len(self.head.texts(x, self.inputs)) == 2
-
-
-@suggests
-def load(path: str | Path) -> Task:
-    """Load what `save` of a classifier, an embedder or several tasks saved.
-
-    Nothing in the folder is run or unpickled.
-
-    Returns:
-        A `kbert.Classifier`, or what else the model's head belongs to.
-
-    Raises:
-        CheckpointError: the folder is missing, incomplete or corrupt.
-        PluginError: the plugin of its head is not installed.
-
-    Example:
-
-    >>> clf.save("saved_models/spam")
-    >>> kbert.load("saved_models/spam").predict(["Win a prize!"])
-    ['spam']
-    """
-    return getattr(kbert, saved_front(path)).load(path)

@@ -15,7 +15,6 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-import kbert
 from kbert.commands.convert import convert
 from kbert.commands.convert import info
 from kbert.commands.corpus import corpus
@@ -34,6 +33,7 @@ from kbert.commands.train import train
 from kbert.commands.vocab import vocab
 from kbert.errors import KbertError
 from kbert.errors import UnknownNameError
+from kbert.version import __version__
 
 COLUMNS_HINT = (
     "Name the columns with --text and --label; if the first line of the file "
@@ -87,7 +87,7 @@ for command in (
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"kbert {kbert.__version__}")
+        print(f"kbert {__version__}")
         raise typer.Exit
 
 

@@ -19,8 +19,8 @@ from kbert.data.texts import as_texts
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import ServingError
-from kbert.training.fit import read_rows
 from kbert.training.pairs import read_scores
+from kbert.training.rows import read_rows
 from kbert.training.sample_weight import read_sample_weight
 
 TEXTS = ["aaa bb", "zz yyy", "aaa cc", "zz xxx"]

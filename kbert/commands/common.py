@@ -151,9 +151,9 @@ def start(policy: Policy | None = None) -> None:
 def load(model: Path, policy: Policy | None = None) -> Any:
     """A saved model, as `kbert.load` gives it."""
     start(policy)
-    from kbert import classifier
+    from kbert.loading import load
 
-    return classifier.load(model)
+    return load(model)
 
 
 def load_task(

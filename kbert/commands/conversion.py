@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from kbert.classifier import Classifier
-from kbert.classifier import load
 from kbert.errors import ConfigError
 from kbert.export import huggingface
 from kbert.export import int8
 from kbert.export import kerashub
 from kbert.export import portable
+from kbert.loading import load
 from kbert.multitask import MultiTask
 from kbert.pipeline.saved_config import CONFIG
 from kbert.utils.checks import check_choice

@@ -192,7 +192,7 @@ def _embedder(model: str) -> Embedder:
 
     if not (as_path(model) / "kbert.json").is_file():
         return Embedder(model)
-    from kbert.classifier import load
+    from kbert.loading import load
 
     embedder = load(model)
     if not isinstance(embedder, Embedder):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-import kbert
 from kbert.commands import common
+from kbert.version import __version__
 
 if TYPE_CHECKING:
     from kbert.checkpoints.presets import Preset
@@ -71,7 +71,7 @@ def version(as_json: common.AsJson = False) -> None:
       kbert version --json
     """
     names = ("keras", "tensorflow", "tensorflow-text")
-    found = {"kbert": kbert.__version__, "python": platform.python_version()}
+    found = {"kbert": __version__, "python": platform.python_version()}
     found |= {name: importlib.metadata.version(name) for name in names}
     if as_json:
         common.print_json(found)

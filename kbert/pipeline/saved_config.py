@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import kbert
 from kbert.checkpoints.configs import check_config
 from kbert.errors import CheckpointError
 from kbert.errors import UnsafeFileError
@@ -20,6 +19,7 @@ from kbert.utils.atomic import CONFIG as CONFIG
 from kbert.utils.paths import as_path
 from kbert.utils.untrusted import member
 from kbert.utils.untrusted import read_object
+from kbert.version import __version__
 
 # Version of the form that is written.
 FORMAT = 2
@@ -110,7 +110,7 @@ def _check(config: dict, path: Path) -> None:
             wrong.append(f"{place}inputs")
     if wrong:
         raise CheckpointError(
-            f"Expected a configuration as kbert {kbert.__version__} writes "
+            f"Expected a configuration as kbert {__version__} writes "
             f"it in {path}. Received: one where {', '.join(wrong)} is missing "
             f"or of another kind. Save the model again."
         )

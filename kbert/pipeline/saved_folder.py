@@ -19,7 +19,6 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 from packaging.version import Version
 
-import kbert
 from kbert.checkpoints import huggingface
 from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.errors import CheckpointError
@@ -46,6 +45,7 @@ from kbert.utils.atomic import new_folder
 from kbert.utils.json_text import dumps
 from kbert.utils.paths import as_path
 from kbert.utils.untrusted import member
+from kbert.version import __version__
 
 if TYPE_CHECKING:
     from kbert.heads.base import Head
@@ -125,7 +125,7 @@ def shared_config(backbone: Backbone, tokenizer: Tokenizer) -> dict[str, Any]:
     """What every kbert.json says, whatever the heads are."""
     return {
         "format": FORMAT,
-        "kbert_version": kbert.__version__,
+        "kbert_version": __version__,
         "backbone": backbone.config,
         "tokenizer": tokenizer.get_config(),
     }
@@ -236,7 +236,7 @@ class SavedFolder:
             yield
         except (LookupError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"Expected a configuration as kbert {kbert.__version__} "
+                f"Expected a configuration as kbert {__version__} "
                 f"writes it in {self.path / CONFIG}. Received: one where "
                 f"{error!r} is wrong."
             ) from error

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-import kbert
 from kbert.data.documents import read_documents
 from kbert.data.sentences import split_sentences
 from kbert.errors import CheckpointError
@@ -40,6 +39,7 @@ from kbert.utils.json_text import dumps
 from kbert.utils.paths import as_path
 from kbert.utils.paths import real_path
 from kbert.utils.scratch import check_room
+from kbert.version import __version__
 
 # Sentences that are tokenized at once, fewer if they are long.
 BATCH = 4096
@@ -131,7 +131,7 @@ def build_corpus(
         tokenizer.save(folder / VOCABULARY)
         index = {
             "format": FORMAT,
-            "kbert_version": kbert.__version__,
+            "kbert_version": __version__,
             # With the options that few have.
             **{
                 key: value

@@ -14,14 +14,14 @@ import keras
 import numpy as np
 
 from kbert.classifier import Classifier
-from kbert.classifier import load
 from kbert.data.answers import OUTPUTS
 from kbert.data.answers import decode
 from kbert.errors import InputError
 from kbert.exported.check_ops import check_ops
 from kbert.heads.base import Head
-from kbert.training.fit import Examples
-from kbert.training.fit import Rows
+from kbert.loading import load
+from kbert.training.examples import Examples
+from kbert.training.examples import Rows
 
 ROWS_PER_LABEL = 16
 MAX_LENGTH = 32

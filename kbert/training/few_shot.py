@@ -25,13 +25,11 @@ from kbert.models.graphs import features_of
 from kbert.models.layout import choose_layout
 from kbert.models.precision import check_trained
 from kbert.pipeline.text_model import TextModel
+from kbert.training.calibrate import calibrate
 from kbert.training.callbacks import refuse
 from kbert.training.class_weight import label_weights
-from kbert.training.fit import Examples
-from kbert.training.fit import Rows
-from kbert.training.fit import calibrate
-from kbert.training.fit import learn
-from kbert.training.fit import read_held_out
+from kbert.training.examples import Examples
+from kbert.training.examples import Rows
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
 from kbert.training.losses import PairwiseCosineLoss
@@ -39,6 +37,8 @@ from kbert.training.optimizer import AdamW
 from kbert.training.options import checked
 from kbert.training.reading import no_weights
 from kbert.training.reading import read_examples
+from kbert.training.rows import learn
+from kbert.training.rows import read_held_out
 from kbert.training.split import split
 from kbert.utils.checks import check_integer
 

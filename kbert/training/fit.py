@@ -2,136 +2,32 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import os
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 from kbert.data.batching import LengthBatches
-from kbert.data.batching import TokenTable
-from kbert.data.batching import TokenTargets
-from kbert.data.batching import static_shapes
-from kbert.data.batching import take_targets
-from kbert.data.labels import LabelFinder
 from kbert.data.packing import PackedBatches
-from kbert.data.row_names import rows_of
 from kbert.errors import ConfigError
-from kbert.errors import InputError
 from kbert.models.layout import choose_layout
 from kbert.models.precision import check_trained
-from kbert.pipeline.names import refuse_answers
 from kbert.pipeline.text_model import TextModel
+from kbert.training.calibrate import calibrate
 from kbert.training.callbacks import refuse
-from kbert.training.class_weight import label_weights
+from kbert.training.examples import Examples
 from kbert.training.loop import compile_for
 from kbert.training.loop import run as run_epochs
 from kbert.training.options import checked
 from kbert.training.r_drop import RDrop
-from kbert.training.reading import either
-from kbert.training.reading import no_weights
-from kbert.training.reading import read_examples
-from kbert.training.reading import unpack
 from kbert.training.resume import BestWeights
 from kbert.training.resume import RunFolder
 from kbert.training.resume import SaveState
 from kbert.training.resume import restore
-from kbert.training.sample_weight import read_sample_weight
-from kbert.training.split import split
+from kbert.training.rows import read_rows
 from kbert.training.used_rows import widen
-from kbert.utils.finite import LARGEST
 from kbert.utils.scratch import check_room
-
-# Set aside for a head that needs validation data when none is given.
-HELD_OUT = 0.1
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Texts and what is known of them.
-
-    Attributes:
-        columns: texts, a list a column.
-        targets: what the head's `encode` gave.
-        sample_weight: float32 `(rows,)`, or None.
-    """
-
-    columns: list
-    targets: Any
-    sample_weight: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.columns[0])
-
-    def take(self, rows: np.ndarray) -> Rows:
-        """Some of the rows."""
-        weight = self.sample_weight
-        return Rows(
-            [_take(column, rows) for column in self.columns],
-            _take(self.targets, rows),
-            None if weight is None else weight[rows],
-        )
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Tokenized texts, or windows of them, and the targets of the loss."""
-
-    table: TokenTable
-    targets: Any
-    sample_weight: np.ndarray | None = None
-
-    @classmethod
-    def of(
-        cls, task: TextModel, rows: Rows, ngram_logits: np.ndarray | None = None
-    ) -> Examples:
-        """The examples of some rows; see `TextModel.tokenize`."""
-        if task.head.overlap is None:
-            table = task.tokenize(rows.columns, ngram_logits)
-            return cls(table, rows.targets, rows.sample_weight)
-        windows = task.windows(rows.columns)
-        weight = rows.sample_weight
-        return cls(
-            windows.table,
-            task.head.align(rows.targets, windows),
-            None if weight is None else weight[windows.row],
-        )
-
-    def batch(self, rows: np.ndarray) -> tuple:
-        """Some rows as one batch, `(inputs, targets)`."""
-        return (
-            self.table.take(rows, static_shapes()),
-            take_targets(self.targets, rows),
-        )
-
-    def digest(self) -> str:
-        """SHA-256 of all of it."""
-        digest = hashlib.sha256()
-        targets = [
-            t.values if isinstance(t, TokenTargets) else t
-            for t in keras.tree.flatten(self.targets)
-        ]
-        for array in (
-            self.table.token_ids,
-            self.table.segment_ids,
-            self.table.offsets,
-            *self.table.inputs.values(),
-            *targets,
-            self.sample_weight,
-        ):
-            if array is not None:
-                digest.update(np.ascontiguousarray(array))
-        return digest.hexdigest()
-
-
-def _take(values: Any, rows: np.ndarray) -> Any:
-    if isinstance(values, np.ndarray):
-        return values[rows]
-    return [values[i] for i in rows]
 
 
 @checked("`fit`", "method")
@@ -286,84 +182,6 @@ def fit(
     return history
 
 
-def read_rows(
-    task: TextModel,
-    data: tuple,
-    validation_data: Any,
-    validation_split: float,
-    class_weight: dict | str | None,
-    sample_weight: Any,
-    seed: int,
-) -> tuple[Rows, Rows | None]:
-    """Rows to train and to validate on; the task's model is built by then.
-
-    Args:
-        task: the task; what its head does not know yet, it learns.
-        data: `(x, y)`, of any usual form.
-        validation_data: the same, or None.
-        validation_split: part of the rows to set aside otherwise; a tenth
-            for a head that needs some.
-        class_weight: see `kbert.Classifier.fit`.
-        sample_weight: see `kbert.Classifier.fit`.
-        seed: which rows are set aside.
-    """
-    columns, labels, weight = read_examples(task, *data)
-    with rows_of(data[0]):
-        learn(task, labels)
-        targets = task.head.encode(labels)
-        weight = _weights(
-            task, labels, class_weight, either(sample_weight, weight)
-        )
-    rows = Rows(columns, targets, weight)
-    if validation_data is not None:
-        return rows, read_held_out(task, validation_data)
-    if not validation_split and task.head.needs_validation:
-        validation_split = HELD_OUT
-    return split(rows, task.head.strata(labels), validation_split, seed)
-
-
-def learn(task: TextModel, labels: list) -> None:
-    """Have the head learn from the labels, and build the model if there is
-    none."""
-    if task.model is None:
-        task.head.adapt(labels)
-        task.build()
-        refuse_answers(task.inputs, task.serving_model.output, task.head)
-
-
-def read_held_out(task: TextModel, data: Any) -> Rows:
-    """Rows of `validation_data`, of a task that is built.
-
-    Raises:
-        InputError: it is no `(texts, labels)` and no dataset, or its labels
-            are not those of the training data.
-    """
-    x, y, weight = unpack(data, "`validation_data`")
-    if weight is not None:
-        raise no_weights("validation")
-    with rows_of(x, "validation_data"):
-        columns, labels, weight = read_examples(task, x, y)
-        if weight is not None:
-            raise no_weights("validation")
-        return Rows(columns, task.head.encode(labels))
-
-
-def calibrate(task: TextModel, held_out: Rows) -> dict[str, Any]:
-    """Have the head learn from validation data; what is to be noted of it."""
-    answers = task.answer_columns(held_out.columns)
-    # A copy, since a head may change what it holds in place.
-    before = copy.deepcopy(task.head.get_config())
-    task.head.calibrate(answers, held_out.targets)
-    # Most heads learn nothing more; then the answers stand.
-    if task.head.get_config() != before:
-        task.build_serving()
-        answers = task.answer_columns(held_out.columns)
-    return {
-        "validation_rows": len(held_out),
-        "validation": task.head.report(answers, held_out.targets),
-    }
-
-
 def _take_best(model: keras.Model, best: BestWeights | None) -> None:
     """What the end of `model.fit` does, for a run that is over already."""
     if best is not None:
@@ -371,24 +189,3 @@ def _take_best(model: keras.Model, best: BestWeights | None) -> None:
         best.on_train_begin()
         best.on_train_end()
     widen(model)
-
-
-def _weights(task, labels, class_weight, sample_weight):
-    """One weight a row, the product of both kinds, or None."""
-    by_label = label_weights(task.head, labels, class_weight)
-    weight = np.ones(len(labels), "float32")
-    if not by_label and sample_weight is None:
-        return None
-    if by_label:
-        find = LabelFinder(by_label)
-        weight = np.array([by_label[find(label)] for label in labels])
-    if sample_weight is not None:
-        sample_weight = read_sample_weight(sample_weight, len(labels))
-        weight = weight * sample_weight.astype("float64")
-    if weight.max() > LARGEST or not weight.astype("float32").any():
-        raise InputError(
-            f"Expected rows to weigh more than 0, and no more than float32 "
-            f"holds. Received: weights that are {weight.max():g} at most, by "
-            f"row and by label together. Correct one of them."
-        )
-    return weight.astype("float32")

@@ -17,15 +17,15 @@ import keras
 
 from kbert.models.layout import choose_layout
 from kbert.models.precision import check_trained
+from kbert.training.calibrate import calibrate
 from kbert.training.callbacks import refuse
-from kbert.training.fit import Examples
-from kbert.training.fit import calibrate
-from kbert.training.fit import read_rows
+from kbert.training.examples import Examples
 from kbert.training.loop import build_losses
 from kbert.training.loop import compile_for
 from kbert.training.loop import run
 from kbert.training.options import checked
 from kbert.training.reading import unpack
+from kbert.training.rows import read_rows
 from kbert.training.task_batches import AllBatches
 from kbert.training.task_batches import TaskBatches
 from kbert.training.task_batches import share_steps

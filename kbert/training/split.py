@@ -10,14 +10,11 @@ import math
 from collections import Counter
 from collections.abc import Collection
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kbert.errors import InputError
-
-if TYPE_CHECKING:
-    from kbert.training.fit import Rows
+from kbert.training.examples import Rows
 
 
 def split(

@@ -16,7 +16,7 @@ from kbert.data.batching import static_shapes
 from kbert.data.batching import take_targets
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
-from kbert.training.fit import Examples
+from kbert.training.examples import Examples
 from kbert.training.task_data import by_task
 from kbert.utils.finite import is_number
 

@@ -23,7 +23,7 @@ from kbert.heads.multi_label import MultiLabelHead
 from kbert.heads.ner import EntityHead
 from kbert.plugins import get_plugins
 from kbert.training.class_weight import label_weights
-from kbert.training.fit import read_rows
+from kbert.training.rows import read_rows
 
 # One pair of labels as files and people write it.
 FORMS = [

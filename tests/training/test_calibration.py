@@ -7,8 +7,8 @@ import kbert
 from kbert.heads.multi_label import MultiLabelHead
 from kbert.plugins import Registered
 from kbert.plugins import get_plugins
-from kbert.training.fit import calibrate
-from kbert.training.fit import read_held_out
+from kbert.training.calibrate import calibrate
+from kbert.training.rows import read_held_out
 
 FAST = {"epochs": 1, "batch_size": 8, "verbose": 0}
 

@@ -15,7 +15,7 @@ from kbert.heads.multi_label import MultiLabelHead
 from kbert.heads.ner import EntityHead
 from kbert.heads.qa import AnswerHead
 from kbert.heads.regression import RegressionHead
-from kbert.training.fit import read_rows
+from kbert.training.rows import read_rows
 from kbert.training.split import set_aside
 
 

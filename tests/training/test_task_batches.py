@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kbert.data.batching import TokenTable
 from kbert.data.batching import TokenTargets
-from kbert.training.fit import Examples
+from kbert.training.examples import Examples
 from kbert.training.task_batches import POWERS
 from kbert.training.task_batches import AllBatches
 from kbert.training.task_batches import TaskBatches
