@@ -30,6 +30,7 @@ from machine import machine
 import kbert
 from kbert.checkpoints.huggingface import hf_config
 from kbert.training.loop import compile_for
+from kbert.training.settings import Settings
 from kbert.training.throughput import matmul_ceiling
 from kbert.training.throughput import training_flops
 
@@ -54,7 +55,8 @@ def ours(
     model = keras.Model(backbone.input, output)
     compile_for(
         model,
-        *(1000, 5e-5, 0.1, 0.01, 1.0),
+        1000,
+        Settings(layout="padded"),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     ids, labels = rows(batch_size, length)

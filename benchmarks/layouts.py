@@ -35,6 +35,7 @@ from kbert.data.packing import PackedBatches
 from kbert.training.examples import Examples
 from kbert.training.examples import Rows
 from kbert.training.loop import compile_for
+from kbert.training.settings import Settings
 
 
 def read(
@@ -57,7 +58,8 @@ def prepare(
     model = clf.laid_out(layout)
     compile_for(
         model,
-        *(10 * len(batches), 5e-5, 0.1, 0.01, 1.0, layout),
+        10 * len(batches),
+        Settings(layout=layout),
         used_rows=examples.table.ids(),
         loss=clf.head.loss(),
     )

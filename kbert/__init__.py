@@ -9,10 +9,33 @@ TensorFlow nor Keras.
 """
 
 import importlib
+from typing import TYPE_CHECKING
+from typing import Any
 
 from kbert.hookspecs import hookimpl
 from kbert.utils import registration
-from kbert.version import __version__
+from kbert.utils.version import __version__
+
+# Editors read what `__getattr__` imports; a test holds the two together.
+if TYPE_CHECKING:
+    from kbert.checkpoints.loading import load_backbone
+    from kbert.checkpoints.presets import Preset
+    from kbert.classifier import Classifier
+    from kbert.client import Client
+    from kbert.embedder import Embedder
+    from kbert.errors import KbertError
+    from kbert.heads.base import Head
+    from kbert.loading import load
+    from kbert.models.backbone import Backbone
+    from kbert.multitask import MultiTask
+    from kbert.onnx_model import OnnxModel
+    from kbert.pretrainer import Pretrainer
+    from kbert.pretraining.corpus import Corpus
+    from kbert.pretraining.corpus_builder import build_corpus
+    from kbert.pretraining.vocabulary import train_vocabulary
+    from kbert.search import SearchIndex
+    from kbert.summary import summarize
+    from kbert.tokenizers.tokenizer import Tokenizer
 
 _EXPORTS = {
     "Backbone": "kbert.models.backbone",
@@ -35,10 +58,31 @@ _EXPORTS = {
     "train_vocabulary": "kbert.pretraining.vocabulary",
 }
 
-__all__ = ["__version__", "hookimpl", *_EXPORTS]
+__all__ = [
+    "__version__",
+    "hookimpl",
+    "Backbone",
+    "Classifier",
+    "Client",
+    "Corpus",
+    "Embedder",
+    "Head",
+    "KbertError",
+    "MultiTask",
+    "OnnxModel",
+    "Preset",
+    "Pretrainer",
+    "SearchIndex",
+    "Tokenizer",
+    "build_corpus",
+    "load",
+    "load_backbone",
+    "summarize",
+    "train_vocabulary",
+]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'kbert' has no attribute {name!r}")
     value = getattr(importlib.import_module(_EXPORTS[name]), name)
@@ -46,7 +90,7 @@ def __getattr__(name: str):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)
 
 

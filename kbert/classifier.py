@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 from typing import Any
 
+import keras
 import numpy as np
 
 from kbert.checkpoints.loading import open_checkpoint
@@ -172,9 +173,25 @@ class Classifier(Task):
         x: Any,
         y: Any = None,
         *,
+        validation_data: Any = None,
+        validation_split: float = 0.0,
+        epochs: int | None = None,
+        batch_size: int = 32,
+        learning_rate: float = 5e-5,
+        warmup: float = 0.1,
+        weight_decay: float = 0.01,
+        layer_decay: float = 1.0,
+        r_drop: float = 0.0,
+        class_weight: dict | str | None = None,
+        sample_weight: Any = None,
+        early_stopping: int | None = None,
+        callbacks: list | keras.callbacks.Callback | None = None,
+        layout: str = "auto",
+        verbose: str | int = "auto",
         method: str = "fine_tune",
-        **options: Any,
-    ) -> Any:
+        pooling: str | None = None,
+        run_dir: str | os.PathLike | None = None,
+    ) -> keras.callbacks.History:
         """Fine-tune on labelled texts.
 
         Args:
@@ -225,7 +242,8 @@ class Classifier(Task):
                 for each label but one, from 8 to 20), `batch_size`,
                 `learning_rate` (default 5e-5), `warmup`, `weight_decay`,
                 `class_weight`, `callbacks`, `verbose`, and `pooling`,
-                `"mean"` or `"cls"`, the vector that pairs are compared by.
+                `"mean"` (the default) or `"cls"`, the vector that pairs are
+                compared by, and `run_dir`.
             run_dir: folder of checkpoints, one an epoch. Killed at any moment
                 and called again with the same data and arguments, the run
                 goes on from there and ends with the same weights, unless
@@ -251,12 +269,48 @@ class Classifier(Task):
         Departures: of SetFit's, see docs/embeddings.md.
         """
         # Imported here: answering texts needs none of it.
-        if check_choice("method", method, METHODS) == "few_shot":
-            from kbert.training.few_shot import fit
-        else:
-            from kbert.training.fit import fit
-        seed = 0 if self.seed is None else self.seed
-        return fit(self, x, y, **({"seed": seed} | options))
+        from kbert.training import few_shot
+        from kbert.training import fit
+        from kbert.training.settings import Settings
+
+        check_choice("method", method, METHODS)
+        settings = Settings(
+            epochs=3 if epochs is None else epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            warmup=warmup,
+            weight_decay=weight_decay,
+            layer_decay=layer_decay,
+            r_drop=r_drop,
+            early_stopping=early_stopping,
+            callbacks=callbacks,
+            layout=layout,
+            run_dir=run_dir,
+            verbose=verbose,
+            seed=0 if self.seed is None else self.seed,
+        )
+        data = {
+            "validation_data": validation_data,
+            "validation_split": validation_split,
+            "class_weight": class_weight,
+            "sample_weight": sample_weight,
+        }
+        if method == "fine_tune":
+            if pooling is not None:
+                raise ConfigError(
+                    f"`pooling` is of method='few_shot'. Received: "
+                    f"pooling={pooling!r}. Leave it out."
+                )
+            return fit.fit(self, x, y, settings, **data)
+        return few_shot.fit(
+            self,
+            x,
+            y,
+            settings,
+            pooling=pooling or "mean",
+            by_labels=epochs is None,
+            **data,
+        )
 
     def predict(
         self, x: Any, batch_size: int = 64, verbose: str | int = "auto"

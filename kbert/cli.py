@@ -33,7 +33,7 @@ from kbert.commands.train import train
 from kbert.commands.vocab import vocab
 from kbert.errors import KbertError
 from kbert.errors import UnknownNameError
-from kbert.version import __version__
+from kbert.utils.version import __version__
 
 COLUMNS_HINT = (
     "Name the columns with --text and --label; if the first line of the file "

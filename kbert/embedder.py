@@ -263,7 +263,25 @@ class Embedder(Task):
 
     # === Training ===
 
-    def fit(self, x: Any, y: Any = None, **options: Any) -> Any:
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        loss: str | None = None,
+        scale: float = 20.0,
+        validation_data: Any = None,
+        epochs: int = 1,
+        batch_size: int = 32,
+        learning_rate: float = 2e-5,
+        warmup: float = 0.1,
+        weight_decay: float = 0.01,
+        early_stopping: int | None = None,
+        callbacks: list | keras.callbacks.Callback | None = None,
+        layout: str = "auto",
+        verbose: str | int = "auto",
+        run_dir: str | os.PathLike | None = None,
+    ) -> keras.callbacks.History:
         """Train on pairs of texts that belong together, or on scored pairs.
 
         Args:
@@ -286,10 +304,14 @@ class Embedder(Task):
             warmup: fraction of the steps that the rate rises in; it then
                 falls linearly to 0. Default 0.1.
             weight_decay: AdamW's. Default 0.01.
-            callbacks: list of `keras.callbacks.Callback`.
+            early_stopping: epochs without a lower validation loss after
+                which to stop.
+            callbacks: list of `keras.callbacks.Callback`, or one.
             layout: how tokens are laid out: `"padded"`, `"flat"`, which
                 leaves padding out and needs TensorFlow, or `"auto"`.
             verbose: `"auto"` for kbert's display, else as Keras.
+            run_dir: folder of checkpoints, from which a run that was killed
+                goes on; as `kbert.Classifier.fit` has it.
 
         Returns:
             Keras's `History`.
@@ -317,9 +339,29 @@ class Embedder(Task):
         """
         # Imported here: answering texts needs none of it.
         from kbert.training.contrastive import fit
+        from kbert.training.settings import Settings
 
-        seed = 0 if self.seed is None else self.seed
-        return fit(self, x, y, **({"seed": seed} | options))
+        return fit(
+            self,
+            x,
+            y,
+            Settings(
+                epochs=epochs,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                warmup=warmup,
+                weight_decay=weight_decay,
+                early_stopping=early_stopping,
+                callbacks=callbacks,
+                layout=layout,
+                run_dir=run_dir,
+                verbose=verbose,
+                seed=0 if self.seed is None else self.seed,
+            ),
+            loss=loss,
+            scale=scale,
+            validation_data=validation_data,
+        )
 
     def evaluate(self, x: Any, y: Any, batch_size: int = 64) -> dict:
         """How well the similarity of pairs follows scores.

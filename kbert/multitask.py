@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import os
 from collections.abc import Iterable
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
+
+import keras
 
 from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
@@ -25,10 +27,12 @@ from kbert.pipeline.names import check_name
 from kbert.pipeline.saved_folder import SavedFolder
 from kbert.pipeline.saved_folder import save_model
 from kbert.pipeline.saved_folder import weights_later
-from kbert.utils.checks import check_options
 from kbert.utils.checks import suggesting
 from kbert.utils.paths import as_path
 from kbert.utils.seeding import Draws
+
+if TYPE_CHECKING:
+    from kbert.exported.warmup import Requests
 
 # Other signatures of an export, and what Keras calls metrics of validation.
 RESERVED = ("serving_default", "classify", "explain", "val")
@@ -118,7 +122,26 @@ class MultiTask(MultiModel):
             task.seed, task.draws = draws.seed, draws
         self.start(tasks)
 
-    def fit(self, data: Mapping[str, Any], **options: Any) -> Any:
+    def fit(
+        self,
+        data: Mapping[str, Any],
+        *,
+        validation_data: Mapping[str, Any] | None = None,
+        validation_split: float = 0.0,
+        sampling: str | Mapping[str, float] = "proportional",
+        epochs: int = 3,
+        batch_size: int = 32,
+        learning_rate: float = 5e-5,
+        warmup: float = 0.1,
+        weight_decay: float = 0.01,
+        layer_decay: float = 1.0,
+        class_weight: Mapping[str, Any] | None = None,
+        early_stopping: int | None = None,
+        callbacks: list | keras.callbacks.Callback | None = None,
+        layout: str = "auto",
+        verbose: str | int = "auto",
+        run_dir: str | os.PathLike | None = None,
+    ) -> keras.callbacks.History:
         """Fine-tune the backbone and all heads together.
 
         A batch has rows of one task; all of them train the backbone, and
@@ -142,9 +165,13 @@ class MultiTask(MultiModel):
                 turn it is, is drawn at random.
             epochs: as `Classifier.fit`, like `batch_size`, `learning_rate`,
                 `warmup`, `weight_decay`, `layer_decay`, `callbacks`,
-                `layout` and `verbose`. The rate rises and falls over all steps.
+                `layout`, `verbose` and `run_dir`. The rate rises and falls
+                over all steps.
             class_weight: a dict of task names to what `Classifier.fit`
                 takes, for some or all tasks.
+            early_stopping: epochs without a lower `val_loss`, that of all
+                tasks together, after which to stop; the weights of the
+                epoch that has the lowest are kept then.
 
         Returns:
             Keras's `History`. Metrics begin with the name of their task.
@@ -162,11 +189,11 @@ class MultiTask(MultiModel):
             Stickland & Murray 2019, BERT and PALs (sampling by the square
             root), https://arxiv.org/abs/1902.02671
 
-        Departures: the shares are exact, not drawn. The last epoch's weights
-        stay: which epoch is best depends on the task, so say so by
-        `keras.callbacks.EarlyStopping(restore_best_weights=True)` on a
-        metric. With AdamW a head moves a little on the steps of other tasks,
-        by its momentum.
+        Departures: the shares are exact, not drawn. Without `early_stopping`
+        the last epoch's weights stay: which epoch is best depends on the
+        task; `keras.callbacks.EarlyStopping(restore_best_weights=True)`
+        watches the metric of one. With AdamW a head moves a little on the
+        steps of other tasks, by its momentum.
 
         Example:
 
@@ -178,9 +205,30 @@ class MultiTask(MultiModel):
         """
         # Imported here: answering texts needs none of it.
         from kbert.training.multitask import fit
+        from kbert.training.settings import Settings
 
-        seed = 0 if self.seed is None else self.seed
-        return fit(self, data, **({"seed": seed} | options))
+        return fit(
+            self,
+            data,
+            Settings(
+                epochs=epochs,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                warmup=warmup,
+                weight_decay=weight_decay,
+                layer_decay=layer_decay,
+                early_stopping=early_stopping,
+                callbacks=callbacks,
+                layout=layout,
+                run_dir=run_dir,
+                verbose=verbose,
+                seed=0 if self.seed is None else self.seed,
+            ),
+            validation_data=validation_data,
+            validation_split=validation_split,
+            sampling=sampling,
+            class_weight=class_weight,
+        )
 
     def evaluate(
         self, data: Mapping[str, Any], batch_size: int = 64
@@ -274,13 +322,26 @@ class MultiTask(MultiModel):
             saved.assign(multi.head_weights(name))
         return multi
 
-    def export(self, path: str | Path, **options: Any) -> Path:
+    def export(
+        self,
+        path: str | Path,
+        *,
+        default: str | None = None,
+        version: int | None = None,
+        check_ops: str | None = None,
+        warmup: Mapping[str, Requests] | None = None,
+    ) -> Path:
         """Write a SavedModel; see `kbert.export.multitask.export`."""
         from kbert.export.multitask import export
 
-        known = [*inspect.signature(export).parameters][2:]
-        check_options("`export`", options, known)
-        return export(self, as_path(path), **options)
+        return export(
+            self,
+            as_path(path),
+            default=default,
+            version=version,
+            check_ops=check_ops,
+            warmup=warmup,
+        )
 
 
 def _copied(cls: type, seed: int | None, tasks: dict) -> MultiTask:

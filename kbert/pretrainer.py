@@ -38,7 +38,7 @@ from kbert.tokenizers.table_sizes import check_tables
 from kbert.tokenizers.vocabulary import same_ids
 from kbert.training.optimizer import make_optimizer
 from kbert.training.optimizer import scale_losses
-from kbert.training.options import checked
+from kbert.training.settings import checked
 from kbert.utils.atomic import new_folder
 from kbert.utils.checks import check_choice
 from kbert.utils.checks import check_integer
@@ -196,7 +196,6 @@ class Pretrainer:
 
     # === Train ===
 
-    @checked("`fit`")
     def fit(
         self,
         run_dir: str | os.PathLike,
@@ -262,31 +261,40 @@ class Pretrainer:
         from kbert.training.callbacks import refuse
         from kbert.training.loop import build_losses
 
+        steps = checked("steps", steps)
+        save_every = checked("save_every", save_every, optional=True)
         save_every = save_every or min(steps, max(100, math.ceil(steps / 100)))
-        check_fit(
-            steps=steps,
-            batch_size=batch_size,
-            accumulate=accumulate,
-            save_every=save_every,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            warmup=warmup,
-            weight_decay=weight_decay,
-        )
+        # What decides the run, as JSON can hold it.
+        given = {
+            "steps": steps,
+            "batch_size": checked("batch_size", batch_size),
+            "accumulate": checked("accumulate", accumulate),
+            "optimizer": optimizer,
+            "learning_rate": checked("learning_rate", learning_rate),
+            "warmup": checked("warmup", warmup),
+            "weight_decay": checked("weight_decay", weight_decay),
+            "save_every": save_every,
+        }
+        check_fit(**given)
+        run_dir = checked("run_dir", run_dir)
+        validation_steps = checked("validation_steps", validation_steps)
+        callbacks = checked("callbacks", callbacks, optional=True)
+        verbose = checked("verbose", verbose)
         refuse(callbacks or (), run_dir=run_dir)
         check_room(run_dir)
         check_trained(self.model)
         self.corpus.verify()
         steps = save_every * math.ceil(steps / save_every)
+        batch_size, accumulate = given["batch_size"], given["accumulate"]
         total = steps * accumulate
         static = static_shapes() or jit_compile is True
         self.compile(
             make_optimizer(
                 optimizer,
-                learning_rate,
+                given["learning_rate"],
                 total,
-                warmup,
-                weight_decay,
+                given["warmup"],
+                given["weight_decay"],
                 accumulate,
                 callbacks=callbacks or (),
             ),
@@ -313,14 +321,8 @@ class Pretrainer:
             "first_weights": self.first_weights,
             "policy": self.backbone.embeddings.dtype_policy.name,
             "seed": self.seed,
+            **given,
             "steps": steps,
-            "batch_size": batch_size,
-            "accumulate": accumulate,
-            "optimizer": optimizer,
-            "learning_rate": learning_rate,
-            "warmup": warmup,
-            "weight_decay": weight_decay,
-            "save_every": save_every,
             "static_shapes": static,
             "backend": keras.backend.backend(),
             "keras": keras.__version__,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kbert.errors import CheckpointError
 from kbert.models.backbone import Backbone
@@ -15,6 +16,9 @@ from kbert.pipeline.text_model import TextModel
 from kbert.tokenizers.tokenizer import Tokenizer
 from kbert.utils.copying import reduced
 from kbert.utils.paths import as_path
+
+if TYPE_CHECKING:
+    from kbert.exported.warmup import Requests
 
 
 class Task(TextModel):
@@ -120,10 +124,41 @@ class Task(TextModel):
         save_task(self, path, replace)
 
     def export(
-        self, path: str | Path, format: str = "savedmodel", **options
+        self,
+        path: str | Path,
+        format: str = "savedmodel",
+        *,
+        version: int | None = None,
+        check_ops: str | None = None,
+        warmup: Requests | None = None,
+        replace: bool | None = None,
     ) -> Path:
-        """Write what serves the model; see `kbert.export.formats.export`."""
+        """Write what serves the model; see `kbert.export.formats.export`.
+
+        Args:
+            path: the folder to write; for `"savedmodel"` the one that holds
+                the versions.
+            format: `"savedmodel"`, `"int8"`, `"onnx"` or `"litert"`.
+            version: of a SavedModel the number; by default one more than the
+                last.
+            check_ops: of a SavedModel a TF Serving release; the export is
+                refused if that release lacks one of its ops.
+            warmup: of a SavedModel requests, dicts of input names to texts;
+                by default one short text and a batch of long ones.
+            replace: of the other formats, whether to take the place of an
+                export.
+
+        Returns:
+            The path that was written.
+        """
         from kbert.export.formats import export
 
         self.require_model()
+        given = {
+            "version": version,
+            "check_ops": check_ops,
+            "warmup": warmup,
+            "replace": replace,
+        }
+        options = {k: v for k, v in given.items() if v is not None}
         return export(self, as_path(path), format, **options)

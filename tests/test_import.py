@@ -1,9 +1,12 @@
-"""What `import kbert` costs."""
+"""What `import kbert` costs, and what editors see of it."""
 
+import ast
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import kbert
 
 
 def test_import_takes_neither_tensorflow_nor_keras():
@@ -19,3 +22,17 @@ def test_import_takes_neither_tensorflow_nor_keras():
         check=True,
         env=dict(os.environ, PYTHONPATH=root),
     )
+
+
+def test_editors_see_what_is_imported_when_used():
+    tree = ast.parse(Path(kbert.__file__).read_text())
+    static = {
+        alias.name: node.module
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        for alias in node.names
+    }
+    assert static == kbert._EXPORTS
+    assert kbert.__all__ == ["__version__", "hookimpl", *kbert._EXPORTS]
+    assert Path(kbert.__file__).with_name("py.typed").exists()

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kbert.commands import common
-from kbert.version import __version__
+from kbert.utils.version import __version__
 
 if TYPE_CHECKING:
     from kbert.checkpoints.presets import Preset

@@ -334,9 +334,14 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple:
         return self.batch(self._batches[index])
 
+    def begin_at(self, epoch: int) -> None:
+        """Be those of an epoch, by its number."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self._batches = self._order()
+
     def on_epoch_end(self) -> None:
-        self.epoch += 1
-        self._batches = self._order()
+        self.begin_at(self.epoch + 1)
 
     def __iter__(self) -> Iterator[tuple]:
         return (self[i] for i in range(len(self)))

@@ -19,7 +19,7 @@ from kbert.utils.atomic import CONFIG as CONFIG
 from kbert.utils.paths import as_path
 from kbert.utils.untrusted import member
 from kbert.utils.untrusted import read_object
-from kbert.version import __version__
+from kbert.utils.version import __version__
 
 # Version of the form that is written.
 FORMAT = 2

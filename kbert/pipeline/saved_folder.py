@@ -45,7 +45,7 @@ from kbert.utils.atomic import new_folder
 from kbert.utils.json_text import dumps
 from kbert.utils.paths import as_path
 from kbert.utils.untrusted import member
-from kbert.version import __version__
+from kbert.utils.version import __version__
 
 if TYPE_CHECKING:
     from kbert.heads.base import Head

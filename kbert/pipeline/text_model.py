@@ -371,6 +371,14 @@ class TextModel:
             "training": self.training,
         }
 
+    def identity(self) -> dict[str, Any]:
+        """What a run is told of the model, so that no other goes on with it."""
+        return {
+            "head": {"name": self.head.name} | self.head.get_config(),
+            "backbone": self.backbone.config,
+            "policy": self.backbone.embeddings.dtype_policy.name,
+        }
+
     def note_training(self, rows: int, seconds: float, **facts) -> None:
         """Remember where the weights come from."""
         self.training = {

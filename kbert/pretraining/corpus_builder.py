@@ -39,7 +39,7 @@ from kbert.utils.json_text import dumps
 from kbert.utils.paths import as_path
 from kbert.utils.paths import real_path
 from kbert.utils.scratch import check_room
-from kbert.version import __version__
+from kbert.utils.version import __version__
 
 # Sentences that are tokenized at once, fewer if they are long.
 BATCH = 4096

@@ -7,6 +7,7 @@ output is `(C * B, H)`, as `kbert.training.pairs.RowTable` lays texts out.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -19,18 +20,17 @@ from kbert.data.row_names import rows_of
 from kbert.errors import InputError
 from kbert.models.layout import choose_layout
 from kbert.models.precision import check_trained
-from kbert.training.callbacks import refuse
-from kbert.training.loop import compile_for
-from kbert.training.loop import run as run_epochs
+from kbert.training.examples import Examples
+from kbert.training.loop import train
 from kbert.training.losses import ContrastiveLoss
 from kbert.training.losses import CosineLoss
-from kbert.training.options import checked
 from kbert.training.pairs import RowTable
 from kbert.training.pairs import read_columns
 from kbert.training.pairs import read_scores
 from kbert.training.reading import no_weights
 from kbert.training.reading import unpack
-from kbert.training.resume import BestWeights
+from kbert.training.settings import Settings
+from kbert.training.settings import checked
 from kbert.utils.checks import check_choice
 
 if TYPE_CHECKING:
@@ -39,33 +39,25 @@ if TYPE_CHECKING:
 LOSSES = ("contrastive", "cosine")
 
 
-@checked("`fit`")
 def fit(
     embedder: TextModel,
     x: Any,
-    y: Any = None,
+    y: Any,
+    settings: Settings,
     *,
     loss: str | None = None,
     scale: float = 20.0,
     validation_data: tuple | None = None,
-    epochs: int = 1,
-    batch_size: int = 32,
-    learning_rate: float = 2e-5,
-    warmup: float = 0.1,
-    weight_decay: float = 0.01,
-    callbacks: list | None = None,
-    layout: str = "auto",
-    verbose: str | int = "auto",
-    seed: int = 0,
 ) -> keras.callbacks.History:
     """Train an embedder; see `kbert.Embedder.fit`, which documents it."""
     check_trained(embedder.backbone)
+    scale = checked("scale", scale)
     if loss is None:
         loss = "contrastive" if y is None else "cosine"
     check_choice("loss", loss, LOSSES)
-    layout = choose_layout(layout)
-    callbacks = list(callbacks or [])
-    refuse(callbacks, validation_data is not None)
+    settings = replace(settings, layout=choose_layout(settings.layout))
+    settings.check(validation_data is not None)
+    batch_size = settings.batch_size
     started = time.perf_counter()
     table, targets = read_rows(embedder, x, y, loss)
     if loss == "contrastive" and min(len(table), batch_size) < 2:
@@ -73,8 +65,7 @@ def fit(
             f"Expected at least two rows in a batch: each is told from the "
             f"others. Received: {len(table)} rows, batch_size={batch_size}."
         )
-    batches = LengthBatches(table, targets, batch_size=batch_size, seed=seed)
-    validation, best = None, None
+    validation = held_out = None
     if validation_data is not None:
         x, y, weight = unpack(validation_data, "`validation_data`")
         if weight is not None:
@@ -84,33 +75,36 @@ def fit(
         validation = LengthBatches(
             *held_out, batch_size=batch_size, shuffle=False
         )
-        best = BestWeights("val_loss", "min", epochs)
-    compile_for(
+    history = train(
         embedder.model,
-        len(batches) * epochs,
-        *(learning_rate, warmup, weight_decay),
-        layer_decay=1.0,
-        layout=layout,
+        settings,
+        LengthBatches(
+            table, targets, batch_size=batch_size, seed=settings.seed
+        ),
+        validation,
+        form=embedder.laid_out(settings.layout),
+        tokens=len(table.table.token_ids),
+        decided={
+            "data": _digest(table, targets),
+            "validation": held_out and _digest(*held_out),
+            "loss": loss,
+            "scale": scale,
+            **embedder.identity(),
+        },
+        monitor=("val_loss", "min"),
         eager_steps=0,
-        callbacks=callbacks,
         used_rows=table.table.ids(),
         loss=CosineLoss() if loss == "cosine" else ContrastiveLoss(scale),
-    )
-    history = run_epochs(
-        embedder.model,
-        batches,
-        validation,
-        form=embedder.laid_out(layout),
-        tokens=len(table.table.token_ids),
-        epochs=epochs,
-        callbacks=[*callbacks, *([best] if best else [])],
-        verbose=verbose,
     )
     facts = {"epochs": len(history.epoch), "loss": loss}
     if validation is not None:
         facts["validation_loss"] = min(history.history["val_loss"])
     embedder.note_training(len(table), time.perf_counter() - started, **facts)
     return history
+
+
+def _digest(table: RowTable, targets: np.ndarray) -> str:
+    return Examples(table.table, targets).digest()
 
 
 def read_rows(

@@ -9,6 +9,7 @@ Shapes: B texts of a batch, H size of a vector.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -26,20 +27,19 @@ from kbert.models.layout import choose_layout
 from kbert.models.precision import check_trained
 from kbert.pipeline.text_model import TextModel
 from kbert.training.calibrate import calibrate
-from kbert.training.callbacks import refuse
 from kbert.training.class_weight import label_weights
 from kbert.training.examples import Examples
 from kbert.training.examples import Rows
-from kbert.training.loop import compile_for
-from kbert.training.loop import run as run_epochs
+from kbert.training.loop import train
 from kbert.training.losses import PairwiseCosineLoss
 from kbert.training.optimizer import AdamW
-from kbert.training.options import checked
 from kbert.training.reading import no_weights
 from kbert.training.reading import read_examples
 from kbert.training.rows import learn
 from kbert.training.rows import read_held_out
-from kbert.training.split import split
+from kbert.training.settings import Settings
+from kbert.training.settings import checked
+from kbert.training.split import split as set_aside
 from kbert.utils.checks import check_integer
 
 # The layer that the logistic regression becomes.
@@ -77,33 +77,38 @@ class ClassBatches(LengthBatches):
         return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
-@checked("`fit(method='few_shot')`", "method")
 def fit(
     task: TextModel,
     x: Any,
-    y: Any = None,
+    y: Any,
+    settings: Settings,
     *,
     validation_data: Any = None,
     validation_split: float = 0.0,
-    epochs: int | None = None,
-    batch_size: int = 32,
-    learning_rate: float = 5e-5,
-    warmup: float = 0.1,
-    weight_decay: float = 0.01,
-    pooling: str = "mean",
     class_weight: dict | str | None = None,
-    callbacks: list | None = None,
-    verbose: str | int = "auto",
-    seed: int = 0,
+    sample_weight: Any = None,
+    pooling: str = "mean",
+    by_labels: bool = False,
 ) -> keras.callbacks.History:
-    """Train a classifier; see `kbert.Classifier.fit`, which documents it."""
+    """Train a classifier; see `kbert.Classifier.fit`, which documents it.
+
+    Args:
+        by_labels: whether the labels say how many epochs there are.
+    """
+    for name in ("layer_decay", "r_drop", "early_stopping", "layout"):
+        value = getattr(settings, name)
+        if value != getattr(Settings, name):
+            raise ConfigError(
+                f"method='few_shot' trains on pairs of texts, without "
+                f"`{name}`. Received: {name}={value!r}. Leave it out."
+            )
     started = time.perf_counter()
     check_trained(task.backbone)
-    check_integer("batch_size", batch_size, 4)
-    callbacks = list(callbacks or [])
-    refuse(callbacks)
+    split = checked("validation_split", validation_split)
+    check_integer("batch_size", settings.batch_size, 4)
+    settings.check(validates=False)
     columns, labels, weight = read_examples(task, x, y)
-    if weight is not None:
+    if weight is not None or sample_weight is not None:
         raise no_weights("few-shot")
     with rows_of(x):
         learn(task, labels)
@@ -112,35 +117,30 @@ def fit(
         held_out = read_held_out(task, validation_data)
     else:
         strata = task.head.strata(labels)
-        rows, held_out = split(rows, strata, validation_split, seed)
+        rows, held_out = set_aside(rows, strata, split, settings.seed)
     examples = Examples.of(task, rows)
     _check(task, examples)
     weights = label_weights(task.head, labels, class_weight)
-    if epochs is None:
+    if by_labels:
         wanted = EPOCHS * (len(task.head.labels) - 1)
         epochs = min(max(wanted, LEAST_EPOCHS), MOST_EPOCHS)
+        settings = replace(settings, epochs=epochs)
     # The regression's penalty is meant for vectors of length 1, and lengths
     # say little of the class: they depend on how long the text is.
     if getattr(task.head, "normalize", None) is False:
         task.head.normalize = True
         task.build()
     history = _train_backbone(
-        task.backbone,
-        EmbeddingHead(pooling=pooling),
-        examples,
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=(learning_rate, warmup, weight_decay),
-        callbacks=callbacks,
-        verbose=verbose,
-        seed=seed,
+        task, EmbeddingHead(pooling=pooling), examples, settings
     )
     _solve_head(task, examples, list(weights.values()))
     # For Keras's own calls, as other trainings leave it.
     task.model.compile(
-        AdamW(learning_rate), task.head.loss(), metrics=task.head.metrics()
+        AdamW(settings.learning_rate),
+        task.head.loss(),
+        metrics=task.head.metrics(),
     )
-    facts = {"epochs": epochs, "method": "few_shot"}
+    facts = {"epochs": len(history.epoch), "method": "few_shot"}
     if held_out is not None:
         facts |= calibrate(task, held_out)
     task.note_training(len(rows), time.perf_counter() - started, **facts)
@@ -177,51 +177,42 @@ def _check(task: TextModel, examples: Examples) -> None:
 
 
 def _train_backbone(
-    backbone: keras.Model,
+    task: TextModel,
     head: EmbeddingHead,
     examples: Examples,
-    *,
-    epochs: int,
-    batch_size: int,
-    optimizer: tuple,
-    callbacks: list,
-    verbose: str | int,
-    seed: int,
+    settings: Settings,
 ) -> keras.callbacks.History:
     """The first phase: texts of a class come together."""
+    backbone = task.backbone
     # Padding is most of a batch that is not sorted by length.
-    layout = choose_layout()
+    settings = replace(settings, layout=choose_layout())
     encoder, form = (
         keras.Model(body.input, head.build(features_of(body)), name="encoder")
-        for body in (backbone, backbone.laid_out(layout))
+        for body in (backbone, backbone.laid_out(settings.layout))
     )
-    batches = ClassBatches(
-        examples.table, examples.targets, batch_size=batch_size, seed=seed
-    )
-    steps = len(batches) * epochs
-    rate, warmup, decay = optimizer
     # A few steps hardly move the embeddings of the words, and would spend
     # much of their time on them.
     words = backbone.embeddings.token_embedding
     trained, words.trainable = words.trainable, False
-    compile_for(
-        *(encoder, steps, rate, warmup, decay),
-        layer_decay=1.0,
-        layout=layout,
-        eager_steps=EAGER_STEPS,
-        callbacks=callbacks,
-        loss=PairwiseCosineLoss(),
-    )
     try:
-        return run_epochs(
+        return train(
             encoder,
-            batches,
-            None,
+            settings,
+            ClassBatches(
+                examples.table,
+                examples.targets,
+                batch_size=settings.batch_size,
+                seed=settings.seed,
+            ),
             form=form,
             tokens=len(examples.table.token_ids),
-            epochs=epochs,
-            callbacks=callbacks,
-            verbose=verbose,
+            decided={
+                "data": examples.digest(),
+                "pooling": head.get_config()["pooling"],
+                **task.identity(),
+            },
+            eager_steps=EAGER_STEPS,
+            loss=PairwiseCosineLoss(),
         )
     finally:
         words.trainable = trained

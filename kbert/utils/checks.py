@@ -15,10 +15,14 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
+from typing import TypeVar
 
 from kbert.errors import ConfigError
 from kbert.errors import did_you_mean
 from kbert.errors import short
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Owner = TypeVar("Owner", bound=type)
 
 # What NumPy's global generator takes.
 MOST_SEEDS = 2**32
@@ -187,7 +191,7 @@ def check_options(
             )
 
 
-def suggests(function: Callable, what: str | None = None) -> Callable:
+def suggests(function: Function, what: str | None = None) -> Function:
     """Have a function tell the nearest name of an argument that it lacks.
 
     Args:
@@ -218,7 +222,7 @@ def suggests(function: Callable, what: str | None = None) -> Callable:
     return call
 
 
-def suggesting(owner: type) -> type:
+def suggesting(owner: Owner) -> Owner:
     """A class whose public methods are as `suggests` has them."""
     for name, member in [*vars(owner).items()]:
         what = f"`{owner.__name__ if name == '__init__' else name}`"
