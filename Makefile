@@ -6,7 +6,7 @@ PLUGINS := $(wildcard plugins/*)
 EDITABLE := $(foreach plugin,$(PLUGINS),-e ./$(plugin))
 PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: demo test test-large lint format bench docs clean
+.PHONY: demo test test-large lint format bench docs dist release clean
 
 demo: $(VENV)/.ready  ## Fine-tune, evaluate, export and ask, on real text
 	$(BIN)/python examples/demo.py
@@ -17,9 +17,10 @@ test: $(VENV)/.ready-test lint  ## The fast tests
 test-large: $(VENV)/.ready-bench  ## The tests that take minutes or peers
 	$(BIN)/python -m pytest -m large
 
-lint: $(VENV)/.ready-test  ## Style, with ruff
+lint: $(VENV)/.ready-test  ## Style and types, with ruff and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/.ready-test
 	$(BIN)/ruff check --fix .
@@ -38,6 +39,18 @@ bench: $(VENV)/.ready-bench  ## The tables of README.md and docs
 	$(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/hostile.py
 
+docs: $(VENV)/bin/python  ## The site, into site/
+	$(BIN)/python -m pip install --quiet "mkdocs-material>=9.5" "mkdocstrings[python]>=0.29" "ruff==0.17.*"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --site-dir site
+
+release: test docs dist  ## All that a release needs
+
+dist: $(VENV)/bin/python  ## sdist and wheel, checked
+	$(BIN)/python -m pip install --quiet "build>=1.2" "twine>=6.0"
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -54,4 +67,4 @@ $(VENV)/.ready-bench: $(VENV)/.ready-test
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build site dist *.egg-info .pytest_cache .ruff_cache
