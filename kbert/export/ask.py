@@ -76,7 +76,7 @@ def ask_tokens(
     expected = task.head.serve(task.model(batch, training=False))
     expected = {k: keras.ops.convert_to_numpy(v) for k, v in expected.items()}
     received = asked(format, answer, batch)
-    if task.head.overlap is not None:
+    if task.head.by_token:
         mask = batch["padding_mask"]
         expected = {key: value[mask] for key, value in expected.items()}
         received = {key: value[mask] for key, value in received.items()}
@@ -97,7 +97,7 @@ def ask_texts(
     expected = {key: decode(value) for key, value in expected.items()}
     received = asked(format, answer, texts)
     received = {key: decode(value) for key, value in received.items()}
-    if task.head.overlap is None:
+    if not task.head.by_token:
         compare(format, received, expected, near(closeness(task)))
     elif expected.keys() != received.keys():
         raise _differs(format, "; ".join(received), "; ".join(expected))

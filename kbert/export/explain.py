@@ -4,7 +4,7 @@ The probability of the label that is answered is followed from a text in which
 every word is blank to the text as it is, and what changes on the way is laid
 to the words that change it. Of heads that answer several labels it is the
 most probable one's, of heads without labels the score, and of heads that
-answer tokens what `kbert.Head.evidence` says.
+answer tokens what `kbert.heads.tokens.TokenHead.evidence` says.
 
 Reference: Sundararajan, Taly & Yan 2017, Axiomatic Attribution for Deep
 Networks (integrated gradients), https://arxiv.org/abs/1703.01365
@@ -25,7 +25,7 @@ from typing import Any
 import keras
 
 from kbert.export.explain_ngrams import token_shares
-from kbert.heads.base import Head
+from kbert.heads.tokens import TokenHead
 from kbert.models.graphs import outputs_on
 from kbert.models.ngrams import NGRAM_LOGITS
 from kbert.tokenizers.casing import TEXTS
@@ -51,8 +51,8 @@ def can_explain(task: TextModel) -> bool:
 
     Heads that answer tokens have one a token; those say what to follow.
     """
-    if task.head.overlap is not None:
-        return type(task.head).evidence is not Head.evidence
+    if task.head.by_token:
+        return type(task.head).evidence is not TokenHead.evidence
     answers = task.serving_model.output
     return _of_label(answers) or _ranks(answers).get("score") == 1
 
@@ -98,7 +98,7 @@ def make_explain(task: TextModel, steps: int = STEPS) -> Callable[..., dict]:
     encoder = task.backbone.after_embeddings()
     outputs = outputs_on(encoder, task.model, task.backbone)
     head = task.head
-    if head.overlap is None:
+    if not head.by_token:
         outputs = head.serve(outputs)
         decide, evidence = _label, _value
         probable = _of_label(outputs)
@@ -146,7 +146,7 @@ def make_explain(task: TextModel, steps: int = STEPS) -> Callable[..., dict]:
         computed = compute(both, tf.tile(mask, [2, 1]))
         (text, blank), (as_it_is, as_blank) = map(_halves, (both, computed))
         places = None
-        if head.overlap is not None:
+        if head.by_token:
             begins = word & task.tokenizer.begins_word(ids)
             places = {"word": word, "first": begins, "input": which}
         decision = decide(as_it_is, places)

@@ -106,7 +106,7 @@ def write_onnx(
 
 def answers_whole_texts(head: Head) -> bool:
     """Whether a text is one row, whose end alone is cut off."""
-    return head.overlap is None and head.truncation == "head"
+    return not head.by_token and head.truncation == "head"
 
 
 def add_facts(task: TextModel, model: ModelProto) -> None:
@@ -170,7 +170,7 @@ def _ask_litert(task: TextModel, model, batch) -> dict[str, np.ndarray]:
         for i in range(len(batch["padding_mask"]))
     ]
     answers = {k: np.concatenate([row[k] for row in rows]) for k in rows[0]}
-    if task.head.overlap is not None:  # A token each.
+    if task.head.by_token:  # A token each.
         answers = {key: value[:, :width] for key, value in answers.items()}
     return answers
 

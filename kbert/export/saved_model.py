@@ -253,7 +253,7 @@ def make_answer(task: TextModel) -> Callable[..., dict[str, Any]]:
         if task.ngrams is not None:
             batch[NGRAM_LOGITS] = task.ngrams(columns)
         outputs = task.serving_model(batch, training=False)
-        if task.head.overlap is not None:
+        if task.head.by_token:
             lengths = tokens["token_ids"].row_lengths()
             outputs = {
                 key: tf.RaggedTensor.from_tensor(value, lengths)

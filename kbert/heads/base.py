@@ -13,7 +13,6 @@ the layers' outputs into answers. Nothing else in kbert knows the task.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
@@ -28,11 +27,9 @@ from kbert.data.row_names import row_name
 from kbert.data.texts import as_labels
 from kbert.data.texts import as_texts
 from kbert.errors import InputError
+from kbert.errors import PluginError
 from kbert.errors import short
 from kbert.heads.forms import TransformersForm
-
-if TYPE_CHECKING:
-    from kbert.tokenizers.windows import Windows
 
 
 class Head:
@@ -94,9 +91,18 @@ class Head:
     answer_output: str = "label"
     exclusive: bool = True
     least_labels: int = 2
-    overlap: int | None = None
+    by_token: bool = False
     ngrams: int = 0
     file_format: str | None = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if hasattr(cls, "overlap") and not cls.by_token:
+            raise PluginError(
+                f"Expected a head that answers tokens to derive from "
+                f"kbert.heads.tokens.TokenHead. Received: {cls.__name__} with "
+                f"`overlap`, which derives from kbert.Head."
+            )
 
     def __init__(self, labels: list | None = None):
         self.labels = (
@@ -198,22 +204,6 @@ class Head:
             return [(label,) for label in y]
         return None
 
-    def align(self, targets: Any, windows: Windows) -> Any:
-        """Targets of texts as the loss takes them, for windows of the texts.
-
-        Only for heads that answer tokens, those with an `overlap`.
-
-        Args:
-            targets: what `encode` gave, one a text.
-            windows: `kbert.tokenizers.windows.Windows`, one or more of each
-                text.
-
-        Returns:
-            Array `(windows, ...)`, or `kbert.data.batching.TokenTargets` for a
-            target a token.
-        """
-        raise NotImplementedError
-
     # === Model ===
 
     def build(self, features: dict[str, keras.KerasTensor]) -> Any:
@@ -243,57 +233,9 @@ class Head:
         """Answers of a batch, in `keras.ops`.
 
         The same code runs in `predict` and inside the exported graph. Each
-        output has the batch as its first dimension, and for heads with an
-        `overlap` the tokens as its second; those named in `label_outputs`
-        are int indices into `labels`.
-        """
-        raise NotImplementedError
-
-    def finish(self, outputs: dict, tokens: dict, texts: dict) -> dict:
-        """Answers of texts from those of their tokens, in TensorFlow's ops.
-
-        Only for heads that answer tokens, those with an `overlap`. The same
-        code runs in `predict`, on every backend, and in the exported graph.
-
-        Args:
-            outputs: what `serve` gave, each a `tf.RaggedTensor`
-                `(W, None, ...)` without padding, of W windows.
-            tokens: the windows, see `kbert.tokenizers.windows.make_windows`.
-            texts: string tensors `(B,)` by the names of `inputs`.
-
-        Returns:
-            A dict of tensors `(B, ...)`. Ragged ones, `(B, None)`, are then
-            filled up: integers with -1, others with 0 or an empty string.
-        """
-        raise NotImplementedError
-
-    def decide(self, outputs: Any, places: dict) -> Any:
-        """What an explanation holds fast: what was decided on a text.
-
-        Only for heads that answer tokens, in TensorFlow's ops; with
-        `evidence` they make the signature `explain`.
-
-        Args:
-            outputs: what `build` gave for texts, `(B, T, ...)`.
-            places: `(B, T)` each: `word` bool, no special token; `first`
-                bool, the token begins a word; `input` int32, the text that
-                it stands in.
-
-        Returns:
-            Whatever `evidence` is to have: tensors `(B, ...)`, or a
-            structure of them.
-        """
-        raise NotImplementedError
-
-    def evidence(self, outputs: Any, places: dict, decision: Any) -> Any:
-        """The probability of a decision, float `(B,)` with a gradient.
-
-        Args:
-            outputs: what `build` gave for the texts, or for the same texts
-                with their words partly blank.
-            places: see `decide`.
-            decision: what `decide` gave for the whole texts; it and
-                `places` have the rows of `outputs`, each any number of times.
+        output has the batch as its first dimension, and for heads that answer
+        tokens those as its second; those named in `label_outputs` are int
+        indices into `labels`.
         """
         raise NotImplementedError
 

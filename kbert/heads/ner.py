@@ -17,13 +17,13 @@ from kbert.data.texts import check_columns
 from kbert.errors import InputError
 from kbert.errors import listed
 from kbert.errors import short
-from kbert.heads.base import Head
 from kbert.heads.forms import TransformersForm
 from kbert.heads.spans import read_entities
 from kbert.heads.tag_accuracy import IGNORED
 from kbert.heads.tag_accuracy import TagAccuracy
 from kbert.heads.tags import SCHEMES
 from kbert.heads.tags import score
+from kbert.heads.tokens import TokenHead
 from kbert.tokenizers.windows import Windows
 from kbert.tokenizers.windows import to_characters
 from kbert.utils.checks import check_choice
@@ -34,7 +34,7 @@ from kbert.utils.checks import check_number
 OUTSIDE = 0
 
 
-class EntityHead(Head):
+class EntityHead(TokenHead):
     """Named entities: a tag for each word, and entities from the tags.
 
     Trained on words and their tags, or on texts and the spans of their

@@ -20,8 +20,8 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.answers import read_answers
-from kbert.heads.base import Head
 from kbert.heads.forms import TransformersForm
+from kbert.heads.tokens import TokenHead
 from kbert.tokenizers.windows import Windows
 from kbert.tokenizers.windows import to_characters
 from kbert.utils.checks import check_flag
@@ -31,7 +31,7 @@ from kbert.utils.checks import check_number
 HIDDEN = -1e9
 
 
-class AnswerHead(Head):
+class AnswerHead(TokenHead):
     """The span of a context that answers a question, or that there is none.
 
     Two scores for each token: that the answer begins with it, and that it

@@ -55,7 +55,7 @@ def default_inputs(head: type[Head] | Head, width: int) -> tuple[str, ...]:
     >>> default_inputs(ClassificationHead, 2)
     ('text', 'text_pair')
     """
-    if len(head.inputs) == 1 and width == 2 and head.overlap is None:
+    if len(head.inputs) == 1 and width == 2 and not head.by_token:
         return (head.inputs[0], f"{head.inputs[0]}_pair")
     return head.inputs
 
@@ -73,7 +73,7 @@ def check_inputs(
         return head.inputs
     names = check_strings("inputs", inputs, "('text',)")
     # Heads that answer tokens know which text is which.
-    counts = (1, 2) if head.overlap is None else (len(head.inputs),)
+    counts = (1, 2) if not head.by_token else (len(head.inputs),)
     if len(names) not in counts:
         raise ConfigError(
             f"`inputs` must be {' or '.join(map(str, counts))} name(s) for the "

@@ -165,7 +165,7 @@ class TextModel:
             What `kbert.Tokenizer` gives; for heads that answer tokens, what
             `kbert.tokenizers.windows.make_windows` gives.
         """
-        if self.head.overlap is None:
+        if not self.head.by_token:
             return self.tokenizer(
                 *columns,
                 max_length=self.max_length,
@@ -187,7 +187,7 @@ class TextModel:
             tokens: what `tokens` gave.
             texts: string tensors `(B,)`, one a column.
         """
-        if self.head.overlap is None:
+        if not self.head.by_token:
             return outputs
         names = dict(zip(self.head.inputs, texts, strict=True))
         answers = self.head.finish(outputs, tokens, names)
@@ -241,7 +241,7 @@ class TextModel:
         Raises:
             NotFiniteError: an answer is NaN or infinite.
         """
-        by_token = self.head.overlap is not None
+        by_token = self.head.by_token
         return answer_table(table, self._compute, batch_size, by_token, done)
 
     def _parts(
@@ -254,7 +254,7 @@ class TextModel:
 
         A part is tokenized while the one before is computed.
         """
-        if self.head.overlap is None:
+        if not self.head.by_token:
             parts = encoded_parts(columns, WINDOW)
             for table in ahead(map(self.tokenize, parts)):
                 yield self.answer_table(table, batch_size, done)

@@ -174,7 +174,7 @@ def _loss(clf: Classifier, x: list, targets: Any) -> float:
 
 def _serve(clf: Classifier, x: list) -> dict[str, np.ndarray]:
     """Answers of one batch as it comes, outside a compiled function."""
-    if clf.head.overlap is not None:
+    if clf.head.by_token:
         with stage(
             "serve and finish", "finish takes what serve gives, ragged."
         ):

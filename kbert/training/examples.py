@@ -56,7 +56,7 @@ class Examples:
         cls, task: TextModel, rows: Rows, ngram_logits: np.ndarray | None = None
     ) -> Examples:
         """The examples of some rows; see `TextModel.tokenize`."""
-        if task.head.overlap is None:
+        if not task.head.by_token:
             table = task.tokenize(rows.columns, ngram_logits)
             return cls(table, rows.targets, rows.sample_weight)
         windows = task.windows(rows.columns)

@@ -7,6 +7,7 @@ import kbert
 from kbert.export.explain import can_explain
 from kbert.export.explain import make_explain
 from kbert.heads.ner import EntityHead
+from kbert.heads.tokens import TokenHead
 
 pytest.importorskip("tensorflow")
 
@@ -139,7 +140,7 @@ def test_the_decision_of_a_question_is_the_answer():
 
 def test_token_heads_that_do_not_say_what_to_follow_have_none():
     class Silent(EntityHead):
-        evidence = kbert.Head.evidence
+        evidence = TokenHead.evidence
 
     clf = kbert.Classifier("random:1x64", "ner", labels=["PER"], seed=0)
     clf.head.__class__ = Silent
