@@ -31,6 +31,7 @@ def test_editors_see_what_is_imported_when_used():
         for block in tree.body
         if isinstance(block, ast.If)
         for node in block.body
+        if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
     assert static == kbert._EXPORTS
