@@ -19,6 +19,7 @@ from kbert.classifier import Classifier
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import short
+from kbert.exported.names import DEFAULT_SIGNATURE
 from kbert.heads.base import Head
 from kbert.heads.made_heads import classifier_head
 from kbert.heads.made_heads import make_head
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from kbert.exported.warmup import Requests
 
 # Other signatures of an export, and what Keras calls metrics of validation.
-RESERVED = ("serving_default", "classify", "explain", "val")
+RESERVED = (DEFAULT_SIGNATURE, "classify", "explain", "val")
 
 
 @suggesting

@@ -16,6 +16,7 @@ from kbert.data.answers import predictions
 from kbert.data.answers import rows_of
 from kbert.data.containers import iterate
 from kbert.data.containers import settle
+from kbert.data.files import PART
 from kbert.data.row_names import rows_from
 from kbert.data.texts import as_texts
 from kbert.data.texts import windows
@@ -29,6 +30,7 @@ from kbert.tokenizers.vocabulary import index_vocabulary
 from kbert.tokenizers.vocabulary import read_vocabulary
 from kbert.utils.checks import check_integer
 from kbert.utils.checks import suggesting
+from kbert.utils.extras import need
 from kbert.utils.paths import as_path
 from kbert.utils.untrusted import member
 
@@ -67,13 +69,7 @@ class OnnxModel:
 
     def __init__(self, path: str | os.PathLike, threads: int | None = None):
         path = as_path(path)
-        try:
-            import onnxruntime  # noqa: F401
-        except ImportError as error:
-            raise ExportError(
-                f"Expected the package 'onnxruntime'. Received: {error}. "
-                f"Install it: pip install 'kbert[onnx]'."
-            ) from error
+        need("onnx", "onnxruntime", purpose="ONNX", error=ExportError)
         if threads is not None:
             threads = check_integer("threads", threads)
         try:
@@ -151,7 +147,7 @@ class OnnxModel:
         return feed_of(self._session, token_ids, mask, segment_ids)
 
     def stream(
-        self, rows: Iterable, batch_size: int = 32, window: int = 8192
+        self, rows: Iterable, batch_size: int = 32, window: int = PART
     ) -> Iterator[dict[str, Any]]:
         """Answers row by row, in bounded memory, as `Classifier.stream`."""
         window, first = check_integer("window", window), 0

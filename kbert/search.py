@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 
+from kbert.data.files import PART
 from kbert.data.texts import windows
 from kbert.embedder import unit
 from kbert.errors import CheckpointError
@@ -27,6 +29,7 @@ from kbert.utils.atomic import new_folder
 from kbert.utils.checks import check_choice
 from kbert.utils.checks import check_integer
 from kbert.utils.checks import suggesting
+from kbert.utils.extras import need
 from kbert.utils.paths import as_path
 from kbert.utils.untrusted import member
 from kbert.utils.untrusted import read_object
@@ -40,7 +43,6 @@ KINDS = {"flat": "Flat", "hnsw": "HNSW32,Flat"}
 TEXTS, VECTORS, CONFIG = "texts.jsonl", "vectors.safetensors", "search.json"
 
 # Texts that are encoded before they are added.
-WINDOW = 8192
 
 
 class Hit(NamedTuple):
@@ -107,7 +109,7 @@ class SearchIndex:
     def add(self, texts: Any) -> None:
         """Add texts, a window at a time."""
         [column] = self.embedder.columns(texts)
-        for window in windows(column, WINDOW):
+        for window in windows(column, PART):
             self._index.add(self._scaled(self.embedder.encode_document(window)))
             self.texts += [
                 t.decode("utf-8", "ignore") if isinstance(t, bytes) else t
@@ -205,12 +207,5 @@ class SearchIndex:
         return index
 
 
-def _faiss():
-    try:
-        import faiss
-    except ImportError as error:
-        raise ConfigError(
-            "Search needs faiss, which is not installed. Install it: "
-            "pip install 'kbert[search]'."
-        ) from error
-    return faiss
+def _faiss() -> ModuleType:
+    return need("search", "faiss", purpose="search")

@@ -14,6 +14,7 @@ from kbert.pipeline.saved_folder import save_model
 from kbert.pipeline.saved_folder import weights_later
 from kbert.pipeline.text_model import TextModel
 from kbert.tokenizers.tokenizer import Tokenizer
+from kbert.utils.checks import suggesting
 from kbert.utils.copying import reduced
 from kbert.utils.paths import as_path
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kbert.exported.warmup import Requests
 
 
+@suggesting
 class Task(TextModel):
     """A backbone, a head and a tokenizer, and the ways in and out of folders.
 

@@ -387,7 +387,7 @@ def test_one_callback_is_taken():
         ({"method": "few_shot", "r_drop": 1.0}, "few_shot.*r_drop=1.0"),
         ({"layout": "flatt"}, "mean 'flat'"),
         ({"epochs": "3"}, "epochs='3'"),
-        ({"epochs": None}, "epochs=None"),
+        ({"epochs": 0}, "epochs=0"),
         ({"batch_size": True}, "batch_size=True"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
         ({"learning_rate": "1e-3"}, "learning_rate='1e-3'"),

@@ -9,11 +9,14 @@ from typing import Annotated
 
 import typer
 
+from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.commands import common
+from kbert.data.files import PART
 from kbert.data.files import read_texts
 from kbert.data.lines import decode
 from kbert.errors import CheckpointError
 from kbert.errors import InputError
+from kbert.utils.atomic import CONFIG
 from kbert.utils.atomic import check_file
 from kbert.utils.atomic import new_file
 from kbert.utils.paths import as_path
@@ -37,8 +40,6 @@ TextColumn = Annotated[
 TextsFile = Annotated[
     str, typer.Argument(metavar="FILE", help="Texts; - for standard input.")
 ]
-PRESET = "all-minilm-l6-v2"
-WINDOW = 8192
 
 
 def embed(
@@ -49,7 +50,7 @@ def embed(
             "--output", "-o", metavar="FILE.npy", help="Where vectors go."
         ),
     ],
-    model: Model = PRESET,
+    model: Model = DEFAULT_PRESET,
     text: TextColumn = None,
     columns: common.AllColumns = None,
     format: common.FileFormat = None,
@@ -93,7 +94,7 @@ def search(
     k: Annotated[
         int, typer.Option("-k", min=1, metavar="N", help="Texts to find.")
     ] = 5,
-    model: Model = PRESET,
+    model: Model = DEFAULT_PRESET,
     text: TextColumn = None,
     columns: common.AllColumns = None,
     format: common.FileFormat = None,
@@ -138,7 +139,7 @@ def summarize(
         int,
         typer.Option("--sentences", "-n", min=1, metavar="N", help="To pick."),
     ] = 3,
-    model: Model = PRESET,
+    model: Model = DEFAULT_PRESET,
     encoding: common.Encoding = None,
     as_json: common.AsJson = False,
 ) -> None:
@@ -181,7 +182,7 @@ def _read(file, text, columns, format, encoding) -> list[str]:
     column = (text or "text",)
     return [
         row[0]
-        for part in read_texts(file, column, WINDOW, names, format, encoding)
+        for part in read_texts(file, column, PART, names, format, encoding)
         for row in part
     ]
 
@@ -190,7 +191,7 @@ def _embedder(model: str) -> Embedder:
     common.start()
     from kbert.embedder import Embedder
 
-    if not (as_path(model) / "kbert.json").is_file():
+    if not (as_path(model) / CONFIG).is_file():
         return Embedder(model)
     from kbert.loading import load
 

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from kbert.checkpoints.presets import DEFAULT_PRESET
 from kbert.commands import common
 from kbert.data.encodings import check_encoding
 from kbert.data.files import read_table
@@ -70,7 +71,7 @@ def train(
             help="Pretrained checkpoint: a name from 'kbert presets', a "
             "folder in Hugging Face form, or random:SIZE.",
         ),
-    ] = "all-minilm-l6-v2",
+    ] = DEFAULT_PRESET,
     head: Annotated[
         str,
         typer.Option(

@@ -43,6 +43,9 @@ ONE_A_LINE = (
     "lines=True)."
 )
 
+# Texts that are taken at once: tokenized together and sorted by length.
+PART = 8192
+
 
 class Span(NamedTuple):
     """Whole lines in the middle of a file.

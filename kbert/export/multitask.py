@@ -12,7 +12,6 @@ from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
 from kbert.export.refusals import refuse_not_finite
-from kbert.export.saved_model import SERVE
 from kbert.export.saved_model import export_elsewhere
 from kbert.export.saved_model import make_answer
 from kbert.export.saved_model import make_signatures
@@ -21,6 +20,7 @@ from kbert.export.saved_model import trace
 from kbert.export.saved_model import usual_requests
 from kbert.export.saved_model import write_version
 from kbert.exported.check_ops import check_release
+from kbert.exported.names import DEFAULT_SIGNATURE
 from kbert.exported.warmup import EXPLAIN
 from kbert.exported.warmup import Requests
 from kbert.exported.warmup import check_requests
@@ -110,7 +110,7 @@ def export(
     requests |= {n: requests[first] for n in signatures if n != EXPLAIN}
     # The default task's is the same function under both names.
     signatures |= {
-        name: signatures[SERVE]
+        name: signatures[DEFAULT_SIGNATURE]
         if name == first
         else trace(make_answer(task), *task.inputs)
         for name, task in multi.tasks.items()

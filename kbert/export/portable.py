@@ -34,7 +34,9 @@ from kbert.export.refusals import refuse_told
 from kbert.exported.onnx_session import FEATURES
 from kbert.exported.onnx_session import feed_of
 from kbert.exported.onnx_session import open_session
+from kbert.utils.atomic import CONFIG
 from kbert.utils.atomic import new_folder
+from kbert.utils.extras import need
 from kbert.utils.json_text import dumps
 from kbert.utils.scratch import scratch_folder
 
@@ -254,7 +256,7 @@ def require_portable(task: TextModel, extra: str, *modules: str) -> None:
         )
     refuse_told(task)
     refuse_not_finite(task.weights())
-    _require(extra, *modules)
+    need(extra, *modules, purpose="this form", error=ExportError)
 
 
 def in_float32(task: TextModel) -> TextModel:
@@ -290,19 +292,7 @@ def write_companions(task: TextModel, folder: Path) -> None:
     """Write what an application needs beside the graph."""
     write_tokenizer(task.tokenizer, folder, model_max_length=task.max_length)
     text = dumps(task.config(), indent=2, ensure_ascii=False)
-    (folder / "kbert.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _require(extra: str, *modules: str) -> None:
-    """Raise `ExportError` if a module of an extra is missing."""
-    for module in modules:
-        try:
-            __import__(module)
-        except ImportError as error:
-            raise ExportError(
-                f"Expected the package {module!r}. Received: {error}. Install "
-                f"it: pip install 'kbert[{extra}]'."
-            ) from error
+    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -27,10 +27,11 @@ from kbert.export.explain import make_explain
 from kbert.export.refusals import refuse_not_finite
 from kbert.exported.check_ops import check_ops as run_check_ops
 from kbert.exported.check_ops import check_release
+from kbert.exported.names import CARD
+from kbert.exported.names import DEFAULT_SIGNATURE
 from kbert.exported.versions import MAX_VERSION
 from kbert.exported.versions import version_folders
 from kbert.exported.versions import version_number
-from kbert.exported.warmup import CARD
 from kbert.exported.warmup import CLASSIFY
 from kbert.exported.warmup import EXPLAIN
 from kbert.exported.warmup import LONG_WORD
@@ -52,9 +53,6 @@ if TYPE_CHECKING:
 
 # TF Serving's Classify API asks for this name, and for the names below.
 CLASSIFY_METHOD = "tensorflow/serving/classify"
-
-# What a request without a signature name asks.
-SERVE = "serving_default"
 
 
 def export(
@@ -128,7 +126,7 @@ def export(
         requests,
         task.config(),
         check_ops,
-        {SERVE: task},
+        {DEFAULT_SIGNATURE: task},
     )
     return target
 
@@ -231,7 +229,7 @@ def write_version(
 def make_signatures(task: TextModel) -> dict[str, Any]:
     """Concrete functions for the signatures of a task, by name."""
     answer = make_answer(task)
-    signatures = {SERVE: trace(answer, *task.inputs)}
+    signatures = {DEFAULT_SIGNATURE: trace(answer, *task.inputs)}
     if "probabilities" in task.serving_model.output:
         signatures[CLASSIFY] = trace(_make_classify(task, answer), "inputs")
     if can_explain(task):

@@ -16,16 +16,14 @@ from kbert.data.texts import as_texts
 from kbert.data.texts import encode_texts
 from kbert.data.texts import join_answers
 from kbert.errors import CheckpointError
+from kbert.exported.names import CARD
+from kbert.exported.names import DEFAULT_SIGNATURE
 from kbert.exported.versions import version_folders
+from kbert.utils.atomic import CONFIG
 from kbert.utils.atomic import file_digest
 from kbert.utils.checks import check_integer
 from kbert.utils.paths import as_path
 from kbert.utils.tensorflow import import_tensorflow
-
-SIGNATURE = "serving_default"
-
-# The model's configuration, which an export by kbert holds.
-CARD = Path("assets.extra") / "kbert.json"
 
 
 def find_version(path: str | os.PathLike) -> Path:
@@ -42,7 +40,7 @@ def find_version(path: str | os.PathLike) -> Path:
         if (folder / "saved_model.pb").is_file():
             return folder
     advice = "Check the path."
-    if (path / "kbert.json").is_file():
+    if (path / CONFIG).is_file():
         advice = f"Export it first: kbert export {path} exports/{path.name}"
     raise CheckpointError(
         f"Expected an exported model: a folder with saved_model.pb, or with "
@@ -106,11 +104,11 @@ class ServedModel:
         try:
             # The signature is valid only as long as what it was loaded with.
             self._loaded = tf.saved_model.load(str(self.path))
-            self._serve = self._loaded.signatures[SIGNATURE]
+            self._serve = self._loaded.signatures[DEFAULT_SIGNATURE]
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
             raise CheckpointError(
-                f"Expected a SavedModel with the signature {SIGNATURE}. "
-                f"Received: {self.path}: {error}."
+                f"Expected a SavedModel with the signature "
+                f"{DEFAULT_SIGNATURE}. Received: {self.path}: {error}."
             ) from error
         specs = self._serve.structured_input_signature[1]
         other = [n for n, s in specs.items() if s.dtype != tf.string]
@@ -187,7 +185,7 @@ def input_names(version: Path) -> tuple[str, ...]:
 
     try:
         proto = SavedModel.FromString((version / "saved_model.pb").read_bytes())
-        signature = proto.meta_graphs[0].signature_def[SIGNATURE]
+        signature = proto.meta_graphs[0].signature_def[DEFAULT_SIGNATURE]
     except (OSError, DecodeError, IndexError) as error:
         raise CheckpointError(
             f"Expected a SavedModel. Received: {version}: {error}."

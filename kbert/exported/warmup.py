@@ -21,7 +21,6 @@ from kbert.errors import listed
 from kbert.errors import short
 
 # Beside the graph, where TF Serving passes it by.
-CARD = Path("assets.extra") / "kbert.json"
 PATH = Path("assets.extra") / "tf_serving_warmup_requests"
 
 # TF Serving refuses to load a version that has more.

@@ -11,8 +11,10 @@ from kbert.errors import UnknownNameError
 from kbert.models.graphs import outputs_on
 from kbert.pipeline.saved_folder import shared_config
 from kbert.pipeline.text_model import TextModel
+from kbert.utils.checks import suggesting
 
 
+@suggesting
 class MultiModel:
     """Models of texts by their name, all on one backbone.
 

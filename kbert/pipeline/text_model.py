@@ -17,6 +17,7 @@ from kbert.data.batching import join_rows
 from kbert.data.batching import static_shapes
 from kbert.data.containers import iterate
 from kbert.data.containers import settle
+from kbert.data.files import PART
 from kbert.data.row_names import rows_from
 from kbert.data.row_names import rows_of
 from kbert.data.texts import ahead
@@ -44,10 +45,8 @@ from kbert.utils.checks import suggesting
 from kbert.utils.progress import counting
 from kbert.utils.seeding import Draws
 
-# Texts that are tokenized and sorted at once; and such as are read whole,
-# whose tokens' answers are held at once.
-WINDOW = 8192
-LONG_TEXTS = 1024
+# Texts that are read whole, whose tokens' answers are held at once.
+LONG_PART = 1024
 
 
 @suggesting
@@ -209,7 +208,7 @@ class TextModel:
         table = TokenTable.concatenate(
             [
                 token_table(self.tokens(part), self.tokenizer.pad_id)
-                for part in encoded_parts(columns, WINDOW)
+                for part in encoded_parts(columns, PART)
             ]
         )
         if self.ngrams is None:
@@ -223,7 +222,7 @@ class TextModel:
         return Windows.concatenate(
             [
                 Windows.from_tensors(self.tokens(part), self.tokenizer.pad_id)
-                for part in encoded_parts(columns, WINDOW)
+                for part in encoded_parts(columns, PART)
             ]
         )
 
@@ -255,11 +254,11 @@ class TextModel:
         A part is tokenized while the one before is computed.
         """
         if not self.head.by_token:
-            parts = encoded_parts(columns, WINDOW)
+            parts = encoded_parts(columns, PART)
             for table in ahead(map(self.tokenize, parts)):
                 yield self.answer_table(table, batch_size, done)
             return
-        parts = encoded_parts(columns, LONG_TEXTS)
+        parts = encoded_parts(columns, LONG_PART)
         for part, tokens in ahead((part, self.tokens(part)) for part in parts):
             yield self._answer_windows(part, tokens, batch_size)
             if done is not None:
@@ -304,12 +303,12 @@ class TextModel:
         self.require_model()
         batch_size = check_integer("batch_size", batch_size)
         columns = self.columns(x)
-        with counting(len(columns[0]), WINDOW, verbose) as done:
+        with counting(len(columns[0]), PART, verbose) as done:
             for answers in self._parts(columns, batch_size, done):
                 yield from self.head.rows(answers)
 
     def stream(
-        self, rows: Iterable, batch_size: int = 64, window: int = WINDOW
+        self, rows: Iterable, batch_size: int = 64, window: int = PART
     ) -> Iterator[dict[str, Any]]:
         """Answers row by row, in bounded memory, for any iterable of texts.
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.tokenizers.normalizer import CHINESE
 from kbert.tokenizers.tokenizer import Tokenizer
+from kbert.utils.extras import need
 
 SEGMENTERS = ("jieba",)
 
@@ -70,13 +70,7 @@ def word_starts(tokenizer: Tokenizer, segmenter: str | None = None) -> Callable:
 
 def _load_jieba() -> Callable:
     """jieba's function that cuts a text into words."""
-    try:
-        import jieba
-    except ImportError as error:
-        raise ConfigError(
-            "segmenter='jieba' takes the package jieba, which is not "
-            "installed. Install it: pip install 'kbert[chinese]'."
-        ) from error
+    jieba = need("chinese", "jieba", purpose="segmenter='jieba'")
     words = jieba.Tokenizer()
     # Left to itself it trusts a cache in /tmp that anybody may have written.
     words.FREQ, words.total = words.gen_pfdict(words.get_dict_file())

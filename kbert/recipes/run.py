@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import time
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any
 import keras
 from rich.console import Console
 
-from kbert.errors import ConfigError
 from kbert.pretrainer import SAVED_FILES
 from kbert.pretrainer import Pretrainer
 from kbert.pretraining.corpus import Corpus
 from kbert.recipes.recipe import Recipe
 from kbert.report.plots import plot_history
 from kbert.utils.atomic import check_replaceable
+from kbert.utils.extras import need
 from kbert.utils.paths import as_path
 from kbert.utils.paths import real_path
 from kbert.utils.scratch import check_room
@@ -94,11 +93,7 @@ def run_recipe(
 
 
 def _tensorboard(run_dir: Path) -> keras.callbacks.Callback:
-    if importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError(
-            "Logs for TensorBoard take the package tensorboard, which is not "
-            "installed. Install it: pip install 'kbert[tensorboard]'."
-        )
+    need("tensorboard", "tensorboard", purpose="logs for TensorBoard")
     return keras.callbacks.TensorBoard(run_dir / "tensorboard")
 
 

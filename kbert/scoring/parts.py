@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from kbert.data.files import Span
 from kbert.data.lines import check_end
 from kbert.data.lines import line_ends
-from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.utils.checks import check_integer
+from kbert.utils.extras import need
 
 # Endings of files that can be cut, and what they are.
 FORMATS = {
@@ -148,13 +149,6 @@ def open_parquet(path: str | os.PathLike):
         ) from error
 
 
-def import_parquet():
+def import_parquet() -> ModuleType:
     """The module `pyarrow.parquet`, which comes with an extra."""
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ConfigError(
-            "Expected pyarrow for Parquet. Received: an environment without "
-            "it. Install it: pip install 'kbert[parquet]'."
-        ) from error
-    return pyarrow.parquet
+    return need("parquet", "pyarrow.parquet", purpose="Parquet")

@@ -23,6 +23,7 @@ from kbert.errors import KbertError
 from kbert.exported.model import ServedModel
 from kbert.scoring.part_files import score_part
 from kbert.scoring.parts import Part
+from kbert.utils.extras import need
 
 # Errors that a worker's are raised as, by name.
 RAISED = {e.__name__: e for e in (InputError, ConfigError, CheckpointError)}
@@ -110,13 +111,6 @@ def _import_ray():
     # tells of each worker; both can be had by setting these otherwise.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise ConfigError(
-            "Expected Ray Data for engine='ray'. Received: an environment "
-            "without it. Install it: pip install 'kbert[ray]'."
-        ) from error
+    ray = need("ray", "ray", "ray.data", purpose="engine='ray'")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kbert.errors import UnsafeFileError
-from kbert.exported.warmup import CARD
+from kbert.exported.names import CARD
 from kbert.serving.core import Core
 from kbert.serving.models import Version
 from kbert.utils.untrusted import read_limited

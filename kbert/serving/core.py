@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from kbert.exported.names import DEFAULT_SIGNATURE
 from kbert.serving import signatures
 from kbert.serving.batching import Batcher
 from kbert.serving.batching import Work
@@ -30,7 +31,6 @@ from kbert.serving.limits import weight
 from kbert.serving.metrics import Metrics
 from kbert.serving.models import Models
 from kbert.serving.models import Version
-from kbert.serving.servable import DEFAULT_SIGNATURE
 from kbert.serving.status import TooLargeError
 from kbert.serving.status import invalid
 from kbert.serving.workers import Workers

@@ -31,6 +31,7 @@ from tensorflow_serving.apis import regression_pb2
 
 from kbert.errors import ConfigError
 from kbert.errors import ServingError
+from kbert.exported.names import DEFAULT_SIGNATURE
 from kbert.serving import config
 from kbert.serving import messages
 from kbert.serving import signatures
@@ -43,7 +44,6 @@ from kbert.serving.examples import examples_of
 from kbert.serving.logs import Log
 from kbert.serving.metrics import Metrics
 from kbert.serving.metrics import Outcome
-from kbert.serving.servable import DEFAULT_SIGNATURE
 from kbert.serving.status import CODES
 from kbert.serving.status import error
 from kbert.serving.status import invalid

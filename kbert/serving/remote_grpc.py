@@ -21,6 +21,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from kbert.data.texts import encode_texts
 from kbert.errors import ConfigError
+from kbert.exported.names import DEFAULT_SIGNATURE
 from kbert.serving.remote_rest import MAX_ANSWER
 from kbert.serving.status import TooLargeError
 from kbert.serving.status import error
@@ -140,7 +141,7 @@ class GrpcModel:
         )
         found = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(found)
-        name = signature or "serving_default"
+        name = signature or DEFAULT_SIGNATURE
         if name not in found.signature_def:
             raise error(
                 "FAILED_PRECONDITION",

@@ -20,6 +20,7 @@ from kbert.errors import ConfigError
 from kbert.errors import ServingError
 from kbert.errors import UnavailableError
 from kbert.errors import short
+from kbert.exported.names import DEFAULT_SIGNATURE
 from kbert.serving.deadlines import DeadlineTransport
 from kbert.serving.status import CODES
 from kbert.serving.status import TooLargeError
@@ -100,7 +101,7 @@ class RestModel:
 
     def inputs(self, signature: str, timeout: float) -> list[str]:
         """The names of a signature's inputs."""
-        url, name = f"{self._url}/metadata", signature or "serving_default"
+        url, name = f"{self._url}/metadata", signature or DEFAULT_SIGNATURE
         answer = self._ask("GET", url, timeout)
         try:
             found = answer["metadata"]["signature_def"]["signature_def"]

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kbert.errors import ServingError
+from kbert.exported.names import DEFAULT_SIGNATURE
 from kbert.serving import json_answers
 from kbert.serving import json_codec
 from kbert.serving import json_parse
@@ -36,7 +37,6 @@ from kbert.serving.limits import SMALL
 from kbert.serving.limits import Share
 from kbert.serving.logs import Log
 from kbert.serving.metrics import Metrics
-from kbert.serving.servable import DEFAULT_SIGNATURE
 from kbert.serving.status import error
 from kbert.serving.status import http_status
 from kbert.serving.status import invalid

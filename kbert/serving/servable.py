@@ -23,7 +23,7 @@ import numpy as np
 from kbert.errors import ExportError
 from kbert.errors import ServingError
 from kbert.exported.check_ops import check_ops
-from kbert.exported.warmup import CARD
+from kbert.exported.names import CARD
 from kbert.serving.elementwise import Elementwise
 from kbert.serving.json_codec import type_string
 from kbert.serving.status import NAMES
@@ -32,9 +32,6 @@ from kbert.serving.status import invalid
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
-
-# What a request without a signature name asks.
-DEFAULT_SIGNATURE = "serving_default"
 
 # Pairs of feeds and fetches that are kept ready: a client's output_filter
 # makes as many as it likes.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kbert.serving.servable import DEFAULT_SIGNATURE
+from kbert.exported.names import DEFAULT_SIGNATURE
 from kbert.serving.status import invalid
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kbert.errors import ServingError
+from kbert.exported.names import DEFAULT_SIGNATURE
 from kbert.exported.warmup import EXPLAIN
 from kbert.exported.warmup import LONG_WORD
 from kbert.exported.warmup import MAX_RECORDS
@@ -24,7 +25,6 @@ from kbert.serving import tensors
 from kbert.serving.examples import examples_of
 from kbert.serving.limits import Limits
 from kbert.serving.metrics import Metrics
-from kbert.serving.servable import DEFAULT_SIGNATURE
 from kbert.serving.servable import Servable
 from kbert.serving.status import error
 from kbert.serving.status import invalid

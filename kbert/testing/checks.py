@@ -18,6 +18,7 @@ from kbert.data.answers import OUTPUTS
 from kbert.data.answers import decode
 from kbert.errors import InputError
 from kbert.exported.check_ops import check_ops
+from kbert.exported.names import DEFAULT_SIGNATURE
 from kbert.heads.base import Head
 from kbert.loading import load
 from kbert.training.examples import Examples
@@ -374,7 +375,7 @@ def _call_exported(path: Path, clf: Classifier, x: list) -> dict:
         name: tf.constant(column)
         for name, column in zip(clf.inputs, clf.columns(x), strict=True)
     }
-    answers = model.signatures["serving_default"](**texts)
+    answers = model.signatures[DEFAULT_SIGNATURE](**texts)
     return {
         key: np.char.decode(value.numpy().astype(bytes), "utf-8")
         if value.dtype == tf.string

@@ -508,12 +508,17 @@ class Tokenizer:
         return config
 
     def __reduce__(self):
-        return type(self).from_config, (self.get_config(), self.vocabulary)
+        # Not by a bound method, which dill cannot take where it is loaded.
+        return _made, (type(self), self.get_config(), self.vocabulary)
 
     @classmethod
     def from_config(cls, config: dict, vocabulary: Sequence[str]):
         """The tokenizer of a `get_config` dict and a vocabulary."""
         return cls(vocabulary, **config)
+
+
+def _made(cls: type[Tokenizer], config: dict, vocabulary: Sequence[str]):
+    return cls.from_config(config, vocabulary)
 
 
 def is_word(text: str) -> bool:

@@ -219,11 +219,11 @@ def test_docs_are_current():
 
 def test_defaults_are_those_of_the_library():
     from kbert import Classifier
-    from kbert.training.fit import fit
+    from kbert.training.settings import Settings
 
     library = {
         name: parameter.default
-        for function in (Classifier.__init__, fit)
+        for function in (Classifier.__init__, Classifier.fit, Settings)
         for name, parameter in inspect.signature(function).parameters.items()
     }
     command = typer.main.get_command(app).commands["train"]

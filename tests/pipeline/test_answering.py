@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 import kbert
-from kbert import task
-from kbert.pipeline import answering
+from kbert.data.texts import ahead
+from kbert.pipeline import text_model
 
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(answering, "WINDOW", 5)
-    monkeypatch.setattr(task, "WINDOW", 5)
+    monkeypatch.setattr(text_model, "PART", 5)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ TEXTS = ["ab " * n + str(n) for n in (9, 1, 12, 5, 25, 2, 9, 7, 3, 30, 4, 8)]
 
 
 def test_answers_of_parts_are_in_the_order_of_the_texts(clf, small_parts):
-    parts = list(answering.answer_parts(clf, [TEXTS], 2))
+    parts = list(clf._parts([TEXTS], 2))
     assert [len(part["label"]) for part in parts] == [5, 5, 2]
     alone = np.concatenate([clf.predict_proba([text]) for text in TEXTS])
     np.testing.assert_allclose(clf.predict_proba(TEXTS), alone, atol=1e-5)
@@ -62,7 +61,7 @@ def test_one_part_ahead_and_no_more():
             made.append(i)
             yield i
 
-    for value in answering.ahead(values()):
+    for value in ahead(values()):
         assert value >= made[-1] - 1
     assert made == list(range(9))
 
@@ -72,10 +71,10 @@ def test_an_error_comes_out_in_its_place():
         yield 1
         raise ZeroDivisionError
 
-    ahead = answering.ahead(values())
-    assert next(ahead) == 1
+    come = ahead(values())
+    assert next(come) == 1
     with pytest.raises(ZeroDivisionError):
-        next(ahead)
+        next(come)
 
 
 def test_progress_counts_every_text(clf, small_parts, capfd):
