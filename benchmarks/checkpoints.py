@@ -1,4 +1,4 @@
-"""The table of docs/checkpoints.md: kbert beside the framework of each form.
+"""The table of docs/benchmarks-checkpoints.md: kbert beside the framework of each form.
 
     pip install -e ".[bench,onnx,litert]"
     python benchmarks/checkpoints.py             # prints the table
@@ -40,7 +40,7 @@ from kbert.export import kerashub
 from kbert.export import portable
 from kbert.formats import tensor_bundle
 
-PAGE = Path(__file__).parents[1] / "docs" / "checkpoints.md"
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks-checkpoints.md"
 LIMIT = 1e-4
 LABELS = ["negative", "positive", "a third"]
 LENGTH = 64

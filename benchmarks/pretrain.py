@@ -48,7 +48,7 @@ from kbert.training.resume import tensors_of
 from kbert.training.throughput import matmul_ceiling
 from kbert.training.throughput import training_flops
 
-PAGE = Path(__file__).parents[1] / "docs" / "pretraining.md"
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks-pretraining.md"
 VOCABULARY_SIZE = 8000
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
