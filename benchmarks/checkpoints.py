@@ -1,4 +1,4 @@
-"""The table of docs/benchmarks-checkpoints.md: kbert beside the framework of each form.
+"""docs/benchmarks-checkpoints.md: kbert beside the framework of each form.
 
     pip install -e ".[bench,onnx,litert]"
     python benchmarks/checkpoints.py             # prints the table

@@ -269,8 +269,8 @@ class Classifier(Task):
         Departures: of SetFit's, see docs/embeddings.md.
         """
         # Imported here: answering texts needs none of it.
-        from kbert.training import few_shot
-        from kbert.training import fit
+        from kbert.training.fit import fit
+        from kbert.training.fit_few_shot import fit_few_shot
         from kbert.training.settings import Settings
 
         check_choice("method", method, METHODS)
@@ -301,8 +301,8 @@ class Classifier(Task):
                     f"`pooling` is of method='few_shot'. Received: "
                     f"pooling={pooling!r}. Leave it out."
                 )
-            return fit.fit(self, x, y, settings, **data)
-        return few_shot.fit(
+            return fit(self, x, y, settings, **data)
+        return fit_few_shot(
             self,
             x,
             y,

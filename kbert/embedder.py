@@ -338,10 +338,10 @@ class Embedder(Task):
         >>> embedder.fit(pairs, scores / 5)
         """
         # Imported here: answering texts needs none of it.
-        from kbert.training.contrastive import fit
+        from kbert.training.fit_pairs import fit_pairs
         from kbert.training.settings import Settings
 
-        return fit(
+        return fit_pairs(
             self,
             x,
             y,

@@ -205,10 +205,10 @@ class MultiTask(MultiModel):
         ... )
         """
         # Imported here: answering texts needs none of it.
-        from kbert.training.multitask import fit
+        from kbert.training.fit_tasks import fit_tasks
         from kbert.training.settings import Settings
 
-        return fit(
+        return fit_tasks(
             self,
             data,
             Settings(
@@ -332,10 +332,10 @@ class MultiTask(MultiModel):
         check_ops: str | None = None,
         warmup: Mapping[str, Requests] | None = None,
     ) -> Path:
-        """Write a SavedModel; see `kbert.export.multitask.export`."""
-        from kbert.export.multitask import export
+        """Write a SavedModel; see `kbert.export.several_tasks.export_tasks`."""
+        from kbert.export.several_tasks import export_tasks
 
-        return export(
+        return export_tasks(
             self,
             as_path(path),
             default=default,

@@ -20,7 +20,7 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import ServingError
 from kbert.training.pairs import read_scores
-from kbert.training.rows import read_rows
+from kbert.training.rows import labelled_rows
 from kbert.training.sample_weight import read_sample_weight
 
 TEXTS = ["aaa bb", "zz yyy", "aaa cc", "zz xxx"]
@@ -254,11 +254,11 @@ def test_datasets_have_weights():
     clf = tiny(labels=["a", "z"])
     dataset = tensors(TEXTS, LABELS, weights)
     for data in (dataset, dataset.batch(3)):
-        read, _ = read_rows(clf, (data, None), None, 0, None, None, 0)
+        read, _ = labelled_rows(clf, (data, None), None, 0, None, None, 0)
         assert read.sample_weight.tolist() == weights
     for given in (iter(weights), np.array(weights)[:, None], arrow(weights)):
         data = (TEXTS, LABELS)
-        read, _ = read_rows(clf, data, None, 0, None, given, 0)
+        read, _ = labelled_rows(clf, data, None, 0, None, given, 0)
         assert read.sample_weight.tolist() == weights
     with pytest.raises(InputError, match="Received: both"):
         tiny().fit(dataset, sample_weight=[1] * 4)

@@ -18,7 +18,7 @@ from kbert.training.calibrate import calibrate
 from kbert.training.examples import Examples
 from kbert.training.loop import train
 from kbert.training.r_drop import RDrop
-from kbert.training.rows import read_rows
+from kbert.training.rows import labelled_rows
 from kbert.training.settings import Settings
 from kbert.training.settings import checked
 
@@ -48,7 +48,7 @@ def fit(
     validates = validation_data is not None or bool(split)
     settings.check(validates or task.head.needs_validation)
     started = time.perf_counter()
-    rows, held_out = read_rows(
+    rows, held_out = labelled_rows(
         task,
         (x, y),
         validation_data,

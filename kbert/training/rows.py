@@ -25,7 +25,7 @@ from kbert.utils.finite import LARGEST
 HELD_OUT = 0.1
 
 
-def read_rows(
+def labelled_rows(
     task: TextModel,
     data: tuple,
     validation_data: Any,

@@ -23,7 +23,7 @@ from kbert.heads.multi_label import MultiLabelHead
 from kbert.heads.ner import EntityHead
 from kbert.plugins import get_plugins
 from kbert.training.class_weight import label_weights
-from kbert.training.rows import read_rows
+from kbert.training.rows import labelled_rows
 
 # One pair of labels as files and people write it.
 FORMS = [
@@ -256,7 +256,7 @@ def test_heads_without_one_label_a_row(head, y):
 
 def test_weights_of_labels_and_of_rows_multiply():
     clf = kbert.Classifier("random:1x64")
-    rows, _ = read_rows(
+    rows, _ = labelled_rows(
         clf,
         (["x", "y", "z"], ["a", "b", "a"]),
         None,

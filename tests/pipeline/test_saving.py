@@ -83,7 +83,7 @@ def test_bad_paths_are_refused_at_once(models, bad_path, toy, monkeypatch):
         raise AssertionError("it began")
 
     # What costs, in training and in exports.
-    monkeypatch.setattr("kbert.training.rows.read_rows", spent)
+    monkeypatch.setattr("kbert.training.fit.labelled_rows", spent)
     monkeypatch.setattr("kbert.export.saved_model.make_signatures", spent)
     monkeypatch.setattr("kbert.export.portable.to_onnx", spent)
     asked = {

@@ -15,7 +15,7 @@ from kbert.heads.multi_label import MultiLabelHead
 from kbert.heads.ner import EntityHead
 from kbert.heads.qa import AnswerHead
 from kbert.heads.regression import RegressionHead
-from kbert.training.rows import read_rows
+from kbert.training.rows import labelled_rows
 from kbert.training.split import set_aside
 
 
@@ -113,7 +113,7 @@ def test_rows_that_fit_sets_aside(head):
     y = [1] * 20 + [2] * 10 + [3]
     data = ([f"text {i}" for i in range(31)], y)
     for seed in (0, 1):
-        train, aside = read_rows(clf, data, None, 0.2, None, None, seed)
+        train, aside = labelled_rows(clf, data, None, 0.2, None, None, seed)
         texts = train.columns[0] + aside.columns[0]
         assert sorted(texts) == sorted(data[0])
         if head == "regression":

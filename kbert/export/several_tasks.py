@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kbert.pipeline.multi_model import MultiModel
 
 
-def export(
+def export_tasks(
     multi: MultiModel,
     path: Path,
     *,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 LOSSES = ("contrastive", "cosine")
 
 
-def fit(
+def fit_pairs(
     embedder: TextModel,
     x: Any,
     y: Any,
@@ -59,7 +59,7 @@ def fit(
     settings.check(validation_data is not None)
     batch_size = settings.batch_size
     started = time.perf_counter()
-    table, targets = read_rows(embedder, x, y, loss)
+    table, targets = tokenized_pairs(embedder, x, y, loss)
     if loss == "contrastive" and min(len(table), batch_size) < 2:
         raise InputError(
             f"Expected at least two rows in a batch: each is told from the "
@@ -71,7 +71,7 @@ def fit(
         if weight is not None:
             raise no_weights("validation")
         with rows_of(x, "validation_data"):
-            held_out = read_rows(embedder, x, y, loss=loss)
+            held_out = tokenized_pairs(embedder, x, y, loss=loss)
         validation = LengthBatches(
             *held_out, batch_size=batch_size, shuffle=False
         )
@@ -107,7 +107,7 @@ def _digest(table: RowTable, targets: np.ndarray) -> str:
     return Examples(table.table, targets).digest()
 
 
-def read_rows(
+def tokenized_pairs(
     embedder: TextModel, x: Any, y: Any = None, loss: str = "contrastive"
 ) -> tuple[RowTable, np.ndarray]:
     """Tokenized rows and what the loss takes as their targets.

@@ -7,7 +7,7 @@ import kbert
 from kbert.data.batching import TokenTable
 from kbert.errors import ConfigError
 from kbert.errors import InputError
-from kbert.training.few_shot import ClassBatches
+from kbert.training.fit_few_shot import ClassBatches
 from kbert.training.losses import PairwiseCosineLoss
 
 TEXTS = [f"{word} {i}" for i in range(8) for word in ("aaa", "zz", "mmmm")]

@@ -22,7 +22,7 @@ from kbert.training.calibrate import calibrate
 from kbert.training.examples import Examples
 from kbert.training.loop import train
 from kbert.training.reading import unpack
-from kbert.training.rows import read_rows
+from kbert.training.rows import labelled_rows
 from kbert.training.settings import Settings
 from kbert.training.settings import checked
 from kbert.training.task_batches import AllBatches
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from kbert.pipeline.multi_model import MultiModel
 
 
-def fit(
+def fit_tasks(
     multi: MultiModel,
     data: Mapping[str, Any],
     settings: Settings,
@@ -65,7 +65,7 @@ def fit(
     for name, task in multi.tasks.items():
         with naming(name):
             x, y, weight = unpack(data[name], "data")
-            rows[name], held_out[name] = read_rows(
+            rows[name], held_out[name] = labelled_rows(
                 task,
                 (x, y),
                 validation_data.get(name),

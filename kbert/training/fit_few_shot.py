@@ -77,7 +77,7 @@ class ClassBatches(LengthBatches):
         return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
-def fit(
+def fit_few_shot(
     task: TextModel,
     x: Any,
     y: Any,
