@@ -1,4 +1,4 @@
-"""The table of docs/checkpoints.md: `pytest -m large -s` on this file prints
+"""docs/benchmarks-checkpoints.md: `pytest -m large -s` on this file prints
 it."""
 
 import re
@@ -27,7 +27,8 @@ def test_every_form_beside_its_framework(data_root):
 
 
 def test_the_table_of_the_page_holds():
-    page = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    page = ROOT / "docs" / "benchmarks-checkpoints.md"
+    page = page.read_text(encoding="utf-8")
     table = page.partition("<!-- table -->")[2].partition("<!-- end")[0]
     rows = [
         [cell.strip() for cell in line.split("|")[1:-1]]

@@ -88,7 +88,7 @@ def outputs(task, x):
     """What is computed of texts, without a graph, which would take longer."""
     columns = task.columns(x)
     table = task.tokenize(columns)
-    if task.head.overlap is not None:
+    if task.head.by_token:
         table = task.windows(columns).table
     computed = task.serving_model(table.take(np.arange(len(table))))
     found = {k: keras.ops.convert_to_numpy(v) for k, v in computed.items()}
