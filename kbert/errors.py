@@ -74,7 +74,7 @@ def did_you_mean(name: Any, known: Iterable[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """A text as it can be shown: control characters are spelt out.
+    r"""A text as it can be shown: control characters are spelt out.
 
     Line feeds stay; so does whatever Python calls printable.
 

@@ -57,7 +57,7 @@ class Preset:
     ...     languages=("en",),
     ...     lowercase=True,
     ...     mirrors=(HubMirror("owner/legal-bert", revision=commit),),
-    ...     files={"config.json": digest, ...},
+    ...     files={"config.json": digest, "model.safetensors": digest},
     ... )
     """
 

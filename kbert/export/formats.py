@@ -46,7 +46,6 @@ def export(task: TextModel, path: Path, format: str, **options) -> Path:
     Example:
 
     >>> clf.export("exports/spam", format="int8")
-    PosixPath('exports/spam')
     """
     module, name = _WRITERS[check_choice("format", format, _WRITERS)]
     write = getattr(importlib.import_module(module), name)

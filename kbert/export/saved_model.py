@@ -102,8 +102,8 @@ def export(
 
     Example:
 
-    >>> clf.export("saved_models/spam", check_ops="2.18.0")
-    PosixPath('saved_models/spam/1')
+    >>> clf.export("saved_models/spam-serving", check_ops="2.18.0").name
+    '1'
     """
     if check_ops is not None:
         check_release(check_ops)  # Before all that takes long.

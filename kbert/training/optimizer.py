@@ -307,7 +307,7 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     Example:
 
     >>> schedule = WarmupLinearDecay(5e-5, total_steps=1000, warmup_steps=100)
-    >>> float(schedule(100))
+    >>> round(float(schedule(100)), 6)
     5e-05
     """
 

@@ -57,7 +57,7 @@ def set_aside(
 
     Example:
 
-    >>> set_aside([("a",)] * 4 + [("b",)] * 2 + [("c",)], 0.5, 0).sum()
+    >>> int(set_aside([("a",)] * 4 + [("b",)] * 2 + [("c",)], 0.5, 0).sum())
     3
     """
     strata = [tuple(labels) or (None,) for labels in strata]
