@@ -1,11 +1,14 @@
 """The reference has a page for every door, and the site every page."""
 
+import functools
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 import kbert
+from kbert.export import saved_model
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -33,3 +36,17 @@ def test_every_page_is_in_the_site():
     walk(nav)
     pages = {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
     assert named == pages
+
+
+def test_the_tutorial_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = functools.partial(kbert.Classifier, "random:1x64")
+    monkeypatch.setattr(kbert, "Classifier", small)
+    # Nobody asks this one for explanations, which take half the time.
+    monkeypatch.setattr(saved_model, "can_explain", lambda task: False)
+    page = (DOCS / "tutorial.md").read_text()
+    scope = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, scope)
+    assert set(scope["clf"].labels) == {"good", "bad"}
+    assert (tmp_path / "saved_models" / "films-serving" / "1").is_dir()

@@ -34,7 +34,9 @@ OWN_OUTPUT = {
 
 # What needs more than a fast test has, by what it needs.
 NEEDS = {
-    "the bytes of a download": "kbert.checkpoints.presets.resolve",
+    "a download": """
+        kbert.checkpoints.loading.load_backbone
+        kbert.checkpoints.presets.resolve""",
     "a server": """
         kbert.client.Client kbert.serving.deadlines.DeadlineTransport
         kbert.serving.models.Models kbert.serving.server.Server""",
