@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import os
 from typing import NoReturn
 
@@ -25,7 +24,6 @@ from kbert.formats.safetensors_form import write_tensors
 from kbert.models.backbone import Backbone
 from kbert.models.precision import check_trained
 from kbert.pretraining.batches import PretrainingBatches
-from kbert.pretraining.checks import check_fit
 from kbert.pretraining.checks import check_pretrainer
 from kbert.pretraining.corpus import Corpus
 from kbert.pretraining.feed import repeatable
@@ -34,6 +32,7 @@ from kbert.pretraining.first_weights import RANDOM as RANDOM_WEIGHTS
 from kbert.pretraining.first_weights import begin_with_corpus
 from kbert.pretraining.heads import PAIR_OBJECTIVES
 from kbert.pretraining.heads import pretraining_model
+from kbert.pretraining.settings import PretrainingSettings
 from kbert.tokenizers.table_sizes import check_tables
 from kbert.tokenizers.vocabulary import same_ids
 from kbert.training.optimizer import make_optimizer
@@ -44,7 +43,6 @@ from kbert.utils.checks import check_choice
 from kbert.utils.checks import check_integer
 from kbert.utils.checks import check_seed
 from kbert.utils.checks import suggesting
-from kbert.utils.scratch import check_room
 from kbert.utils.seeding import Draws
 
 # As in BERT (Devlin et al. 2018, section 3.1).
@@ -210,6 +208,7 @@ class Pretrainer:
         save_every: int | None = None,
         validation: str | os.PathLike | Corpus | None = None,
         validation_steps: int = 50,
+        early_stopping: int | None = None,
         jit_compile: bool | str = "auto",
         callbacks: list | None = None,
         verbose: str | int = "auto",
@@ -237,6 +236,9 @@ class Pretrainer:
                 multiple of it.
             validation: corpus to evaluate on at each checkpoint.
             validation_steps: batches of it.
+            early_stopping: stop after so many checkpoints without a lower
+                `val_loss`, with the weights of the best; None for the last
+                weights of all steps.
             jit_compile: as in Keras's `compile`; true compiles with XLA for
                 a few lengths.
             callbacks: list of `keras.callbacks.Callback`.
@@ -258,45 +260,38 @@ class Pretrainer:
         """
         # Imported here: a model that is only evaluated needs none of it.
         from kbert.pretraining.run import run
-        from kbert.training.callbacks import refuse
         from kbert.training.loop import build_losses
 
-        steps = checked("steps", steps)
-        save_every = checked("save_every", save_every, optional=True)
-        save_every = save_every or min(steps, max(100, math.ceil(steps / 100)))
-        # What decides the run, as JSON can hold it.
-        given = {
-            "steps": steps,
-            "batch_size": checked("batch_size", batch_size),
-            "accumulate": checked("accumulate", accumulate),
-            "optimizer": optimizer,
-            "learning_rate": checked("learning_rate", learning_rate),
-            "warmup": checked("warmup", warmup),
-            "weight_decay": checked("weight_decay", weight_decay),
-            "save_every": save_every,
-        }
-        check_fit(**given)
-        run_dir = checked("run_dir", run_dir)
-        validation_steps = checked("validation_steps", validation_steps)
-        callbacks = checked("callbacks", callbacks, optional=True)
-        verbose = checked("verbose", verbose)
-        refuse(callbacks or (), run_dir=run_dir)
-        check_room(run_dir)
+        settings = PretrainingSettings(
+            run_dir=checked("run_dir", run_dir),
+            steps=steps,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            warmup=warmup,
+            weight_decay=weight_decay,
+            save_every=save_every,
+            validation_steps=validation_steps,
+            early_stopping=early_stopping,
+            jit_compile=jit_compile,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        stops = settings.early_stopping is not None
+        settings.check(validation is not None, stops, "`validation`")
         check_trained(self.model)
         self.corpus.verify()
-        steps = save_every * math.ceil(steps / save_every)
-        batch_size, accumulate = given["batch_size"], given["accumulate"]
-        total = steps * accumulate
         static = static_shapes() or jit_compile is True
         self.compile(
             make_optimizer(
-                optimizer,
-                given["learning_rate"],
-                total,
-                given["warmup"],
-                given["weight_decay"],
-                accumulate,
-                callbacks=callbacks or (),
+                settings.optimizer,
+                settings.learning_rate,
+                settings.steps * settings.accumulate,
+                settings.warmup,
+                settings.weight_decay,
+                settings.accumulate,
+                callbacks=settings.callbacks or (),
             ),
             jit_compile,
         )
@@ -310,7 +305,7 @@ class Pretrainer:
             name: ops.zeros(x.shape[:-1], "int32") for name, x in logits.items()
         }
         build_losses(self.model, targets, logits)
-        settings = {
+        decided = {
             "corpus": self.corpus.digest,
             "preset": self.preset,
             "objectives": self.objectives,
@@ -321,29 +316,26 @@ class Pretrainer:
             "first_weights": self.first_weights,
             "policy": self.backbone.embeddings.dtype_policy.name,
             "seed": self.seed,
-            **given,
-            "steps": steps,
             "static_shapes": static,
-            "backend": keras.backend.backend(),
-            "keras": keras.__version__,
         }
         held_out = None
         if validation is not None:
+            validation = self._open(validation)
             held_out = repeatable(
-                self.batches(self._open(validation), batch_size, static),
-                validation_steps,
+                self.batches(validation, settings.batch_size, static),
+                settings.validation_steps,
             )
+            if stops:
+                decided["validation"] = validation.digest
+                decided["validation_steps"] = settings.validation_steps
+        rows = settings.batch_size // settings.accumulate
         return run(
             self.model,
-            self.batches(self.corpus, batch_size // accumulate, static),
-            run_dir,
+            self.batches(self.corpus, rows, static),
             settings,
-            total,
-            save_every * accumulate,
-            backbone_config=self.backbone.config,
-            validation=held_out,
-            callbacks=callbacks,
-            verbose=verbose,
+            decided,
+            self.backbone.config,
+            held_out,
         )
 
     def compile(

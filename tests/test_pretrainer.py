@@ -176,6 +176,25 @@ def test_a_run_goes_on_bit_for_bit(corpus, tmp_path):
         )
 
 
+def test_it_stops_early_with_the_best_weights(corpus, tmp_path):
+    options = OPTIONS | {
+        **{"steps": 12, "save_every": 1, "learning_rate": 1.0, "warmup": 0.0},
+        **{"validation": corpus, "validation_steps": 2, "early_stopping": 2},
+    }
+    stopped = make(corpus)
+    history = stopped.fit(tmp_path / "run", **options).history
+    losses = history["val_loss"]
+    assert len(losses) == losses.index(min(losses)) + 3 < 12
+    after = stopped.evaluate(corpus, steps=2, batch_size=8)
+    assert after["loss"] == pytest.approx(min(losses), rel=1e-5)
+
+    # A run that has stopped is not gone on with.
+    again = make(corpus)
+    assert again.fit(tmp_path / "run", **options).history == history
+    for a, b in zip(weights(again), weights(stopped), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_saving_takes_nothing_else_away(corpus, tmp_path):
     pretrainer = make(corpus)
     for _ in range(2):
@@ -333,6 +352,7 @@ def test_wrong_arguments(corpus, options, error, message):
         ({"accumulate": 3}, ConfigError, "multiple of `accumulate`"),
         ({"warmup": 2}, ConfigError, "`warmup`"),
         ({"save_every": 5}, ConfigError, "no more than `steps`"),
+        ({"early_stopping": 2}, ConfigError, "without `validation`"),
         ({"optimizer": "sgdd"}, UnknownNameError, "optimizer"),
         ({"batch_size": 10_000}, InputError, "smaller batch_size"),
     ],

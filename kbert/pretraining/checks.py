@@ -14,9 +14,7 @@ from kbert.errors import short
 from kbert.pretraining.first_weights import CORPUS
 from kbert.pretraining.first_weights import FIRST_WEIGHTS
 from kbert.pretraining.heads import OBJECTIVES
-from kbert.training.optimizer import check_rates
 from kbert.utils.checks import check_flag
-from kbert.utils.checks import check_integer
 from kbert.utils.checks import check_number
 
 
@@ -61,34 +59,3 @@ def check_pretrainer(
             f"`first_weights={CORPUS!r}` is for a new backbone, 'random:SIZE'. "
             f"Received: the preset {preset!r}, whose weights it would replace."
         )
-
-
-def check_fit(
-    *,
-    steps: int,
-    batch_size: int,
-    accumulate: int,
-    save_every: int,
-    optimizer: str,
-    **rates: float,
-) -> None:
-    """Of the arguments of `Pretrainer.fit`; `rates` are for
-    `kbert.training.optimizer.check_rates`."""
-    for name, value in (
-        ("steps", steps),
-        ("batch_size", batch_size),
-        ("accumulate", accumulate),
-        ("save_every", save_every),
-    ):
-        check_integer(name, value)
-    if save_every > steps:
-        raise ConfigError(
-            f"`save_every` must be no more than `steps`, or nothing is saved "
-            f"on the way. Received: save_every={save_every}, steps={steps}"
-        )
-    if batch_size % accumulate:
-        raise ConfigError(
-            "`batch_size` must be a multiple of `accumulate`. Received: "
-            f"batch_size={batch_size}, accumulate={accumulate}"
-        )
-    check_rates(optimizer, **rates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,10 @@ class Feed:
             del self._marks[old]
         return self._marks[step]
 
+    def facts(self, step: int) -> dict[str, Any]:
+        """Where the data is after `step` batches, as JSON can hold it."""
+        return {"position": asdict(self.mark(step).position)}
+
     def __iter__(self) -> Iterator[tuple]:
         step, last = self.first, self.start
         for position, batch in self.batches.after(last.position):
@@ -89,6 +94,8 @@ class Meter(keras.callbacks.Callback):
         feed: `Feed`.
     """
 
+    LOGS = ("tokens_per_second", "real_tokens")
+
     def __init__(self, feed: Feed):
         super().__init__()
         self.feed = feed
@@ -113,8 +120,8 @@ class Meter(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         mark = self.feed.mark(self.step)
         computed = mark.computed - self._begin.computed
-        logs["tokens_per_second"] = self.rate
-        logs["real_tokens"] = (mark.real - self._begin.real) / computed
+        real = (mark.real - self._begin.real) / computed
+        logs |= dict(zip(self.LOGS, (self.rate, real), strict=True))
 
 
 def repeatable(batches: PretrainingBatches, count: int) -> Any:

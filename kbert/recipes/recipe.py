@@ -17,8 +17,8 @@ from kbert.errors import UnknownNameError
 from kbert.pretrainer import DEFAULT_OBJECTIVES
 from kbert.pretrainer import SAVED_DTYPES
 from kbert.pretrainer import Pretrainer
-from kbert.pretraining.checks import check_fit
 from kbert.pretraining.checks import check_pretrainer
+from kbert.pretraining.settings import PretrainingSettings
 from kbert.utils.checks import check_choice
 from kbert.utils.paths import as_path
 
@@ -141,6 +141,7 @@ def _check_vocabulary(path, tables):
 # A key that says nothing unless another is there: table, key, the other one.
 NEEDS = (
     ("training", "validation_steps", ("text", "validation")),
+    ("training", "early_stopping", ("text", "validation")),
     ("output", "dtype", ("output", "path")),
     ("text", "segmenter", ("model", "whole_words")),
 )
@@ -165,19 +166,11 @@ CHECKED_MODEL = (
     *("dropout", "first_weights"),
 )
 
-# Of [training], what `check_fit` takes as it is.
-CHECKED = (
-    *("steps", "batch_size", "accumulate", "optimizer"),
-    *("learning_rate", "warmup", "weight_decay"),
-)
-
 
 def _check_arguments(path, tables):
     """What would be found out after hours of making a corpus."""
     model = _with_defaults(Pretrainer, tables["model"])
     objectives = tables["model"].get("objectives", DEFAULT_OBJECTIVES)
-    training = _with_defaults(Pretrainer.fit, tables["training"])
-    steps, save_every = training["steps"], training["save_every"]
     try:
         check_encoding(tables["text"].get("encoding"))
         check_pretrainer(
@@ -185,10 +178,7 @@ def _check_arguments(path, tables):
         )
         output = _with_defaults(Pretrainer.save, tables.get("output", {}))
         check_choice("dtype", output["dtype"], SAVED_DTYPES)
-        check_fit(
-            save_every=steps if save_every is None else save_every,
-            **{key: training[key] for key in CHECKED},
-        )
+        PretrainingSettings(**tables["training"])
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except UnknownNameError as error:

@@ -1,8 +1,10 @@
-"""What every fine-tuning does between its data and its `History`."""
+"""What every training does between its data and its `History`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -20,7 +22,9 @@ from kbert.training.optimizer import scale_losses
 from kbert.training.resume import BestWeights
 from kbert.training.resume import RunFolder
 from kbert.training.resume import SaveState
+from kbert.training.resume import State
 from kbert.training.resume import restore
+from kbert.training.settings import Checked
 from kbert.training.settings import Settings
 from kbert.training.used_rows import widen
 
@@ -87,6 +91,51 @@ def build_losses(model: keras.Model, targets: Any, outputs: Any) -> None:
     model.reset_metrics()
 
 
+@dataclass(frozen=True)
+class Run:
+    """What `run_dir` holds of a training.
+
+    Attributes:
+        folder: where each epoch is kept; None where none is.
+        state: what is to go on; None for a new run.
+    """
+
+    folder: RunFolder | None = None
+    state: State | None = None
+
+    @classmethod
+    def open(cls, settings: Checked, decided: dict[str, Any]) -> Run:
+        """The run in the folder that the settings name, if they name one.
+
+        Args:
+            settings: of the training.
+            decided: what decides it besides them, as JSON can hold it.
+
+        Raises:
+            ConfigError: the folder holds a run with other settings.
+            CheckpointError: a checkpoint is corrupt or cannot be written.
+        """
+        if settings.run_dir is None:
+            return cls()
+        made_by = {
+            "backend": keras.backend.backend(),
+            "keras": keras.__version__,
+        }
+        facts = decided | settings.deciding() | made_by
+        folder = RunFolder(settings.run_dir, facts)
+        return cls(folder, folder.latest())
+
+    @property
+    def done(self) -> int:
+        """Epochs that are done."""
+        return 0 if self.state is None else len(self.state.facts["logs"])
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped before its last epoch."""
+        return self.state is not None and self.state.facts.get("stopped", False)
+
+
 def train(
     model: keras.Model,
     settings: Settings,
@@ -125,85 +174,92 @@ def train(
         CheckpointError: a checkpoint is corrupt or cannot be written.
         NotFiniteError: a loss or weights became NaN or infinite.
     """
-    run = state = best = save = None
-    if settings.run_dir is not None:
-        made_by = {
-            "backend": keras.backend.backend(),
-            "keras": keras.__version__,
-        }
-        facts = decided | settings.deciding() | made_by
-        run = RunFolder(settings.run_dir, facts)
-        state = run.latest()
-    done = 0 if state is None else len(state.facts["logs"])
-    batches.begin_at(done)
+    run = Run.open(settings, decided)
+    batches.begin_at(run.done)
     compile_for(model, len(batches) * settings.epochs, settings, **compiled)
     if several:
         inputs, targets, *_ = batches[0]
         build_losses(model, targets, model.compute_output_spec(inputs))
-    if state is not None:
-        restore(model, state)
-    callbacks = list(settings.callbacks or ())
-    if validation is not None and monitor is not None:
-        patience = settings.early_stopping
-        patience = settings.epochs if patience is None else patience
-        best = BestWeights(*monitor, patience, state)
-        callbacks.append(best)
-    if run is not None:
-        kept = {}
-        if best is not None:
-            kept = {"facts": best.facts, "tensors": best.tensors}
-        save = SaveState(run, state, **kept)
-        callbacks.append(save)
-    if state is not None and (
-        done == settings.epochs or state.facts.get("stopped")
-    ):
-        if best is not None:  # What the end of `model.fit` does.
-            best.set_model(model)
-            best.on_train_begin()
-            best.on_train_end()
-        widen(model)
-        return save.history(model)
-    history = _run(
+    return run_epochs(
         model,
         batches,
-        validation,
+        settings,
+        run,
+        settings.epochs,
+        TrainingDisplay(tokens),
+        validation=None if validation is None else validation.for_fit(),
+        monitor=None if validation is None else monitor,
         form=form,
-        display=TrainingDisplay(tokens),
-        initial_epoch=done,
-        epochs=settings.epochs,
-        callbacks=callbacks,
-        verbose=settings.verbose,
     )
-    return history if save is None else save.history(model)
 
 
-def _run(
+def run_epochs(
     model: keras.Model,
-    batches: Batches,
-    validation: Batches | None,
-    *,
-    form: Any,
-    display: TrainingDisplay,
-    initial_epoch: int,
+    data: Any,
+    settings: Checked,
+    run: Run,
     epochs: int,
-    callbacks: list,
-    verbose: str | int,
+    display: TrainingDisplay,
+    *,
+    steps: int | None = None,
+    validation: Any = None,
+    monitor: tuple[str, str] | None = None,
+    form: Any = None,
+    first: Iterable[keras.callbacks.Callback] = (),
+    facts: Callable[[int], dict] = lambda step: {},
 ) -> keras.callbacks.History:
-    """`model.fit` with kbert's display."""
-    if verbose == "auto":
-        callbacks = [*callbacks, display]
+    """The epochs that a run still has to do, of whatever kind it is.
+
+    Args:
+        model: compiled, with all its variables.
+        data: its `for_fit()` gives what `model.fit` takes, from where the
+            run is to go on.
+        settings: callbacks, patience, and whether to display.
+        run: what is done already.
+        epochs: how many there are in all.
+        display: kbert's display.
+        steps: batches in an epoch; None for all of the data.
+        validation: what `model.evaluate` takes.
+        monitor: see `train`.
+        form: see `train`.
+        first: callbacks that come before the user's.
+        facts: see `SaveState`.
+
+    Returns:
+        Keras's `History`, of the whole run.
+    """
+    if run.state is not None:
+        restore(model, run.state)
+    callbacks = [FiniteTraining(), *first, *(settings.callbacks or ())]
+    best = save = None
+    if monitor is not None:
+        patience = settings.early_stopping
+        patience = epochs if patience is None else patience
+        best = BestWeights(*monitor, patience, run.state)
+        callbacks.append(best)
+    if run.folder is not None:
+        save = SaveState(run.folder, run.state, best, facts)
+        callbacks.append(save)
+        if run.done == epochs or run.stopped:
+            if best is not None:  # What the end of `model.fit` does.
+                best.set_model(model)
+                best.on_train_begin()
+                best.on_train_end()
+            widen(model)
+            return save.history(model)
+    if settings.verbose == "auto":
+        callbacks.append(display)
     try:
         with trained_as(model, form):
-            return model.fit(
-                batches.for_fit(),
-                initial_epoch=initial_epoch,
+            history = model.fit(
+                data.for_fit(),
+                initial_epoch=run.done,
                 epochs=epochs,
-                validation_data=None
-                if validation is None
-                else validation.for_fit(),
-                callbacks=[FiniteTraining(), *callbacks],
-                verbose=0 if verbose == "auto" else verbose,
-                shuffle=False,  # The batches shuffle themselves, by length.
+                steps_per_epoch=steps,
+                validation_data=validation,
+                callbacks=callbacks,
+                verbose=0 if settings.verbose == "auto" else settings.verbose,
+                shuffle=False,  # Batches shuffle themselves.
             )
     finally:
         display.close()  # Keras calls nothing after a Ctrl-C.
@@ -211,3 +267,4 @@ def _run(
         widen(model)
         # Where `BackupAndRestore` began; Keras would keep to it.
         model._initial_epoch = None
+    return history if save is None else save.history(model)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import keras
 from keras import ops
@@ -333,29 +334,15 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def check_rates(
-    name: str = "adamw",
-    *,
-    learning_rate: float,
-    warmup: float,
-    weight_decay: float,
-    layer_decay: float = 1.0,
-) -> None:
-    """Check the arguments of `make_optimizer` that do not need the data.
+def check_optimizer(name: str, value: Any) -> str:
+    """The name of an optimizer.
 
     Raises:
         UnknownNameError: no such optimizer.
-        ConfigError: a rate is not in its range.
     """
-    if name not in OPTIMIZERS:
-        raise UnknownNameError("optimizer", name, OPTIMIZERS)
-    for key, value in (
-        ("learning_rate", learning_rate),
-        ("warmup", warmup),
-        ("weight_decay", weight_decay),
-        ("layer_decay", layer_decay),
-    ):
-        RATES[key](key, value)
+    if value not in OPTIMIZERS:
+        raise UnknownNameError(name, value, OPTIMIZERS)
+    return value
 
 
 def make_optimizer(
@@ -390,13 +377,14 @@ def make_optimizer(
         UnknownNameError: no such optimizer.
         ConfigError: a rate is not in its range.
     """
-    check_rates(
-        name,
-        learning_rate=learning_rate,
-        warmup=warmup,
-        weight_decay=weight_decay,
-        layer_decay=layer_decay,
-    )
+    check_optimizer("optimizer", name)
+    for key, value in (
+        ("learning_rate", learning_rate),
+        ("warmup", warmup),
+        ("weight_decay", weight_decay),
+        ("layer_decay", layer_decay),
+    ):
+        RATES[key](key, value)
     schedule = float(learning_rate)
     if not sets_the_rate(callbacks):
         schedule = WarmupLinearDecay(

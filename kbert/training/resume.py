@@ -180,9 +180,9 @@ class SaveState(keras.callbacks.Callback):
     Args:
         run: `RunFolder`.
         state: what came back from it; None for a new run.
+        best: the best weights so far; None where they are not kept.
         facts: gives what to write beside the variables, the logs and the
             random states, after so many batches, as JSON can hold it.
-        tensors: gives further arrays, by name.
 
     Attributes:
         step: batches that are done.
@@ -193,13 +193,13 @@ class SaveState(keras.callbacks.Callback):
         self,
         run: RunFolder,
         state: State | None = None,
+        best: BestWeights | None = None,
         facts: Callable[[int], dict] = lambda step: {},
-        tensors: Callable[[], dict] = dict,
     ):
         super().__init__()
         self.run = run
+        self.best = best
         self.facts = facts
-        self.tensors = tensors
         self.step = 0 if state is None else state.step
         # JSON has null for a metric that was NaN.
         self.logs = [
@@ -213,13 +213,12 @@ class SaveState(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.logs.append({k: float(v) for k, v in (logs or {}).items()})
         facts = {"logs": self.logs, "random": random_states()}
-        self.run.save(
-            State(
-                self.step,
-                tensors_of(self.model) | self.tensors(),
-                self.facts(self.step) | facts,
-            )
-        )
+        tensors = tensors_of(self.model)
+        if self.best is not None:
+            facts |= self.best.facts()
+            tensors |= self.best.tensors()
+        facts |= self.facts(self.step)
+        self.run.save(State(self.step, tensors, facts))
 
     def history(self, model: keras.Model) -> keras.callbacks.History:
         """The `History` of the whole run."""
@@ -272,14 +271,14 @@ class BestWeights(keras.callbacks.EarlyStopping):
             self.best_epoch = epoch
             self.best_weights = self.model.get_weights()
 
-    def facts(self, step: int) -> dict[str, Any]:
-        """What `SaveState` takes."""
+    def facts(self) -> dict[str, Any]:
+        """What is to be written of it, as JSON can hold it."""
         values = {name: getattr(self, name) for name in self.FACTS}
         values["best"] = None if self.best is None else float(self.best)
         return {"best_weights": values, "stopped": self.model.stop_training}
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What `SaveState` takes."""
+        """The same, of arrays."""
         weights = enumerate(self.best_weights or [])
         return {f"best.{i}": np.asarray(weight) for i, weight in weights}
 

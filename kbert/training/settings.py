@@ -15,6 +15,7 @@ from kbert.errors import ConfigError
 from kbert.errors import short
 from kbert.training.callbacks import refuse
 from kbert.training.optimizer import RATES
+from kbert.training.optimizer import check_optimizer
 from kbert.utils.checks import check_integer
 from kbert.utils.checks import check_number
 from kbert.utils.checks import check_seed
@@ -71,6 +72,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = RATES | {
     "run_dir": check_path,
     "seed": check_seed,
     # Of pretraining.
+    "optimizer": check_optimizer,
     "steps": check_integer,
     "accumulate": check_integer,
     "save_every": check_integer,
@@ -78,7 +80,10 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = RATES | {
 }
 
 # What does not decide how a run ends.
-UNDECIDING = ("callbacks", "verbose", "run_dir")
+UNDECIDING = (
+    *("callbacks", "verbose", "run_dir"),
+    *("validation_steps", "jit_compile"),
+)
 
 
 def checked(name: str, value: Any, optional: bool = False) -> Any:
@@ -96,48 +101,49 @@ def checked(name: str, value: Any, optional: bool = False) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What every fine-tuning is told besides its data.
+class Checked:
+    """What every way of training is told besides its data.
 
     Args: see `kbert.Classifier.fit`.
 
     Raises:
         ConfigError: one is no such value.
-
-    Example:
-
-    >>> Settings(epochs=2, learning_rate=3e-5).warmup
-    0.1
     """
 
-    epochs: int = 3
     batch_size: int = 32
     learning_rate: float = 5e-5
     warmup: float = 0.1
     weight_decay: float = 0.01
-    layer_decay: float = 1.0
-    r_drop: float = 0.0
     early_stopping: int | None = None
     callbacks: list | None = None
-    layout: str = "auto"
     run_dir: str | os.PathLike | None = None
     verbose: str | int = "auto"
-    seed: int = 0
 
     def __post_init__(self):
         for field in fields(self):
             if field.name in CHECKS:
                 value = getattr(self, field.name)
-                value = checked(field.name, value, field.default is None)
-                object.__setattr__(self, field.name, value)
+                self._set(
+                    field.name,
+                    checked(field.name, value, field.default is None),
+                )
 
-    def check(self, validates: bool, keeps_best: bool | None = None) -> None:
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def check(
+        self,
+        validates: bool,
+        keeps_best: bool | None = None,
+        needs: str = "`validation_data` or `validation_split`",
+    ) -> None:
         """Refuse, before texts are read, what cannot go together.
 
         Args:
             validates: whether there is validation data.
             keeps_best: whether the best epoch's weights are kept; by default
                 if it validates.
+            needs: what gives validation data.
 
         Raises:
             ConfigError: names the arguments, and what to leave out.
@@ -146,8 +152,7 @@ class Settings:
         if self.early_stopping is not None and not validates:
             raise ConfigError(
                 "`early_stopping` watches validation data. Received: "
-                f"early_stopping={self.early_stopping} without "
-                "`validation_data` or `validation_split`."
+                f"early_stopping={self.early_stopping} without {needs}."
             )
         keeps_best = validates if keeps_best is None else keeps_best
         refuse(self.callbacks or (), keeps_best, self.run_dir)
@@ -158,3 +163,20 @@ class Settings:
         """Those that decide how a run ends, as JSON can hold them."""
         named = {f.name: getattr(self, f.name) for f in fields(self)}
         return {k: v for k, v in named.items() if k not in UNDECIDING}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Checked):
+    """What every fine-tuning is told besides its data.
+
+    Example:
+
+    >>> Settings(epochs=2, learning_rate=3e-5).warmup
+    0.1
+    """
+
+    epochs: int = 3
+    layer_decay: float = 1.0
+    r_drop: float = 0.0
+    layout: str = "auto"
+    seed: int = 0
