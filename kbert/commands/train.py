@@ -24,7 +24,16 @@ from kbert.utils.atomic import check_saved
 from kbert.utils.scratch import check_room
 
 if TYPE_CHECKING:
+    from kbert.classifier import Classifier
     from kbert.heads.base import Head
+
+# What is of fine-tuning only, as it is where it was not given.
+NOT_GIVEN = {
+    "layer_decay": 1.0,
+    "r_drop": 0.0,
+    "layout": "auto",
+    "early_stopping": None,
+}
 
 
 def train(
@@ -160,6 +169,13 @@ def train(
     seed: Annotated[
         int, typer.Option(metavar="N", help="Makes a run repeatable.")
     ] = 0,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep each epoch there; a run that was stopped goes on.",
+        ),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -179,21 +195,12 @@ def train(
       kbert train pairs.csv -o saved_models/pairs --text question,answer
       kbert train mail.jsonl -o saved_models/mail --class-weight balanced
       kbert train eng.train -o saved_models/entities --head ner
+      kbert train news.csv -o saved_models/news --run-dir runs/news
       kbert train few.tsv -o saved_models/few --few-shot
     """
     if validation is not None and validation_split is not None:
         raise typer.BadParameter(
             "Give --validation or --validation-split, not both."
-        )
-    if few_shot and (
-        r_drop
-        or layout != "auto"
-        or layer_decay != 1
-        or early_stopping is not None
-    ):
-        raise typer.BadParameter(
-            "--few-shot goes without --layer-decay, --r-drop, --layout and "
-            "--early-stopping."
         )
     if policy is not None and policy.value not in TRAINED:
         raise typer.BadParameter(
@@ -202,16 +209,46 @@ def train(
             param_hint="--policy",
         )
     options = _head_options(head_option)
-    weights = _class_weight(class_weight)
+    fit = {
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "class_weight": _class_weight(class_weight),
+        "run_dir": run_dir,
+        "verbose": 0 if quiet else "auto",
+    }
+    if epochs is not None:
+        fit["epochs"] = epochs
+    fine_tuning = {
+        "layer_decay": layer_decay,
+        "r_drop": r_drop,
+        "layout": layout,
+        "early_stopping": early_stopping,
+    }
+    if not few_shot:
+        fit |= fine_tuning
+    elif fine_tuning != NOT_GIVEN:
+        raise typer.BadParameter(
+            "--few-shot goes without --layer-decay, --r-drop, --layout and "
+            "--early-stopping."
+        )
+    else:
+        fit["method"] = "few_shot"
+    if validation is None:
+        unsaid = 0.0 if few_shot else 0.1
+        fit["validation_split"] = (
+            unsaid if validation_split is None else validation_split
+        )
     check_encoding(encoding)
     # Now, and not after hours.
     check_saved(output)
-    if plot is not None:
-        check_room(plot)
+    for folder in (plot, run_dir):
+        if folder is not None:
+            check_room(folder)
     for path in (file, validation):
         if path is not None:
             common.check_readable(path)
     common.start(policy)
+
     head_class = _head_class(head)
     names = tuple(common.split(text)) or head_class.inputs
     # The SavedModel's inputs are named like the columns, if they can be.
@@ -225,25 +262,8 @@ def train(
         return x.renamed(inputs), y
 
     x, y = read(file)
-    held_out = None
     if validation is not None:
-        held_out = read(validation)
-    elif validation_split is None and not few_shot:
-        validation_split = 0.1
-
-    method = {"validation_split": validation_split or 0.0}
-    if epochs is not None:
-        method["epochs"] = epochs
-    if few_shot:
-        method["method"] = "few_shot"
-    else:
-        method |= {
-            "layer_decay": layer_decay,
-            "r_drop": r_drop,
-            "layout": layout,
-            "early_stopping": early_stopping,
-        }
-
+        fit["validation_data"] = read(validation)
     notes = common.notes(quiet)
     clf = _classifier(
         preset=preset,
@@ -259,19 +279,9 @@ def train(
         named = ", ".join(f"{name} ({column})" for name, column in pairs)
         _say(notes, f"The model's inputs: {named}")
     _say(notes, _describe(y))
-    history = clf.fit(
-        x,
-        y,
-        validation_data=held_out,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        class_weight=weights,
-        **method,
-        verbose=0 if quiet else "auto",
-    )
+    history = clf.fit(x, y, **fit)
     clf.save(output)
-    report = clf.training.get("validation")
-    plots = _draw(plot, history, report)
+    plots = _draw(plot, history, clf.training.get("validation"))
     if as_json:
         common.print_json(
             {
@@ -281,16 +291,28 @@ def train(
                 "plots": plots,
             }
         )
-    elif report and not quiet:
+    _report(clf, output, plots, None if as_json or quiet else Console(), notes)
+
+
+def _report(
+    clf: Classifier,
+    output: Path,
+    plots: list[str],
+    console: Console | None,
+    notes: Console,
+) -> None:
+    """How good it became, and what to do with it."""
+    report = clf.training.get("validation")
+    if report and console is not None:
         from kbert.report.tables import print_report
 
-        print_report(report, Console())
+        print_report(report, console)
     saved = shlex.quote(str(output))
-    inputs = " ".join('--input "..."' for _ in clf.inputs)
+    texts = " ".join('--input "..."' for _ in clf.inputs)
     for path in plots:
         _say(notes, f"Drawn: {path}")
     _say(notes, f"Saved: {output}")
-    _say(notes, f"Try it:   kbert predict {saved} {inputs}")
+    _say(notes, f"Try it:   kbert predict {saved} {texts}")
     _say(notes, f"Serve it: kbert export {saved} exports/{output.name}")
 
 
@@ -352,7 +374,7 @@ def _head_class(name: str) -> type[Head]:
     return get_plugins().heads.get(name).value
 
 
-def _classifier(**arguments):
+def _classifier(**arguments: Any) -> Classifier:
     from kbert.classifier import Classifier
 
     return Classifier(**arguments)

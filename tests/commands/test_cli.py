@@ -421,6 +421,22 @@ def test_train_json_on_pairs_and_again(tmp_path):
     assert result.exit_code == 2
 
 
+def test_a_run_goes_on(data, tmp_path):
+    def train(output, epochs):
+        return run(
+            *("train", data, "-o", tmp_path / output, "--preset"),
+            *("random:1x32", "--epochs", epochs, "--quiet", "--json"),
+            *("--run-dir", tmp_path / "run"),
+        )
+
+    first, again = train("a", 2), train("b", 2)
+    assert not first.exit_code and not again.exit_code, again.output
+    assert len([*(tmp_path / "run").glob("checkpoint-*")]) == 2
+    first, again = json.loads(first.stdout), json.loads(again.stdout)
+    assert first["history"] == again["history"]
+    refused(train("c", 3), "epochs was 2 and is now 3")
+
+
 def test_few_shot(data, tmp_path):
     result = run(
         *("train", data, "-o", tmp_path / "few", "--few-shot", "--quiet"),
