@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from typing import Annotated
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -46,7 +47,8 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx):
         # Answers repeat texts, which the terminal's encoding may not hold.
-        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+        out: Any = sys.stdout
+        out.reconfigure(encoding="utf-8", errors="replace")
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()

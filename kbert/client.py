@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sized
 from typing import Any
 from urllib.parse import SplitResult
 from urllib.parse import urlsplit
@@ -311,7 +312,7 @@ def _count(columns: dict) -> int:
 
 def _check_rows(found: Any, columns: dict) -> None:
     """Raise `ServingError` unless each text has an answer of its own."""
-    if not np.iterable(found) or len(found) != _count(columns):
+    if not isinstance(found, Sized) or len(found) != _count(columns):
         raise ServingError(
             "UNKNOWN",
             f"Expected an answer for each of {_count(columns)} texts. "

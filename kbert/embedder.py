@@ -78,6 +78,7 @@ class Embedder(Task):
 
     # What a loaded model has; `__init__` sets its own.
     seed: int | None = None
+    head: EmbeddingHead
     # Before every text; None for the head's default.
     _prompt: str | None = None
 
@@ -425,7 +426,7 @@ def unit(x: np.ndarray) -> np.ndarray:
     return (x / np.maximum(length, 1e-12)).astype("float32")
 
 
-def _distances(a: np.ndarray, b: np.ndarray, metric: str) -> np.ndarray:
+def _distances(a: np.ndarray, b: np.ndarray, metric: Any) -> np.ndarray:
     # Imported here: SciPy costs a second, which most need not pay.
     from scipy.spatial.distance import cdist
 

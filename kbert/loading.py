@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from typing import TypeVar
 from typing import overload
 
@@ -51,7 +52,7 @@ def load(
     """
     doors = (Classifier, Embedder, MultiTask)
     named = {door.__name__: door for door in doors}
-    door = named[saved_front(path)]
+    door: Any = named[saved_front(path)]
     if kind is not None and not issubclass(door, kind):
         raise CheckpointError(
             f"Expected a model of kbert.{kind.__name__} in {path}. Received: "

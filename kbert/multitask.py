@@ -40,7 +40,7 @@ RESERVED = (DEFAULT_SIGNATURE, "classify", "explain", "val")
 
 
 @suggesting
-class MultiTask(MultiModel):
+class MultiTask(MultiModel[Classifier]):
     """Several tasks on one BERT, trained together and served together.
 
     Each task is a `kbert.Classifier` by its name, `multi["spam"]`, with all
@@ -97,10 +97,9 @@ class MultiTask(MultiModel):
         casing: bool = False,
         seed: int | None = None,
     ):
-        _check_heads(heads)
-        lengths = max_length
+        heads = _check_heads(heads)
         if not isinstance(max_length, Mapping):
-            lengths = dict.fromkeys(heads, max_length)
+            max_length = dict.fromkeys(heads, max_length)
         elif set(max_length) != set(heads):
             raise ConfigError(
                 f"`max_length` must be an integer, or have one for each of "
@@ -115,7 +114,7 @@ class MultiTask(MultiModel):
             backbone, tokenizer = checkpoint.build(), checkpoint.tokenizer
             tasks = {
                 name: Classifier.on(
-                    backbone, tokenizer, head, max_length=lengths[name]
+                    backbone, tokenizer, head, max_length=max_length[name]
                 )
                 for name, head in made.items()
             }
@@ -253,7 +252,7 @@ class MultiTask(MultiModel):
         from kbert.training.task_data import naming
 
         reports = {}
-        for name, value in by_task("data", data, self).items():
+        for name, value in by_task("data", data, self.tasks).items():
             with naming(name):
                 x, y, weight = unpack(value, "data")
                 if weight is not None:
@@ -346,13 +345,13 @@ class MultiTask(MultiModel):
 
 
 def _copied(cls: type, seed: int | None, tasks: dict) -> MultiTask:
-    multi = cls.__new__(cls)
+    multi: MultiTask = object.__new__(cls)
     multi.seed = seed
     multi.start(tasks)
     return multi
 
 
-def _check_heads(heads: Any) -> None:
+def _check_heads(heads: Any) -> Mapping[str, str | Head]:
     if not isinstance(heads, Mapping) or not heads:
         raise ConfigError(
             "`heads` must be a dict of task names to heads, such as "
@@ -371,6 +370,7 @@ def _check_heads(heads: Any) -> None:
                 f"and {name!r}"
             )
         seen[id(head)] = name
+    return heads
 
 
 def _check_made(heads: Mapping[str, Head]) -> None:

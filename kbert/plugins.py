@@ -126,12 +126,12 @@ class Plugins:
             self._register(module, getattr(module, "__name__", "?"), "0")
 
     def _load(self, entry_point: importlib.metadata.EntryPoint) -> None:
-        dist = entry_point.dist.name
+        dist, version = _source(entry_point)
         # A plugin's code, its hooks included, can fail in any way; the
         # others must still work.
         try:
             module = entry_point.load()
-            self._register(module, dist, entry_point.dist.version)
+            self._register(module, dist, version)
         except PluginError:
             raise
         except Exception as error:
@@ -176,7 +176,13 @@ def installed_plugins() -> list[importlib.metadata.EntryPoint]:
     if wanted is None:
         return found
     names = {name.strip() for name in wanted.split(",")}
-    return [e for e in found if e.dist.name in names]
+    return [e for e in found if _source(e)[0] in names]
+
+
+def _source(entry_point: importlib.metadata.EntryPoint) -> tuple[str, str]:
+    """Name and version of what installed a plugin; some say neither."""
+    dist = entry_point.dist
+    return ("?", "0") if dist is None else (dist.name, dist.version)
 
 
 def _version(distribution: str) -> str:

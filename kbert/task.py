@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Self
 
 from kbert.errors import CheckpointError
 from kbert.models.backbone import Backbone
@@ -93,7 +94,7 @@ class Task(TextModel):
         config: dict,
         backbone: Backbone,
         tokenizer: Tokenizer,
-    ) -> Task:
+    ) -> Self:
         """A task as it was saved, but for the weights of its head.
 
         Args:

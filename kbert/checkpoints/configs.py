@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from kbert.errors import CheckpointError
 from kbert.errors import short
@@ -56,7 +57,7 @@ def check_config(config: dict, path: Path) -> dict:
     return config
 
 
-def _wrong(name: str, value: object) -> str | None:
+def _wrong(name: str, value: Any) -> str | None:
     if name in _OPTIONAL and value is None:
         return None
     if name in LIMITS:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 from collections.abc import Mapping
-from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -303,7 +303,7 @@ def backbone_tensors(backbone: Backbone) -> dict[str, np.ndarray]:
     return tensors_of(named_variables(backbone))
 
 
-def tensors_of(named: Sequence[Named]) -> dict[str, np.ndarray]:
+def tensors_of(named: Iterable[Named]) -> dict[str, np.ndarray]:
     """Arrays of what `named_variables` and its like give."""
 
     def array(variable: keras.Variable) -> np.ndarray:

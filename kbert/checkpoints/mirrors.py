@@ -119,8 +119,9 @@ class HubMirror:
             try_to_load_from_cache(self.repo, name, revision=self.revision)
             for name in files
         ]
-        if all(isinstance(path, str) for path in cached):
-            for name, path in zip(files, cached, strict=True):
+        paths = [path for path in cached if isinstance(path, str)]
+        if len(paths) == len(files):
+            for name, path in zip(files, paths, strict=True):
                 shutil.copyfile(path, into / name)
             return
         if constants.HF_HUB_OFFLINE:

@@ -144,7 +144,8 @@ def read_dense(folder: Path, place: str) -> DenseModule:
         },
         path,
     )
-    units, size = config.get("out_features"), config.get("in_features")
+    units: Any = config.get("out_features")
+    size = config.get("in_features")
     bias = config.get("bias", True)
     full = config.get("activation_function", "torch.nn.modules.Tanh")
     kind = str(full).rpartition(".")[2]
@@ -173,7 +174,7 @@ def read_dense(folder: Path, place: str) -> DenseModule:
     else:
         source = member(folder, inside(torch_form.WEIGHTS))
         tensors = torch_form.open_tensors(source)
-    shapes = {"linear.weight": (units, size)}
+    shapes: dict[str, tuple] = {"linear.weight": (units, size)}
     if bias:
         shapes["linear.bias"] = (units,)
     found = {name: tensor.shape for name, tensor in tensors.items()}

@@ -67,7 +67,7 @@ def write_sentence_config(
 
 
 def _pooling(names: tuple[str, ...], hidden_dim: int) -> dict[str, Any]:
-    found = {"word_embedding_dimension": hidden_dim}
+    found: dict[str, Any] = {"word_embedding_dimension": hidden_dim}
     found |= {flag: name in names for flag, name in FLAGS.items()}
     usual = [name for name in FLAGS.values() if name in names]
     if [*names] != usual:  # Flags know no other order.

@@ -98,12 +98,12 @@ def read_tokenizer_json(path: Path) -> TokenizerJson:
             tokenizer makes.
     """
     config = read_object(path)
-    model = config.get("model")
+    model: Any = config.get("model")
     if isinstance(model, dict) and "continuing_subword_prefix" in model:
         # Early files do not name its type; no other has these keys.
         model = {"type": "WordPiece"} | model
-    kind = model.get("type") if isinstance(model, dict) else model
-    if kind != "WordPiece":
+    if not isinstance(model, dict) or model.get("type") != "WordPiece":
+        kind = model.get("type") if isinstance(model, dict) else model
         raise CheckpointError(
             f"Expected model.type 'WordPiece' in {path}. Received: "
             f"{short(kind)}. kbert tokenizes as BERT does only."

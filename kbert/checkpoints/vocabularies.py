@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from typing import Any
 
 from kbert.checkpoints.tokenizer_config import ADDED
@@ -26,9 +25,6 @@ from kbert.tokenizers.vocabulary import write_vocabulary
 from kbert.utils.json_text import dumps
 from kbert.utils.untrusted import has_member
 from kbert.utils.untrusted import member
-
-if TYPE_CHECKING:
-    from kbert.tokenizers.tokenizer import Tokenizer
 
 VOCABULARY = "vocab.txt"
 FAST = "tokenizer.json"
@@ -132,10 +128,11 @@ def _merge(
     fast: TokenizerJson | None, lines: list[str] | None, folder: Path
 ) -> dict[int, str]:
     """Tokens by their ids, of one file or of two that agree."""
+    found = {} if fast is None else fast.vocabulary
     if lines is None:
-        return dict(fast.vocabulary)
+        return dict(found)
     tokens = dict(enumerate(lines))
-    for number, token in (fast.vocabulary if fast else {}).items():
+    for number, token in found.items():
         line = tokens.setdefault(number, token)
         if line == "":  # Tools that strip lines have left one, see below.
             tokens[number] = token
@@ -232,7 +229,7 @@ def _in_order(tokens: Mapping[int, str], folder: Path) -> list[str]:
     return [tokens[number] for number in range(len(tokens))]
 
 
-def looks_lowercase(tokens: Sequence[str]) -> bool:
+def looks_lowercase(tokens: Iterable[str]) -> bool:
     """Whether no token has a capital letter."""
     return not any(
         token.isascii() and token != token.lower()
@@ -244,7 +241,7 @@ def looks_lowercase(tokens: Sequence[str]) -> bool:
 # === Write ===
 
 
-def write_tokenizer(tokenizer: Tokenizer, folder: Path, **more: Any) -> None:
+def write_tokenizer(tokenizer: Any, folder: Path, **more: Any) -> None:
     """Write vocab.txt, and the tokenizer_config.json that says its options.
 
     Args:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated
 from typing import Any
+from typing import Literal
+from typing import get_args
 
 import typer
 
 from kbert.data.files import FORMATS
+from kbert.data.files import Format
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.utils.json_text import dumps
@@ -23,14 +25,7 @@ if TYPE_CHECKING:
     from kbert.classifier import Classifier
     from kbert.heads.base import Head
 
-Format = StrEnum("Format", {name: name for name in FORMATS})
-Policy = StrEnum(
-    "Policy",
-    {
-        name: name
-        for name in ("float32", "bfloat16", "mixed_bfloat16", "mixed_float16")
-    },
-)
+Policy = Literal["float32", "bfloat16", "mixed_bfloat16", "mixed_float16"]
 
 # === Options ===
 
@@ -93,8 +88,8 @@ Precision = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME",
-        help=f"Keras dtype policy: {', '.join(Policy)}. Those of 16 bits are "
-        "faster where the processor has instructions for them.",
+        help=f"Keras dtype policy: {', '.join(get_args(Policy))}. Those of "
+        "16 bits are faster where the processor has instructions for them.",
         show_default="that of keras.json",
     ),
 ]
@@ -113,11 +108,6 @@ def split(values: str | Iterable[str] | None) -> list[str]:
     if isinstance(values, str):
         values = [values]
     return [name.strip() for value in values for name in value.split(",")]
-
-
-def format_name(format: Format | None) -> str | None:
-    """The name that an option stands for."""
-    return None if format is None else format.value
 
 
 def print_json(value: Any) -> None:
@@ -145,7 +135,7 @@ def start(policy: Policy | None = None) -> None:
     if policy is not None:
         import keras
 
-        keras.config.set_dtype_policy(policy.value)
+        keras.config.set_dtype_policy(policy)
 
 
 def load(model: Path, policy: Policy | None = None) -> Any:
@@ -178,13 +168,15 @@ def load_task(
     return loaded if task is None else loaded[task]
 
 
-def text_columns(clf: Classifier, text: list[str] | None) -> tuple[str, ...]:
+def text_columns(
+    inputs: tuple[str, ...], text: list[str] | None
+) -> tuple[str, ...]:
     """The columns to read, one for each text that the model takes."""
-    names = tuple(split(text)) or clf.inputs
-    if len(names) != len(clf.inputs):
+    names = tuple(split(text)) or inputs
+    if len(names) != len(inputs):
         raise ConfigError(
-            f"Expected {len(clf.inputs)} text column(s), as the model was "
-            f"trained on {', '.join(clf.inputs)}. Received: "
+            f"Expected {len(inputs)} text column(s), as the model was "
+            f"trained on {', '.join(inputs)}. Received: "
             f"--text {','.join(names)}."
         )
     return names
@@ -195,7 +187,7 @@ def file_format(
 ) -> str | None:
     """What `kbert.data.files` takes for an option, or for a head's files."""
     if format is not None:
-        return format.value
+        return format
     # These endings say what is inside; .json and .txt may be anything.
     if Path(path).suffix.lower() in (".tsv", ".csv", ".jsonl"):
         return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
+from typing import Literal
+from typing import get_args
 
 import typer
 from rich.console import Console
@@ -13,10 +14,9 @@ from rich.table import Table
 from kbert.commands import common
 from kbert.errors import ConfigError
 
-Form = StrEnum(
-    "Form",
-    ["huggingface", "kerashub", "savedmodel", "onnx", "litert", "int8"],
-)
+Form = Literal[
+    "huggingface", "kerashub", "savedmodel", "onnx", "litert", "int8"
+]
 
 
 def convert(
@@ -33,7 +33,7 @@ def convert(
     to: Annotated[
         Form,
         typer.Option(
-            metavar="|".join(Form),
+            metavar="|".join(get_args(Form)),
             help="Form to write; of a checkpoint without a head, huggingface "
             "or kerashub.",
         ),
@@ -73,9 +73,9 @@ def convert(
                 f"--to {to}."
             )
         options["approximate_gelu"] = True
-    written = run(source, target, to.value, replace=overwrite, **options)
+    written = run(source, target, to, replace=overwrite, **options)
     if as_json:
-        common.print_json({"path": str(written), "form": to.value})
+        common.print_json({"path": str(written), "form": to})
     else:
         print(written)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
+from typing import Literal
 
 import typer
 from rich.console import Console
@@ -18,7 +18,7 @@ from kbert.data.encodings import check_encoding
 from kbert.errors import CheckpointError
 from kbert.utils.paths import as_path
 
-Segmenter = StrEnum("Segmenter", {"jieba": "jieba"})
+Segmenter = Literal["jieba"]
 
 
 def corpus(
@@ -111,10 +111,10 @@ def corpus(
             files,
             tokenizer,
             output,
-            format=common.format_name(format),
+            format=format,
             text_key=text_key,
             encoding=encoding,
-            segmenter=common.format_name(segmenter),
+            segmenter=segmenter,
             shard_tokens=shard_tokens,
             workers=workers,
             replace=force,

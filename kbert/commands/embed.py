@@ -178,7 +178,6 @@ def _read(file, text, columns, format, encoding) -> list[str]:
         names, format = ["text"], "text"
     else:
         names = common.split(columns) or None
-        format = common.format_name(format)
     column = (text or "text",)
     return [
         row[0]

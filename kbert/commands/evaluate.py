@@ -57,7 +57,7 @@ def evaluate(
     if plot is not None:
         check_file(plot)
     clf = common.load_task(model, task, policy)
-    names = common.text_columns(clf, text)
+    names = common.text_columns(clf.inputs, text)
     form = common.file_format(format, file, clf.head)
     x, y = read_table(
         file,

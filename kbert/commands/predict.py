@@ -70,7 +70,7 @@ def predict(
         bool, typer.Option("--json", help="Write JSON Lines, one a row.")
     ] = False,
     output: scoring.Output = None,
-    engine: scoring.EngineName = scoring.Engine.local,
+    engine: scoring.EngineName = "local",
     workers: scoring.Workers = None,
     keep: scoring.Keep = None,
     part_rows: scoring.PartRows = PART_ROWS,
@@ -97,7 +97,7 @@ def predict(
       tail -f mail.log | kbert predict saved_models/spam -
       kbert predict exports/spam mail.parquet --output answers --engine ray
     """
-    if output is not None or engine != scoring.Engine.local:
+    if output is not None or engine != "local":
         if input or columns or proba or as_json or task or policy:
             raise typer.BadParameter(
                 "--input, --task, --columns, --proba, --policy and --json "
@@ -126,16 +126,12 @@ def predict(
             form = "text" if len(names) == 1 else "tsv"
             rows = read_texts(path, clf.inputs, window, names, form, encoding)
         else:
-            rows = read_texts(
-                path,
-                common.text_columns(clf, text),
-                window,
-                common.split(columns) or None,
-                common.file_format(format, path, clf.head)
-                if hasattr(clf, "head")
-                else common.format_name(format),
-                encoding,
-            )
+            names = common.text_columns(clf.inputs, text)
+            form, head = format, getattr(clf, "head", None)
+            if head is not None:
+                form = common.file_format(format, path, head)
+            named = common.split(columns) or None
+            rows = read_texts(path, names, window, named, form, encoding)
     for part in rows:
         for line in _answer(clf, part, batch_size, proba, as_json):
             print(line)
@@ -181,7 +177,8 @@ def _answer(
     texts = [row[0] for row in rows] if len(clf.inputs) == 1 else rows
     with rows_of(rows):
         answers = [*clf.stream(texts, batch_size, window=len(rows))]
-    first = (*OUTPUTS[:4], *getattr(clf, "head", clf).label_outputs)
+    head: Any = getattr(clf, "head", clf)
+    first = (*OUTPUTS[:4], *head.label_outputs)
     for row, answer in zip(rows, answers, strict=True):
         chances = answer.pop(PROBABILITIES, None)
         # Labels first, then the rest by name.
@@ -190,7 +187,7 @@ def _answer(
         if proba and chances is not None:
             values[PROBABILITIES] = {
                 str(label): _plain(chance)
-                for label, chance in zip(clf.labels, chances, strict=True)
+                for label, chance in zip(clf.labels or (), chances, strict=True)
             }
         if as_json:
             texts = dict(zip(clf.inputs, row, strict=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -15,10 +14,8 @@ from rich.progress import TextColumn
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
-from kbert.data.documents import FORMATS
+from kbert.data import documents
 from kbert.data.documents import expand
-
-TextFormat = StrEnum("TextFormat", {name: name for name in FORMATS})
 
 # === Options ===
 
@@ -32,10 +29,10 @@ Files = Annotated[
     ),
 ]
 Format = Annotated[
-    TextFormat | None,
+    documents.Format | None,
     typer.Option(
         "--format",
-        metavar="|".join(FORMATS),
+        metavar="|".join(documents.FORMATS),
         help="What the files are; by default as their name ends (.jsonl) or "
         "their first line shows.",
     ),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
+from typing import Literal
 
 import typer
 from rich.progress import BarColumn
@@ -14,8 +14,9 @@ from rich.progress import TextColumn
 from rich.progress import TimeRemainingColumn
 
 from kbert.commands import common
+from kbert.data.files import Format
 
-Engine = StrEnum("Engine", {"local": "local", "ray": "ray"})
+Engine = Literal["local", "ray"]
 
 Output = Annotated[
     Path | None,
@@ -62,7 +63,7 @@ def run(
     output: Path | None,
     text: list[str] | None,
     keep: list[str] | None,
-    format: common.Format | None,
+    format: Format | None,
     encoding: str | None,
     engine: Engine,
     workers: int | None,
@@ -83,9 +84,9 @@ def run(
             output,
             text=tuple(common.split(text)) or None,
             keep=tuple(common.split(keep)),
-            format=common.format_name(format),
+            format=format,
             encoding=encoding,
-            engine=str(engine),
+            engine=engine,
             workers=workers,
             part_rows=part_rows,
             batch_size=batch_size,

@@ -152,16 +152,15 @@ def serve(
     from kbert.serving.memory import share_heaps
     from kbert.serving.options import ServerOptions
 
-    if (path is None) == (model_config_file is None):
+    if path is not None and model_config_file is None:
+        models = [config.from_folder(path, name)]
+    elif path is None and model_config_file is not None:
+        models = config.from_file(model_config_file)
+    else:
         raise ConfigError(
             "Expected a folder or --model-config-file. Received: "
             f"{'both' if path else 'neither'}."
         )
-    models = (
-        config.from_file(model_config_file)
-        if path is None
-        else [config.from_folder(path, name)]
-    )
     options = ServerOptions(
         host=host,
         rest_port=rest_port,

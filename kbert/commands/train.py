@@ -202,7 +202,7 @@ def train(
         raise typer.BadParameter(
             "Give --validation or --validation-split, not both."
         )
-    if policy is not None and policy.value not in TRAINED:
+    if policy is not None and policy not in TRAINED:
         raise typer.BadParameter(
             "Weights in bfloat16 lose what a step adds to them. Train with "
             "mixed_bfloat16; export with bfloat16.",

@@ -68,7 +68,7 @@ def vocab(
             files,
             size,
             not cased,
-            format=common.format_name(format),
+            format=format,
             text_key=text_key,
             encoding=encoding,
             on_read=count,

@@ -382,7 +382,7 @@ class LengthBatches(Batches):
 
     def __init__(
         self,
-        table: TokenTable,
+        table: Any,
         targets,
         sample_weight: np.ndarray | None = None,
         batch_size: int = 32,

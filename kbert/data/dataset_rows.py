@@ -114,9 +114,10 @@ def _parts(element: Any) -> tuple:
 
 
 def _is_batch(x: Any) -> bool:
-    while isinstance(x, tuple | Mapping) and not hasattr(x, "_fields"):
-        x = next(iter(x.values() if isinstance(x, Mapping) else x))
-    return hasattr(x, "to_list") or np.ndim(x) > 0
+    if isinstance(x, tuple | Mapping) and not hasattr(x, "_fields"):
+        parts = x.values() if isinstance(x, Mapping) else x
+        return _is_batch(next(iter(parts)))
+    return hasattr(x, "to_list") or np.asarray(x).ndim > 0
 
 
 def _rows(value: Any, batched: bool) -> list:
@@ -131,10 +132,10 @@ def _rows(value: Any, batched: bool) -> list:
             dict(zip(value, row, strict=True))
             for row in zip(*columns, strict=True)
         ]
-    if isinstance(value, tuple) and not hasattr(value, "to_list"):
-        return [*zip(*(_rows(part, batched) for part in value), strict=True)]
     if hasattr(value, "to_list"):
         rows = value.to_list()
+    elif isinstance(value, tuple):
+        return [*zip(*(_rows(part, batched) for part in value), strict=True)]
     else:
         rows = np.asarray(value, object if isinstance(value, bytes) else None)
         rows = rows.tolist()

@@ -21,7 +21,9 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from typing import BinaryIO
+from typing import Literal
 
 from kbert.data.encodings import check_encoding
 from kbert.data.encodings import clean
@@ -52,6 +54,7 @@ _HEADING = re.compile(r" (=(?: =)*) [^=].* \1 ")
 _ESCAPE = re.compile(r" @([-,.])@ ")
 
 Documents = Iterator[list[str]]
+Format = Literal["text", "pages", "wiki", "wikitext", "jsonl"]
 
 
 def read_documents(
@@ -117,7 +120,9 @@ def read_documents(
             ) from error
 
 
-def expand(files: Iterable[str | os.PathLike]) -> list[Path]:
+def expand(
+    files: str | os.PathLike | Iterable[str | os.PathLike],
+) -> list[Path]:
     """The files behind names of files, folders and glob patterns.
 
     Raises:
@@ -167,7 +172,7 @@ def _walk(path: Path) -> list[Path]:
 class _Counted(io.RawIOBase):
     """A binary file that tells how much of it was read."""
 
-    def __init__(self, file: BinaryIO, on_read: Callable[[int], None]):
+    def __init__(self, file: Any, on_read: Callable[[int], None]):
         self._file = file
         self._on_read = on_read
 
@@ -180,7 +185,7 @@ class _Counted(io.RawIOBase):
         return size
 
 
-def _members(name: str, file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
+def _members(name: str, file: Any) -> Iterator[tuple[str, BinaryIO]]:
     """The plain streams in a file: itself, decompressed, or an archive's."""
     stem, ending = os.path.splitext(name)
     if ending == ".tgz":
@@ -194,11 +199,10 @@ def _members(name: str, file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
                 # sparse member may claim any size.
                 hidden = os.path.basename(member.name).startswith(".")
                 if member.isreg() and not member.issparse() and not hidden:
-                    yield from _members(
-                        f"{name}/{member.name}", archive.extractfile(member)
-                    )
+                    inner = archive.extractfile(member)
+                    yield from _members(f"{name}/{member.name}", inner)
                 # tarfile keeps them all, of which there may be millions.
-                archive.members = []
+                archive.members = []  # pyright: ignore[reportAttributeAccessIssue]
     else:
         yield name, file
 
@@ -217,7 +221,7 @@ def _parse(name, lines, format, text_key) -> Documents:
     return FORMATS[format](lines)
 
 
-def _guess(name: str, line: str) -> str:
+def _guess(name: str, line: str) -> Format:
     if name.endswith((".jsonl", ".json", ".ndjson")):
         return "jsonl"
     if _DOC.match(line):
@@ -290,7 +294,7 @@ def _jsonl(lines: Iterator[str], name: str, key: str) -> Documents:
         yield [p for p in map(str.strip, paragraphs) if p]
 
 
-FORMATS = {
+FORMATS: dict[Format, Callable[..., Documents]] = {
     "text": _text,
     "pages": _pages,
     "wiki": _wiki,

@@ -107,27 +107,25 @@ def find_codec(
                 f"of a compressed corpus ends in .gz, .xz or .bz2."
             )
     marked = next((n for m, n in MARKS.items() if start.startswith(m)), None)
-    given = encoding and codecs.lookup(encoding).name.removesuffix("-sig")
-    if marked and given and not marked.startswith(given):
+    given = codecs.lookup(encoding or "utf-8").name.removesuffix("-sig")
+    if marked and encoding and not marked.startswith(given):
         raise _other(path, encoding, f"begins with the mark of {marked}")
     if marked:
         return marked
-    if given not in (None, "utf-8") and _is_utf8(start):
+    if encoding and given != "utf-8" and _is_utf8(start):
         raise _other(path, encoding, "is UTF-8")
-    if wide := _wide(start) if given in (None, "utf-8") else None:
+    if wide := _wide(start) if given == "utf-8" else None:
         raise InputError(
             f"Expected text in UTF-8. Received: {path}, which looks like "
             f"{wide} without a byte order mark. {_hint(wide, fixed)}"
         )
-    if given in (None, "utf-8") and (shift := _SHIFT.search(start)):
+    if given == "utf-8" and (shift := _SHIFT.search(start)):
         name = "iso2022_kr" if shift[1] else "iso2022_jp"
         raise InputError(
             f"Expected text in UTF-8. Received: {path}, which looks like "
             f"{name}. {_hint(name, fixed)}"
         )
-    return {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}.get(
-        given, given or "utf-8"
-    )
+    return {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}.get(given, given)
 
 
 def _other(path: str | Path, encoding: str, why: str) -> InputError:

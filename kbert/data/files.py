@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from typing import Literal
 from typing import NamedTuple
+from typing import get_args
 
 from kbert.data.conll import read_conll
 from kbert.data.encodings import clean
@@ -26,7 +28,8 @@ from kbert.utils.checks import check_strings
 from kbert.utils.checks import suggests
 from kbert.utils.paths import as_path
 
-FORMATS = ("tsv", "csv", "jsonl", "text", "conll", "squad")
+Format = Literal["tsv", "csv", "jsonl", "text", "conll", "squad"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 ENDINGS = {
     ".csv": "csv",
     ".json": "jsonl",
@@ -240,13 +243,14 @@ def _read_json(lines, path, columns):
 
 
 def _pick(row: Row, column: str, path: str | Path) -> Any:
+    cells = row.cells or {}
     try:
-        return row.cells[column]
+        return cells[column]
     except KeyError:
         raise UnknownNameError(
             "column",
             column,
-            row.cells,
+            cells,
             f"Those are in line {row.line} of {path}."
             if Path(path).suffix in (".json", ".jsonl")
             else f"The file is {path}.",
@@ -272,7 +276,7 @@ def read_table(
     format: str | None = None,
     empty: bool = False,
     encoding: str | None = None,
-) -> tuple[dict[str, list], list]:
+) -> tuple[FileTable, list]:
     """Texts and labels of a whole file.
 
     Args:

@@ -39,9 +39,10 @@ def plain(label: Any) -> Any:
     if isinstance(label, np.generic):
         label = label.item()
     # Members of enums and the like, which are strings or integers too.
-    for kind in (str, int):
-        if isinstance(label, kind) and type(label) not in (kind, bool):
-            return str.__str__(label) if kind is str else int(label)
+    if isinstance(label, str) and type(label) is not str:
+        return str.__str__(label)
+    if isinstance(label, int) and type(label) not in (int, bool):
+        return int(label)
     # One gap in a column of integers makes floats of them all.
     if isinstance(label, float) and label.is_integer() and abs(label) < EXACT:
         return int(label)

@@ -7,7 +7,7 @@ import io
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from kbert.data.encodings import MARKS
 from kbert.data.encodings import NOT_TEXT
@@ -45,7 +45,7 @@ class Lines:
 
     def __init__(
         self,
-        file: BinaryIO,
+        file: Any,
         path: str | Path,
         encoding: str | None = None,
         span: tuple[int, int, int] | None = None,
@@ -61,7 +61,9 @@ class Lines:
         self._parts: list[str] = []
         self._ended = False
         self._failure: InputError | None = None
-        self.codec = self._decoder = None
+        # Both None until something was read.
+        self.codec: Any = None
+        self._decoder: Any = None
         self.mark = 0
         self._fresh = span is None or span[0] == 0
         if span is not None:

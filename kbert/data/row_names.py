@@ -70,13 +70,14 @@ def rows_of(data: object, what: str = "") -> Iterator[None]:
     """
     name = getattr(data, "row_name", None)
     if name is None and what:
-        outer = _name.get()
-
-        def name(row):
-            return f"{outer(row)} of {what}"
-
+        name = _within(what)
     with naming_rows(name):
         yield
+
+
+def _within(what: str) -> Callable[[int], str]:
+    outer = _name.get()
+    return lambda row: f"{outer(row)} of {what}"
 
 
 class RowLines:

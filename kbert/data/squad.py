@@ -125,7 +125,7 @@ def report(answers: list[str], true: list[list[str]]) -> dict[str, Any]:
     have one and of those that have none: `has_answer` and `no_answer`.
     """
     pairs = list(zip(answers, true, strict=True))
-    total = _means(pairs)
+    total: dict[str, Any] = dict(_means(pairs))
     empty = [pair for pair in pairs if not pair[1]]
     if empty:
         full = [pair for pair in pairs if pair[1]]

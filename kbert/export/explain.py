@@ -51,7 +51,7 @@ def can_explain(task: TextModel) -> bool:
 
     Heads that answer tokens have one a token; those say what to follow.
     """
-    if task.head.by_token:
+    if isinstance(task.head, TokenHead):
         return type(task.head).evidence is not TokenHead.evidence
     answers = task.serving_model.output
     return _of_label(answers) or _ranks(answers).get("score") == 1
@@ -98,7 +98,7 @@ def make_explain(task: TextModel, steps: int = STEPS) -> Callable[..., dict]:
     encoder = task.backbone.after_embeddings()
     outputs = outputs_on(encoder, task.model, task.backbone)
     head = task.head
-    if not head.by_token:
+    if not isinstance(head, TokenHead):
         outputs = head.serve(outputs)
         decide, evidence = _label, _value
         probable = _of_label(outputs)
@@ -106,8 +106,8 @@ def make_explain(task: TextModel, steps: int = STEPS) -> Callable[..., dict]:
         decide, evidence = head.decide, head.evidence
         probable = True
     follow = _log_odds if probable else tf.identity
-    more = {}
-    if task.ngrams is not None:
+    more, ngrams = {}, task.ngrams
+    if ngrams is not None:
         more[NGRAM_LOGITS] = task.model.input[NGRAM_LOGITS]
     model = keras.Model(encoder.input | more, outputs, name="explained")
 
@@ -138,14 +138,14 @@ def make_explain(task: TextModel, steps: int = STEPS) -> Callable[..., dict]:
                 training=False,
             )  # (2B, T, H)
         }
-        if more:
-            written = task.ngrams(columns)  # (B, C)
-            _, bias, _ = task.ngrams.weights
+        if ngrams is not None:
+            written = ngrams(columns)  # (B, C)
+            _, bias, _ = ngrams.weights
             nothing = tf.zeros_like(written) + bias.value
             both[NGRAM_LOGITS] = tf.concat([written, nothing], 0)
         computed = compute(both, tf.tile(mask, [2, 1]))
         (text, blank), (as_it_is, as_blank) = map(_halves, (both, computed))
-        places = None
+        places = {}
         if head.by_token:
             begins = word & task.tokenizer.begins_word(ids)
             places = {"word": word, "first": begins, "input": which}
@@ -162,7 +162,7 @@ def make_explain(task: TextModel, steps: int = STEPS) -> Callable[..., dict]:
             part = (tf.cast(point % steps, tf.float32) + 0.5) / steps
             reached = {
                 name: _between(
-                    *(tf.gather(x, row) for x in (a, text[name])), part
+                    tf.gather(a, row), tf.gather(text[name], row), part
                 )
                 for name, a in blank.items()
             }
@@ -193,10 +193,10 @@ def make_explain(task: TextModel, steps: int = STEPS) -> Callable[..., dict]:
         pushed = tf.reduce_sum(
             change * totals["embeddings"] / steps, axis=-1
         )  # (B, T)
-        if more:
+        if ngrams is not None:
             weights = totals[NGRAM_LOGITS] / steps  # (B, C)
             pushed += token_shares(
-                task.ngrams, columns, weights, starts, ends, which
+                ngrams, columns, weights, starts, ends, which
             )
         value, blank_value = (
             evidence(computed, places, decision)

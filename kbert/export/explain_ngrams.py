@@ -89,7 +89,7 @@ def token_shares(
     ) - tf.gather(total, tf.searchsorted(offsets, starts), batch_dims=1)
 
 
-def _in_joined(columns, starts, ends, which) -> tuple[tf.Tensor, tf.Tensor]:
+def _in_joined(columns, starts, ends, which) -> tuple[tf.Tensor, ...]:
     """Bytes of columns as bytes of `join(columns)`."""
     lengths = tf.minimum(
         tf.stack([tf.strings.length(column) for column in columns], 1),

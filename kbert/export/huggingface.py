@@ -6,6 +6,7 @@ its own (`trust_remote_code` is not needed).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,7 +120,7 @@ def save_task(task: TextModel, path: str | Path, replace: bool = False) -> None:
         _ask(task, form, folder)
 
 
-def _features(folder: Path, batch: dict) -> dict[str, np.ndarray]:
+def _features(folder: Path, batch: Mapping) -> dict[str, np.ndarray]:
     """What the backbone in a folder computes, as far as it is there."""
     tensors, name = huggingface.open_weights(folder)
     config = huggingface.read_config(folder)
@@ -153,7 +154,6 @@ def _form(task: TextModel) -> TransformersForm:
     task.require_model()
     refuse_told(task)
     form = task.head.transformers_form()
-    received = None
     if form is None:
         received = f"the head {task.head.name!r} as it is configured"
     elif task.backbone.embeddings.projection is not None:
@@ -165,14 +165,13 @@ def _form(task: TextModel) -> TransformersForm:
             for layer in form.layers
             for kind in ("kernel", "bias")
         }
-        if found != known:
-            odd = ", ".join(sorted(found ^ known))
-            received = f"the head {task.head.name!r} with other weights ({odd})"
-    if received is not None:
-        raise ExportError(
-            f"Expected a head that a class of transformers computes, such as "
-            f"head='classification' with pooling='pooler' or 'cls', 'ner' or "
-            f"'qa'. Received: {received}. Train such a head, or export to "
-            f"onnx, litert or a SavedModel, which hold any head."
-        )
-    return form
+        if found == known:
+            return form
+        odd = ", ".join(sorted(found ^ known))
+        received = f"the head {task.head.name!r} with other weights ({odd})"
+    raise ExportError(
+        f"Expected a head that a class of transformers computes, such as "
+        f"head='classification' with pooling='pooler' or 'cls', 'ner' or "
+        f"'qa'. Received: {received}. Train such a head, or export to "
+        f"onnx, litert or a SavedModel, which hold any head."
+    )

@@ -39,10 +39,15 @@ class Graph:
         self.nodes = []
         self.constants = []
 
-    def add(
-        self, op: str, *inputs: str, outputs: int = 1, domain="", **attributes
-    ):
-        """Append a node; the name of its output, or a list of them."""
+    def add(self, op: str, *inputs: str, domain="", **attributes) -> str:
+        """Append a node; the name of its output."""
+        [name] = self.add_several(1, op, *inputs, domain=domain, **attributes)
+        return name
+
+    def add_several(
+        self, outputs: int, op: str, *inputs: str, domain="", **attributes
+    ) -> list[str]:
+        """Append a node; the names of its outputs."""
         from onnx import helper
 
         name = f"encoder/{op}_{len(self.nodes)}"
@@ -52,7 +57,7 @@ class Graph:
                 op, inputs, names, name, domain=domain, **attributes
             )
         )
-        return names[0] if outputs == 1 else names
+        return names
 
     def constant(self, value, dtype=None) -> str:
         """Append an array; its name."""
@@ -253,7 +258,7 @@ def _attention(g: Graph, layer, x, mask, places, sources) -> str:
     y = g.add("Gather", y, sources)  # (B, T, 3 H)
     y = g.add(
         "MultiHeadAttention",
-        *g.add("Split", y, outputs=3, axis=2),
+        *g.add_several(3, "Split", y, axis=2),
         g.constant(np.concatenate([_array(p.bias) for p in parts])),
         mask,
         domain=FUSED,

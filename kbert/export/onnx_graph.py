@@ -59,7 +59,7 @@ def replace_erfc(graph) -> None:
             nodes.append(node)
             continue
         one, erf = f"{node.name}/one", f"{node.name}/erf"
-        value = numpy_helper.from_array(np.float32(1), one)
+        value = numpy_helper.from_array(np.asarray(1, "float32"), one)
         graph.initializer.append(value)
         nodes.append(helper.make_node("Erf", node.input, [erf], erf))
         nodes.append(

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Any
 
 import keras
 import numpy as np
@@ -259,7 +260,7 @@ def require_portable(task: TextModel, extra: str, *modules: str) -> None:
     need(extra, *modules, purpose="this form", error=ExportError)
 
 
-def in_float32(task: TextModel) -> TextModel:
+def in_float32(task: Any) -> Any:
     """The task in float32, which these formats are written in."""
     if task.backbone.embeddings.dtype_policy.name == "float32":
         return task

@@ -17,6 +17,7 @@ import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -105,7 +106,7 @@ class _Shards:
 
 def _tensor(key: bytes, entry: bytes, files: _Shards) -> Tensor | None:
     fields = dict(_fields(entry))
-    dtype = _DTYPES.get(fields.get(1))
+    dtype = _DTYPES.get(fields.get(1, 0))
     if dtype is None:
         return None
     shape = []
@@ -192,7 +193,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError("a number without an end")
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
     """Numbers and values of a message's fields."""
     at = 0
     while at < len(data):

@@ -83,7 +83,7 @@ def array_at(
         CheckpointError: the file ends before the array does.
     """
     values = _empty(shape, dtype)
-    rest = memoryview(values.reshape(-1).view("uint8"))
+    rest = values.reshape(-1).view("uint8").data
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
         while count := file.readinto(rest):
@@ -189,7 +189,9 @@ def backbone_shapes(config: dict) -> dict[str, tuple[int, ...]]:
         "embeddings.LayerNorm.weight": (e,),
         "embeddings.LayerNorm.bias": (e,),
     }
-    sizes = {} if e == h else {"embeddings_project": (h, e)}
+    sizes: dict[str, tuple] = {}
+    if e != h:
+        sizes["embeddings_project"] = (h, e)
     for i in range(config["num_layers"]):
         name = f"encoder.layer.{i}"
         for part in ("self.query", "self.key", "self.value", "output.dense"):
@@ -232,7 +234,9 @@ def check_backbone(
     )
 
 
-def _misfits(expected, tensors, optional=OPTIONAL) -> Iterator[str]:
+def _misfits(
+    expected, tensors, optional: str | None = OPTIONAL
+) -> Iterator[str]:
     for name, shape in expected.items():
         if name not in tensors:
             if optional is None or not name.startswith(optional):

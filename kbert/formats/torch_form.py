@@ -191,15 +191,15 @@ class _Steps:
                     return self.stack.pop()
                 step = _STEPS.get(opcode.name)
                 if step is None:
-                    self._refuse(f"the step {opcode.name}")
+                    raise self._refusal(f"the step {opcode.name}")
                 step(self, argument)
         # A pickle can name what is not there in many ways.
         except (IndexError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"a pickle that does not fit: {error}") from error
         raise ValueError("a pickle without an end")
 
-    def _refuse(self, what: str) -> None:
-        raise UnsafeFileError(
+    def _refusal(self, what: str) -> UnsafeFileError:
+        return UnsafeFileError(
             f"Expected nothing but tensors in {self.path}. Received a pickle "
             f"with {what}, which could run code. {_CONVERT}"
         )
@@ -249,7 +249,7 @@ class _Steps:
             "collections": ("OrderedDict",),
         }
         if name not in allowed.get(module, ()):
-            self._refuse(f"{module}.{name}")
+            raise self._refusal(f"{module}.{name}")
         self.push(_Named(name))
 
     def persistent(self) -> None:

@@ -105,7 +105,8 @@ class Head:
             )
 
     def __init__(self, labels: list | None = None):
-        self.labels = (
+        # A list of strings or integers; None until they are known.
+        self.labels: Any = (
             None if labels is None else check_labels(labels, self.least_labels)
         )
 

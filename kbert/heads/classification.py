@@ -100,9 +100,9 @@ class ClassificationHead(Head):
             why=", characters of the longest n-grams",
         )
         self.adaptive_softmax = check_flag("adaptive_softmax", adaptive_softmax)
-        self.cutoffs = cutoffs
+        self.cutoffs: Any = cutoffs  # None until `adapt`.
         self.label_counts = label_counts
-        self._softmax: AdaptiveSoftmax | None = None
+        self._softmax: Any = None  # An AdaptiveSoftmax, when it is built.
         if adaptive_softmax:
             self.monitor = ("val_loss", "min")
         if ngrams:

@@ -99,7 +99,7 @@ def _array(y: Any) -> np.ndarray | None:
     if getattr(y, "ndim", 1) < 2:
         return None
     if isinstance(y, np.ma.MaskedArray):  # What is masked is not 0 or 1.
-        y = y.astype("float64").filled(np.nan)
+        y = np.ma.filled(y.astype("float64"), np.nan)
     array = np.asarray(y)
     if array.dtype.kind == "O" and all(map(_is_number, array.flat)):
         array = array.astype("float64")

@@ -54,7 +54,7 @@ def make_head(
     known = inspect.signature(head).parameters
     told = {k: v for k, v in told.items() if k in known}
     try:
-        return head(**(told | options))
+        return head(**{**told, **options})
     except TypeError as error:
         raise ConfigError(f"Head {name!r}: {error}.") from error
 

@@ -99,8 +99,9 @@ class RegressionHead(ClassificationHead):
         self.minimum = minimum
         self.maximum = maximum
         self.start = check_choice("start", start, STARTS)
-        self.mean = mean
-        self.scale = scale
+        # Both None until they are learned.
+        self.mean: Any = mean
+        self.scale: Any = scale
         self._first_bias = 0.0
 
     def get_config(self) -> dict[str, Any]:
@@ -192,7 +193,7 @@ class RegressionHead(ClassificationHead):
 def _check_precision(y: list, scale: float) -> None:
     """Refuse numbers whose differences float32 loses, as it trains and
     answers in it."""
-    lost = np.abs(np.float32(y) - y).max()
+    lost = np.abs(np.asarray(y, "float32") - y).max()
     apart = np.ptp(y)
     if not LEAST_SCALE < scale or lost > scale / 100 or not is_number(apart):
         raise InputError(

@@ -118,7 +118,7 @@ def read_entities(y: Any, texts: list, scheme: str | None) -> list[list[Span]]:
             f"texts and {len(rows)} rows of them."
         )
     tagged = any(isinstance(row[0], str) for row in rows if row)
-    if tagged and scheme is None:
+    if scheme is None:
         scheme = guess_scheme(
             [row for row in rows if row and isinstance(row[0], str)]
         )
@@ -183,6 +183,7 @@ def _settled(text: str, span: Span, number: int) -> Span:
 
 def _of_spans(spans: list, text: str, number: int) -> list[Span]:
     read = []
+    span: Any
     for span in spans:
         own = None
         if isinstance(span, dict):

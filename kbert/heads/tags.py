@@ -171,5 +171,5 @@ def score(predicted: list[set], true: list[set], kinds: Sequence[str]) -> dict:
         "precision": float(ratio(right, given)),
         "recall": float(ratio(right, there)),
         "f1": float(ratio(2 * right, given + there)),
-        **of_counts(*columns, kinds),
+        **of_counts(columns[0], columns[1], columns[2], kinds),
     }

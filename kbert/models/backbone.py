@@ -10,6 +10,7 @@ Shapes: B batch, T tokens in a row, H hidden size, nh attention heads.
 """
 
 import inspect
+from typing import Any
 
 import keras
 
@@ -331,7 +332,7 @@ class Backbone(keras.Model):
         return cls(vocabulary_size, **(cls.size_config(size) | kwargs))
 
     @staticmethod
-    def size_config(size):
+    def size_config(size) -> dict[str, Any]:
         """The arguments that make a size, a dict; see `from_size`."""
         if isinstance(size, tuple):
             num_layers, hidden_dim = size
@@ -413,9 +414,7 @@ def _check_config(config):
         )
     for name in ("dropout", "attention_dropout"):
         config[name] = check_number(name, config[name], 0, 1)
-    for name, least in (
-        ("layer_norm_epsilon", {"least": LEAST_EPSILON}),
-        ("initializer_range", {"above": 0}),
-    ):
-        config[name] = check_number(name, config[name], **least)
+    epsilon, deviation = "layer_norm_epsilon", "initializer_range"
+    config[epsilon] = check_number(epsilon, config[epsilon], LEAST_EPSILON)
+    config[deviation] = check_number(deviation, config[deviation], above=0)
     check_choice("activation", config["activation"], ACTIVATIONS)

@@ -57,7 +57,7 @@ def compile_model(model: keras.Model) -> Callable[[dict], dict]:
         with constant_norms():
             return function.get_concrete_function()
 
-    graph, held = None, None
+    graph, held = None, np.empty(0)
 
     def compute(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         nonlocal graph, held

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Iterable
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import keras
 from keras import ops
@@ -69,7 +70,7 @@ class _FirstValue(keras.initializers.TruncatedNormal):
     def __call__(self, shape, dtype=None):
         # From now on it is what it would have been, also when it is saved.
         self.__class__ = keras.initializers.TruncatedNormal
-        value = next(_values.get(), _values)
+        value: Any = next(_values.get() or iter(()), _values)
         if value is None:
             return self(shape, dtype)
         if value is _values or tuple(value.shape) != tuple(shape):

@@ -20,6 +20,7 @@ support vector machine, solved before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -238,7 +239,7 @@ def _by_class(values: np.ndarray) -> np.ndarray:
     return values.astype("float32")
 
 
-def join(columns: list) -> tf.Tensor:
+def join(columns: Sequence) -> tf.Tensor:
     """A text a row, string `(B,)`, of columns cut to what is read of them."""
     texts = [tf.strings.substr(column, 0, MOST_BYTES) for column in columns]
     return tf.strings.join(texts, separator="\n")

@@ -36,7 +36,7 @@ def check_policy(dtype: str | keras.DTypePolicy | None = None) -> None:
     if name == "float64" and keras.backend.backend() == "jax":
         import jax
 
-        if not jax.config.jax_enable_x64:
+        if not jax.config.values["jax_enable_x64"]:
             raise ConfigError(
                 "JAX computes in float64 if JAX_ENABLE_X64=1 is set. "
                 "Received: the dtype policy 'float64' without it. Set it, or "

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from kbert.checkpoints.loading import Checkpoint
 from kbert.checkpoints.loading import open_checkpoint
 from kbert.errors import CheckpointError
 from kbert.formats.tensors import BACKBONE
@@ -62,7 +61,7 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
     if checkpoint.folder is not None:
         if (checkpoint.folder / CONFIG).is_file():
             found |= _saved(checkpoint.folder)
-        found["files"] = _files(checkpoint)
+        found["files"] = _files(checkpoint.folder)
     return found
 
 
@@ -96,11 +95,11 @@ def _task(config: dict) -> dict[str, Any]:
     }
 
 
-def _files(checkpoint: Checkpoint) -> dict[str, str]:
+def _files(folder: Path) -> dict[str, str]:
     found = {}
-    for name in sorted(os.listdir(checkpoint.folder))[:MAX_FILES]:
+    for name in sorted(os.listdir(folder))[:MAX_FILES]:
         try:
-            path = member(checkpoint.folder, name)
+            path = member(folder, name)
         except CheckpointError:
             continue  # A folder, or a link that leads out.
         size, digest = path.stat().st_size, file_digest(path)

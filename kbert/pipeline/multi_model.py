@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from typing import Generic
+from typing import TypeVar
 
 import keras
 
@@ -13,9 +15,11 @@ from kbert.pipeline.saved_folder import shared_config
 from kbert.pipeline.text_model import TextModel
 from kbert.utils.checks import suggesting
 
+Model = TypeVar("Model", bound=TextModel)
+
 
 @suggesting
-class MultiModel:
+class MultiModel(Generic[Model]):
     """Models of texts by their name, all on one backbone.
 
     Attributes:
@@ -26,7 +30,7 @@ class MultiModel:
             heads' outputs by task; None until every head is ready.
     """
 
-    def start(self, tasks: dict[str, TextModel]) -> None:
+    def start(self, tasks: dict[str, Model]) -> None:
         """Take over the tasks, which have the same backbone."""
         first = next(iter(tasks.values()))
         self.tasks = tasks
@@ -49,7 +53,7 @@ class MultiModel:
         }
         return keras.Model(body.input, outputs, name="several_tasks")
 
-    def __getitem__(self, name: str) -> TextModel:
+    def __getitem__(self, name: str) -> Model:
         if name not in self.tasks:
             raise UnknownNameError("task", str(name), self.tasks)
         return self.tasks[name]

@@ -218,8 +218,11 @@ class SavedFolder:
             CheckpointError: names every tensor that is missing or has another
                 shape.
         """
-        named = [(name, variable, False) for name, variable in named]
-        check_tensors(named, self.tensors, self.path / WEIGHTS)
+        check_tensors(
+            ((name, variable, False) for name, variable in named),
+            self.tensors,
+            self.path / WEIGHTS,
+        )
 
     def assign(self, named: Iterable[tuple[str, keras.Variable]]) -> None:
         """Set the weights of heads, by name."""

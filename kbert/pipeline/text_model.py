@@ -25,6 +25,7 @@ from kbert.data.texts import encoded_parts
 from kbert.data.texts import windows
 from kbert.errors import ConfigError
 from kbert.heads.base import Head
+from kbert.heads.tokens import TokenHead
 from kbert.models.backbone import Backbone
 from kbert.models.graphs import compile_model
 from kbert.models.graphs import features_of
@@ -92,8 +93,9 @@ class TextModel:
         self.inputs = inputs
         self.max_length = max_length
         self.training = training or {}
-        self.model = None
-        self.serving_model = None
+        # None until `build`.
+        self.model: keras.Model = None
+        self.serving_model: keras.Model = None
         self.ngrams = None
         if head.ready:
             self.build()
@@ -164,7 +166,7 @@ class TextModel:
             What `kbert.Tokenizer` gives; for heads that answer tokens, what
             `kbert.tokenizers.windows.make_windows` gives.
         """
-        if not self.head.by_token:
+        if not isinstance(self.head, TokenHead):
             return self.tokenizer(
                 *columns,
                 max_length=self.max_length,
@@ -186,7 +188,7 @@ class TextModel:
             tokens: what `tokens` gave.
             texts: string tensors `(B,)`, one a column.
         """
-        if not self.head.by_token:
+        if not isinstance(self.head, TokenHead):
             return outputs
         names = dict(zip(self.head.inputs, texts, strict=True))
         answers = self.head.finish(outputs, tokens, names)

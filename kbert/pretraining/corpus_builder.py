@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -111,7 +112,7 @@ def build_corpus(
     documents = read_documents(files, format, text_key, read.add, encoding)
     starts = word_starts(tokenizer, segmenter)
     tokenized = _in_order(
-        workers or os.cpu_count(),
+        workers or os.cpu_count() or 1,
         partial(_tokenize, tokenizer, starts),
         _batches(documents),
     )
@@ -185,7 +186,7 @@ def _batches(documents) -> Iterator[tuple[list[str], list[int]]]:
         yield sentences, numbers
 
 
-def _in_order(workers: int, function, batches) -> Iterator:
+def _in_order(workers: int, function, batches) -> Generator:
     """`map` of a pool of threads, with few results in flight."""
     waiting = deque()
     with ThreadPoolExecutor(workers) as pool:

@@ -117,7 +117,7 @@ class Meter(keras.callbacks.Callback):
             seconds = time.perf_counter() - self._clock
             self.rate = (mark.real - self._timed.real) / seconds
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs: Any = None):
         mark = self.feed.mark(self.step)
         computed = mark.computed - self._begin.computed
         real = (mark.real - self._begin.real) / computed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from kbert.errors import ConfigError
 from kbert.training.settings import Checked
@@ -29,7 +30,7 @@ class PretrainingSettings(Checked):
     accumulate: int = 1
     optimizer: str = "adamw"
     learning_rate: float = 1e-4
-    save_every: int | None = None
+    save_every: Any = None  # By default of `steps`, an integer.
     validation_steps: int = 50
     jit_compile: bool | str = "auto"
 

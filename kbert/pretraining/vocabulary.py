@@ -163,7 +163,7 @@ def _train(
     )
     tokenizer.train_from_iterator(_chunks(words), trainer)
     ids = tokenizer.get_vocab()
-    return sorted(ids, key=ids.get)
+    return sorted(ids, key=lambda token: ids[token])
 
 
 def _chunks(words: dict[str, int]) -> Iterator[str]:

@@ -153,11 +153,14 @@ def check_columns(part: Part, names: Iterable[str]) -> None:
     Raises:
         UnknownNameError: one of them; JSON shows it only row by row.
     """
-    known = {"text": ["text"]}.get(part.format)
-    if part.format == "parquet":
+    if part.format == "text":
+        known = ["text"]
+    elif part.format == "parquet":
         with open_parquet(part.path) as file:
             known = file.schema_arrow.names
-    for name in names if known is not None else ():
+    else:
+        return
+    for name in names:
         if name not in known:
             raise UnknownNameError(
                 "column", name, known, f"The file is {part.path}."

@@ -79,7 +79,7 @@ def cut(
     part_rows = check_integer("part_rows", part_rows)
     parts: list[Part] = []
     for path in files:
-        form = format or FORMATS.get(path.suffix.lower())
+        form = format or FORMATS.get(path.suffix.lower(), "")
         if form not in FORMATS.values():
             raise InputError(
                 f"Expected Parquet, a text a line (.txt) or JSON Lines "

@@ -152,7 +152,7 @@ def _identity(path: Path) -> list:
 
 
 def _local(
-    pending: list[Part], _: None, version: Path, batch_size: int, *task: Any
+    pending: list[Part], _: Any, version: Path, batch_size: int, *task: Any
 ) -> Iterator[int]:
     if not pending:
         return

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import field
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Work:
     deadline: float
     size: int = 0
     arrived: float = field(default_factory=time.monotonic)
-    future: asyncio.Future | None = None
+    future: Any = None  # An asyncio.Future, when it waits.
 
     def group(self) -> tuple:
         """What work must share to be computed together."""

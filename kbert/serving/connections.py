@@ -145,7 +145,8 @@ class Connection(HttpToolsProtocol):
 
     def _make_room(self) -> None:
         """Close who has waited longest without a request, as nginx does."""
-        waiting = [c for c in self.connections if c.is_waiting and c != self]
+        others: Any = self.connections
+        waiting = [c for c in others if c.is_waiting and c != self]
         if waiting:
             min(waiting, key=lambda c: c._since).transport.abort()
 

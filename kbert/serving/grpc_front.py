@@ -84,7 +84,7 @@ def _answered(kind: type[Message]):
 
     def wrap(method):
         @functools.wraps(method)
-        async def answer(self, data: bytes, context: Any) -> bytes:
+        async def answer(self, data: bytes, context: Any) -> Any:
             started, code, message = time.perf_counter(), "OK", ""
             try:
                 with self.metrics.request(method.__name__, "GRPC") as outcome:

@@ -136,8 +136,9 @@ def _decoder() -> json.JSONDecoder:
 _DECODER = _decoder()
 
 # Python's own in C keeps other threads waiting until it has done.
-_GIVING_WAY = _decoder()
-_GIVING_WAY.scan_once = json.scanner.py_make_scanner(_GIVING_WAY)
+_GIVING_WAY: Any = _decoder()
+_scanner: Any = json.scanner
+_GIVING_WAY.scan_once = _scanner.py_make_scanner(_GIVING_WAY)
 
 
 def _count(body: bytes, limit: int) -> int:
@@ -153,7 +154,7 @@ def _count(body: bytes, limit: int) -> int:
     found = np.frombuffer(plain, np.uint8)
     outside = np.cumsum(found == ord('"'), dtype=np.uint8) % 2 == 0
     return sum(
-        np.count_nonzero(outside & (found == ord(mark))) for mark in _MARKS
+        int(np.count_nonzero(outside & (found == ord(m)))) for m in _MARKS
     )
 
 

@@ -48,7 +48,10 @@ class Log:
         self._waiting: queue.Queue = queue.Queue(MAX_WAITING)
         if stream is not None:
             threading.Thread(
-                target=self._write, name="kbert-log", daemon=True
+                target=self._write,
+                args=(stream,),
+                name="kbert-log",
+                daemon=True,
             ).start()
 
     def __call__(self, event: str, **facts: Any) -> None:
@@ -66,7 +69,7 @@ class Log:
         except queue.Full:
             self.dropped += 1
 
-    def _write(self) -> None:
+    def _write(self, stream: TextIO) -> None:
         while True:
             line = self._waiting.get()
             if isinstance(line, threading.Event):
@@ -75,8 +78,8 @@ class Log:
             try:
                 # Half a surrogate pair is no UTF-8.
                 line = line.encode("utf-8", "backslashreplace").decode()
-                self._stream.write(line + "\n")
-                self._stream.flush()
+                stream.write(line + "\n")
+                stream.flush()
             except (OSError, ValueError):  # A full disk, a closed stream.
                 self.dropped += 1
 

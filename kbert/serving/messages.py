@@ -116,9 +116,10 @@ def class_pairs(answer: dict[str, np.ndarray]) -> list[list[list]]:
     ]
 
 
-def class_columns(answer: dict[str, np.ndarray]) -> tuple[Any, np.ndarray]:
+def class_columns(answer: dict[str, Any]) -> tuple[Any, np.ndarray]:
     """`classes` and `scores`, `(rows, n)`; one that is missing is empty."""
-    labels, scores = answer.get("classes"), answer.get("scores")
+    labels: Any = answer.get("classes")
+    scores: Any = answer.get("scores")
     if labels is None:
         labels = np.full(scores.shape, b"", object)
     if scores is None:

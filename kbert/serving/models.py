@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class Version:
     path: Path
     state: str = "START"
     failure: ServingError | None = None
-    servable: Servable | None = None
+    servable: Any = None  # A Servable.
     loaded: float | None = None
     _seen: tuple = ()
     _tries: int = 1

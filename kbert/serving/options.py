@@ -96,7 +96,7 @@ class ServerOptions:
         for path in (self.tls_cert, self.tls_key):
             if path is not None and not Path(path).is_file():
                 raise ConfigError(f"Expected a PEM file. Received: {path}.")
-        if self.tls_cert is not None:
+        if self.tls_cert is not None and self.tls_key is not None:
             _check_pair(self.tls_cert, self.tls_key)
         if self.token is not None and not self.token.strip():
             raise ConfigError("`token` must not be empty.")

@@ -86,7 +86,9 @@ class Servable:
         config.graph_options.rewrite_options.disable_meta_optimizer = (
             self.path / CARD
         ).is_file()
-        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+        self._session: Any = tf.compat.v1.Session(
+            graph=self._graph, config=config
+        )
         try:
             with self._graph.as_default():
                 loaded = tf.compat.v1.saved_model.load(

@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 from dataclasses import replace
+from typing import Any
 
 import grpc
 import uvicorn
@@ -89,8 +90,9 @@ class Server:
         self._stop = asyncio.Event()
         self._metrics = Metrics()
         self._metrics.watch("log_lines_dropped", lambda: self.log.dropped)
-        self._health = health.aio.HealthServicer()
-        self._grpc: grpc.aio.Server | None = None
+        aio: Any = health.aio  # pyright: ignore[reportAttributeAccessIssue]
+        self._health = aio.HealthServicer()
+        self._grpc: Any = None  # A grpc.aio.Server.
         self._polling: asyncio.Task | None = None
         self._warming: set[asyncio.Task] = set()
         # One version at a time: requests want the cores, too.
@@ -221,7 +223,7 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         address = address_of(options.host, options.grpc_port)
         try:
-            if options.tls_cert is None:
+            if options.tls_cert is None or options.tls_key is None:
                 self.grpc_port = self._grpc.add_insecure_port(address)
             else:
                 pair = (

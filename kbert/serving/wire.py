@@ -48,7 +48,7 @@ def parse(kind: type[AnyMessage], data: bytes, limits: Limits) -> AnyMessage:
         ) from failure
 
 
-def _count(data: bytes, kind: Descriptor, limits: Limits) -> None:
+def _count(data: bytes, kind: Any, limits: Limits) -> None:
     count, at = 0, 0
     # What is open: where it ends, and its fields that are messages.
     opened = [(len(data), _messages(kind))]

@@ -56,14 +56,14 @@ def check_head(
     >>> def test_head():
     ...     check_head(MyHead, labels=("ham", "spam"), pooling="cls")
     """
-    labels = None if labels is None else list(labels)
+    named: Any = None if labels is None else list(labels)
     try:
         _check_class(head_class)
-        _check_config(head_class, labels, options)
+        _check_config(head_class, named, options)
         if data is None:
-            _check_labels(head_class, labels, options)
+            _check_labels(head_class, named, options)
         else:
-            _check_data(head_class, data, labels, options)
+            _check_data(head_class, data, named, options)
         heads = get_plugins().heads
         taken = dict(heads.items()).get(head_class.name)
         if taken is not None:

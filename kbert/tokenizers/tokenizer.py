@@ -5,6 +5,7 @@ import inspect
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -409,7 +410,8 @@ class Tokenizer:
         ]
         ids = [fact["token_ids"] for fact in facts]
         sizes = [rows.row_lengths() for rows in ids]  # (B,) each
-        kept = TRUNCATIONS[truncation](*(*sizes, None)[:2], room)
+        second = None if pair is None else sizes[1]
+        kept = TRUNCATIONS[truncation](sizes[0], second, room)
 
         # A row has the parts [CLS], text, [SEP], pair, [SEP]; of a text its
         # head and tail. Each part is a range of the special tokens and all
@@ -499,7 +501,10 @@ class Tokenizer:
 
     def get_config(self) -> dict:
         """What `from_config` needs besides the vocabulary, JSON-ready."""
-        config = {"lowercase": self.lowercase, "casing": self.casing}
+        config: dict[str, Any] = {
+            "lowercase": self.lowercase,
+            "casing": self.casing,
+        }
         # What few have: earlier versions of kbert read the config of others.
         if self.strip_accents != self.lowercase:
             config["strip_accents"] = self.strip_accents

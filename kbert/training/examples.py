@@ -13,6 +13,7 @@ from kbert.data.batching import TokenTable
 from kbert.data.batching import TokenTargets
 from kbert.data.batching import static_shapes
 from kbert.data.batching import take_targets
+from kbert.heads.tokens import TokenHead
 from kbert.pipeline.text_model import TextModel
 
 
@@ -56,7 +57,7 @@ class Examples:
         cls, task: TextModel, rows: Rows, ngram_logits: np.ndarray | None = None
     ) -> Examples:
         """The examples of some rows; see `TextModel.tokenize`."""
-        if not task.head.by_token:
+        if not isinstance(task.head, TokenHead):
             table = task.tokenize(rows.columns, ngram_logits)
             return cls(table, rows.targets, rows.sample_weight)
         windows = task.windows(rows.columns)
@@ -90,7 +91,7 @@ class Examples:
             self.sample_weight,
         ):
             if array is not None:
-                digest.update(np.ascontiguousarray(array))
+                digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
 

@@ -127,8 +127,9 @@ def fit_few_shot(
         settings = replace(settings, epochs=epochs)
     # The regression's penalty is meant for vectors of length 1, and lengths
     # say little of the class: they depend on how long the text is.
-    if getattr(task.head, "normalize", None) is False:
-        task.head.normalize = True
+    head: Any = task.head
+    if getattr(head, "normalize", None) is False:
+        head.normalize = True
         task.build()
     history = _train_backbone(
         task, EmbeddingHead(pooling=pooling), examples, settings
@@ -149,7 +150,7 @@ def fit_few_shot(
 
 def _check(task: TextModel, examples: Examples) -> None:
     targets = examples.targets
-    layer = {layer.name: layer for layer in task.model.layers}.get(LOGITS)
+    layer: Any = {x.name: x for x in task.model.layers}.get(LOGITS)
     if task.head.ngrams:
         raise ConfigError(
             "method='few_shot' has a backbone learn from pairs of texts, and "

@@ -57,9 +57,9 @@ def fit_tasks(
         keeps_best=stops,
     )
     started = time.perf_counter()
-    data = by_task("data", data, multi, every=True)
-    validation_data = by_task("validation_data", validation_data, multi)
-    class_weight = by_task("class_weight", class_weight, multi)
+    data = by_task("data", data, multi.tasks, every=True)
+    validation_data = by_task("validation_data", validation_data, multi.tasks)
+    class_weight = by_task("class_weight", class_weight, multi.tasks)
     share_steps(sampling, dict.fromkeys(multi, 1))  # Before texts are read.
     rows, held_out = {}, {}
     for name, task in multi.tasks.items():
@@ -98,7 +98,7 @@ def fit_tasks(
         else None,
         form=multi.laid_out(settings.layout),
         tokens=sum(
-            len(part.table.token_ids) * steps[name] / sizes[name]
+            len(part.table.token_ids) * steps[name] // sizes[name]
             for name, part in examples.items()
         ),
         decided={

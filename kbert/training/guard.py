@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 
@@ -63,7 +64,7 @@ class FiniteTraining(keras.callbacks.Callback):
                 "be scaled to fit. mixed_bfloat16 needs no scale."
             )
 
-    def _scaled(self):
+    def _scaled(self) -> Any:
         """The optimizer, if it scales the loss; else None."""
         optimizer = self.model.optimizer
         scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)

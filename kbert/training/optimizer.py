@@ -36,7 +36,7 @@ ENCODER_LAYER = r"(^|/)layer_(\d+)/"
 NO_ENCODER_LAYER = rf"^(?!.*{ENCODER_LAYER})"
 
 
-class TrueNorm:
+class TrueNorm(keras.optimizers.Optimizer):
     """Gradients are clipped by their norm, on TensorFlow as elsewhere.
 
     There the gradient of an embedding comes as slices, several for a token

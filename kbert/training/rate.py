@@ -7,7 +7,7 @@ from keras import ops
 UNSET = -1.0
 
 
-class SettableRate:
+class SettableRate(keras.optimizers.Optimizer):
     """An optimizer's rate is that of its schedule until it is set.
 
     Keras refuses to set one that has a schedule, in the middle of a run. Here

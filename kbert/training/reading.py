@@ -70,7 +70,8 @@ def unpack(data: Any, what: str) -> tuple[Any, Any, Any]:
             f"a `tf.data.Dataset`. Received: {short(data)} "
             f"({type(data).__name__})."
         )
-    return (*data, None, None)[:3]
+    x, y, weight, *_ = (*data, None, None)
+    return x, y, weight
 
 
 def no_weights(what: str) -> InputError:

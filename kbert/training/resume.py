@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import re
 import shutil
@@ -79,7 +80,7 @@ class RunFolder:
     500
     """
 
-    def __init__(self, path: str | Path, settings: dict[str, Any]):
+    def __init__(self, path: str | os.PathLike, settings: dict[str, Any]):
         self.path = real_path(path)
         try:
             check_room(self.path)
@@ -342,7 +343,8 @@ def _plain(path: str) -> str:
 def random_states() -> dict[str, Any]:
     """The states of Python's and NumPy's global generators."""
     version, numbers, gauss = random.getstate()
-    kind, keys, *rest = np.random.get_state()
+    state: Any = np.random.get_state()
+    kind, keys, *rest = state
     return {
         "python": [version, list(numbers), gauss],
         "numpy": [kind, keys.tolist(), *rest],

@@ -60,7 +60,7 @@ def check_path(name: str, value: Any) -> str:
     return os.fspath(value)
 
 
-CHECKS: dict[str, Callable[[str, Any], Any]] = RATES | {
+CHECKS: dict[str, Callable[..., Any]] = RATES | {
     "epochs": check_integer,
     "batch_size": check_integer,
     "validation_split": partial(check_number, least=0, below=1),

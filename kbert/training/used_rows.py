@@ -14,7 +14,7 @@ import numpy as np
 TABLE = "embeddings/token_embedding/embeddings"
 
 
-class UsedRows:
+class UsedRows(keras.optimizers.Optimizer):
     """Of the tokens' embeddings, those are updated that the texts have.
 
     The texts of a fine-tuning have some thousand of 30,000 tokens. The others
@@ -33,7 +33,7 @@ class UsedRows:
         super().__init__(*args, **kwargs)
         if keras.backend.backend() != "tensorflow":
             used_rows = None  # A gradient has all rows there.
-        self.used_rows = None if used_rows is None else list(used_rows)
+        self.used_rows: Any = None if used_rows is None else list(used_rows)
         self._parts = {}
         self._moments = {}  # Of used rows, by identity; rows of the table.
 

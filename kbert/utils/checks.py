@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 from typing import TypeVar
+from typing import cast
 
 from kbert.errors import ConfigError
 from kbert.errors import did_you_mean
@@ -84,11 +85,12 @@ def check_number(
     """
     good = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if good:
+        number: Any = value
         try:
-            good = math.isfinite(value) and least <= value <= most
+            good = math.isfinite(number) and least <= number <= most
         except OverflowError:  # An integer that no float holds.
             good = False
-        good = good and above < value < below
+        good = good and above < number < below
     if not good:
         limits = [
             f"{word} {limit:g}"
@@ -219,7 +221,7 @@ def suggests(function: Function, what: str | None = None) -> Function:
         check_options(what, options, known)
         return function(*args, **options)
 
-    return call
+    return cast("Function", call)
 
 
 def suggesting(owner: Owner) -> Owner:

@@ -56,7 +56,7 @@ def reduced(task: Any) -> tuple:
 
 def restored(cls: type, backbone: keras.Model, state: dict[str, Any]) -> Any:
     """The task that `reduced` was of."""
-    task = cls.__new__(cls)
+    task = object.__new__(cls)
     vars(task).update(MADE | {"backbone": backbone})
     attributes = dict(state["attributes"])
     # Building draws numbers, and the copy is to draw what its model would.

@@ -36,6 +36,5 @@ def notes(quiet: bool = False, **options: Any) -> Console:
         quiet: whether to print nothing.
         **options: `rich.console.Console`'s.
     """
-    return Console(
-        file=_StandardError(), highlight=False, quiet=quiet, **options
-    )
+    file: Any = _StandardError()
+    return Console(file=file, highlight=False, quiet=quiet, **options)

@@ -14,6 +14,7 @@ import importlib.abc
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 # Where kbert's layers, losses, metrics, optimizers and schedules are.
 MODULES = (
@@ -93,7 +94,7 @@ class _Loader(importlib.abc.Loader):
     def create_module(self, spec):
         return self._loader.create_module(spec)
 
-    def exec_module(self, module):
+    def exec_module(self, module: Any):
         module.__spec__.loader = module.__loader__ = self._loader
         with later():
             self._loader.exec_module(module)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from kbert.utils.registration import later
 
@@ -24,12 +25,13 @@ _LOGGED = re.compile(
 @contextlib.contextmanager
 def left_out(*names: str) -> Iterator[None]:
     """Modules that cannot be imported in here, unless they were before."""
-    names = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(names))
+    new = [name for name in names if name not in sys.modules]
+    known: dict[str, Any] = sys.modules
+    known.update(dict.fromkeys(new))
     try:
         yield
     finally:
-        for name in names:
+        for name in new:
             sys.modules.pop(name, None)
 
 
