@@ -177,7 +177,7 @@ def google_rows(root: Path, texts: list[str]) -> Iterator[Row]:
     yield Row("in: TensorFlow 1, simbert-tiny-zh", "tf.train", gap)
     opened = open_checkpoint(folder)
     backbone = opened.build()
-    backbone.save_pretrained(root / "simbert", opened.tokenizer)
+    kbert.save_backbone(backbone, root / "simbert", opened.tokenizer)
     chinese = real_data.thucnews("dev")[0][: len(texts)]
     gap, ids = features(backbone, root / "simbert", opened.tokenizer, chinese)
     yield Row(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kbert.client import Client
     from kbert.embedder import Embedder
     from kbert.errors import KbertError
+    from kbert.export.huggingface import save_backbone
     from kbert.heads.base import Head
     from kbert.loading import load
     from kbert.models.backbone import Backbone
@@ -54,6 +55,7 @@ _EXPORTS = {
     "build_corpus": "kbert.pretraining.corpus_builder",
     "load": "kbert.loading",
     "load_backbone": "kbert.checkpoints.loading",
+    "save_backbone": "kbert.export.huggingface",
     "summarize": "kbert.summary",
     "train_vocabulary": "kbert.pretraining.vocabulary",
 }
@@ -77,6 +79,7 @@ __all__ = [
     "build_corpus",
     "load",
     "load_backbone",
+    "save_backbone",
     "summarize",
     "train_vocabulary",
 ]

@@ -20,7 +20,10 @@ kbert.load("saved").predict(["a"])
 kbert.load("saved", kbert.Embedder).encode(["a"]).shape
 kbert.load("saved", kbert.Embedder).predict(["a"])  # wrong
 kbert.MultiTask(heads={"a": "spam"}).fit({}, run_dir="runs", layout=1)  # wrong
+kbert.MultiTask(heads={"a": "spam"})["a"].predict(["a"])
 kbert.Clasifier()  # wrong
+clf.model.summary()
+clf.head.labels.index("b")
 clf.export("exports/a", version="1")  # wrong
 """
 

@@ -55,6 +55,14 @@ def save_backbone(
 
     Raises:
         CheckpointError: the folder exists, or cannot be written.
+        ExportError: what was written answers otherwise.
+
+    Example:
+
+    >>> backbone = kbert.Backbone.from_size("tiny", vocabulary_size=1000)
+    >>> kbert.save_backbone(backbone, "presets/tiny")
+    >>> kbert.load_backbone("presets/tiny").config["num_layers"]
+    2
     """
     tensors = huggingface.backbone_tensors(backbone)
     architecture, more = "BertModel", {}

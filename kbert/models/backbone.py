@@ -310,12 +310,6 @@ class Backbone(keras.Model):
         inputs = {"embeddings": x, "padding_mask": tokens["padding_mask"]}
         return keras.Model(inputs, outputs, name=f"{self.name}_embedded")
 
-    def save_pretrained(self, path, tokenizer=None, replace=False):
-        """Write in Hugging Face form; see `kbert.export.huggingface`."""
-        from kbert.export.huggingface import save_backbone
-
-        save_backbone(self, path, tokenizer, replace)
-
     @classmethod
     def from_size(cls, size, vocabulary_size, **kwargs):
         """A randomly initialized backbone of a size known from the papers.

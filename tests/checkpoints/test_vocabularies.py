@@ -62,7 +62,7 @@ def check_ids(folder, tokenizer):
     assert ours.tokenize(TEXTS).to_list() == expected
     backbone = kbert.load_backbone(folder)
     copy = folder.parent / "copy"
-    backbone.save_pretrained(copy, ours)
+    kbert.save_backbone(backbone, copy, ours)
     again = open_checkpoint(copy).tokenizer
     assert again.get_config() == ours.get_config()
     assert again.tokenize(TEXTS).to_list() == expected
@@ -200,6 +200,14 @@ def test_options_that_would_make_other_ids(say, option, value):
     with pytest.raises(CheckpointError) as caught:
         open_checkpoint(folder)
     assert option in str(caught.value) and ascii(received) in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["WordPiece", None, 3, {"type": "BPE"}])
+def test_a_tokenizer_json_of_another_model(folder, bert_json, model):
+    document = bert_json(VOCABULARY)[1] | {"model": model}
+    path = folder(tokenizer__json=document)
+    with pytest.raises(CheckpointError, match="model.type 'WordPiece'"):
+        open_checkpoint(path)
 
 
 @pytest.mark.parametrize("name", ["special_tokens_map", "tokenizer_config"])

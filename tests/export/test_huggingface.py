@@ -166,7 +166,7 @@ def test_transformers_computes_the_same_features(tmp_path, source):
     torch = pytest.importorskip("torch")
     backbone = kbert.load_backbone(source)
     tokenizer = open_checkpoint(source).tokenizer
-    backbone.save_pretrained(tmp_path / "model", tokenizer)
+    kbert.save_backbone(backbone, tmp_path / "model", tokenizer)
     model, info = transformers.AutoModel.from_pretrained(
         tmp_path / "model", output_loading_info=True
     )

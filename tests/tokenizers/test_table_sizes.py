@@ -20,7 +20,7 @@ def one_segment(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one") / "preset"
     clf = kbert.Classifier("random:1x32", max_length=16)
     config = clf.backbone.config | {"num_segments": 1}
-    kbert.Backbone(**config).save_pretrained(folder, clf.tokenizer)
+    kbert.save_backbone(kbert.Backbone(**config), folder, clf.tokenizer)
     found = json.loads((folder / "config.json").read_text())
     assert found["type_vocab_size"] == 1
     return folder
@@ -51,7 +51,7 @@ def test_pretraining_of_pairs_needs_two(one_segment, corpus, tmp_path):
     made = kbert.Pretrainer(corpus, "random:1x32", sequence_length=32)
     config = made.backbone.config | {"num_segments": 1}
     tokenizer = kbert.Tokenizer(corpus.vocabulary, lowercase=corpus.lowercase)
-    kbert.Backbone(**config).save_pretrained(folder, tokenizer)
+    kbert.save_backbone(kbert.Backbone(**config), folder, tokenizer)
     for objectives in ({"mlm": 1.0, "nsp": 1.0}, {"sop": 1.0}):
         with pytest.raises(ConfigError, match="num_segments=1"):
             kbert.Pretrainer(
