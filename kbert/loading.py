@@ -11,7 +11,7 @@ from kbert.classifier import Classifier
 from kbert.embedder import Embedder
 from kbert.errors import CheckpointError
 from kbert.multitask import MultiTask
-from kbert.pipeline.saved_folder import saved_front
+from kbert.pipeline.saved_folder import saved_model_class
 from kbert.utils.checks import suggests
 
 Door = TypeVar("Door", Classifier, Embedder, MultiTask)
@@ -52,7 +52,7 @@ def load(
     """
     doors = (Classifier, Embedder, MultiTask)
     named = {door.__name__: door for door in doors}
-    door: Any = named[saved_front(path)]
+    door: Any = named[saved_model_class(path)]
     if kind is not None and not issubclass(door, kind):
         raise CheckpointError(
             f"Expected a model of kbert.{kind.__name__} in {path}. Received: "

@@ -19,7 +19,7 @@ from kbert.data.containers import settle
 from kbert.data.files import PART
 from kbert.data.row_names import rows_from
 from kbert.data.texts import as_texts
-from kbert.data.texts import windows
+from kbert.data.texts import chunks
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.errors import ExportError
@@ -151,7 +151,7 @@ class OnnxModel:
     ) -> Iterator[dict[str, Any]]:
         """Answers row by row, in bounded memory, as `Classifier.stream`."""
         window, first = check_integer("window", window), 0
-        for part in windows(iterate(rows, len(self.inputs)), window):
+        for part in chunks(iterate(rows, len(self.inputs)), window):
             with rows_from(first):
                 answers = self.answers(part, batch_size)
             yield from rows_of(answers)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kbert.data.files import PART
-from kbert.data.texts import windows
+from kbert.data.texts import chunks
 from kbert.embedder import unit
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
@@ -109,7 +109,7 @@ class SearchIndex:
     def add(self, texts: Any) -> None:
         """Add texts, a window at a time."""
         [column] = self.embedder.columns(texts)
-        for window in windows(column, PART):
+        for window in chunks(column, PART):
             self._index.add(self._scaled(self.embedder.encode_document(window)))
             self.texts += [
                 t.decode("utf-8", "ignore") if isinstance(t, bytes) else t

@@ -72,8 +72,8 @@ NEEDS = {
         kbert.models.backbone.Backbone.packed
         kbert.models.backbone.Backbone.without_padding
         kbert.pretraining.masking.mask_tokens kbert.report.tables.print_report
-        kbert.serving.elementwise.Elementwise kbert.training.form.trained_as
-        kbert.training.r_drop.RDrop kbert.training.resume.RunFolder
+        kbert.serving.elementwise.Elementwise
+        kbert.training.substitute.trained_as kbert.training.r_drop.RDrop kbert.training.resume.RunFolder
         kbert.utils.progress.counting""",
     "labels of its own": """
         kbert.heads.multi_label.MultiLabelHead kbert.multitask.MultiTask

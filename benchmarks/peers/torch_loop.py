@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 RATE, DECAY, WARMUP = 5e-5, 0.01, 0.1
 SCALE = 20.0  # Of the cosines of pairs; kbert's default, and its peer's.
-WINDOW = 50  # Batches; `kbert.data.batching.WINDOW`.
+WINDOW = 50  # Batches; `kbert.data.batching.SORTED_BATCHES`.
 
 
 def adamw(model, rate: float, steps: int):

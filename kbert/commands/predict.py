@@ -16,7 +16,7 @@ from kbert.commands import scoring
 from kbert.data.encodings import check_encoding
 from kbert.data.files import read_texts
 from kbert.data.row_names import rows_of
-from kbert.scoring.parts import PART_ROWS
+from kbert.scoring.partitions import PART_ROWS
 from kbert.utils.json_text import dumps
 from kbert.utils.paths import as_path
 

@@ -20,7 +20,7 @@ import numpy as np
 BUCKETS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 # Rows are sorted by length within this many batches, and shuffled besides.
-WINDOW = 50
+SORTED_BATCHES = 50
 
 # Tokens up to which a text is answered in batches of full size.
 FULL_LENGTH = 128
@@ -289,11 +289,11 @@ def shuffled_batches(
 ) -> list[np.ndarray]:
     """Row numbers of batches of like length, rows and batches shuffled.
 
-    Rows are sorted within windows of `WINDOW` batches only, so that company
-    changes from epoch to epoch.
+    Rows are sorted within windows of `SORTED_BATCHES` batches only, so that
+    company changes from epoch to epoch.
     """
     rows = random.permutation(len(lengths))
-    window = WINDOW * batch_size
+    window = SORTED_BATCHES * batch_size
     batches = []
     for start in range(0, len(rows), window):
         part = rows[start : start + window]

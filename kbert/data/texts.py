@@ -272,7 +272,7 @@ def as_numbers(y: Any, rows: int) -> list[float]:
     return numbers
 
 
-def windows(rows: Iterable, size: int) -> Iterator[list]:
+def chunks(rows: Iterable, size: int) -> Iterator[list]:
     """Lists of up to `size` rows, so that a stream needs bounded memory."""
     rows = iter(rows)
     while window := list(islice(rows, size)):

@@ -18,12 +18,12 @@ from kbert.checkpoints import huggingface
 from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.errors import ExportError
 from kbert.export.ask import ask_backbone
-from kbert.export.refusals import refuse_told
+from kbert.export.checks import check_plain_tokens
 from kbert.formats.safetensors_form import WEIGHTS
 from kbert.formats.safetensors_form import open_tensors
 from kbert.formats.safetensors_form import write_tensors
 from kbert.formats.tensors import build_backbone
-from kbert.heads.forms import TransformersForm
+from kbert.heads.transformers_form import TransformersForm
 from kbert.utils.atomic import new_folder
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _ask(task: TextModel, form: TransformersForm, folder: Path) -> None:
 
 def _form(task: TextModel) -> TransformersForm:
     task.require_model()
-    refuse_told(task)
+    check_plain_tokens(task)
     form = task.head.transformers_form()
     if form is None:
         received = f"the head {task.head.name!r} as it is configured"

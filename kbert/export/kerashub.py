@@ -11,9 +11,9 @@ from kbert.errors import ExportError
 from kbert.export.ask import CLOSE
 from kbert.export.ask import COARSE
 from kbert.export.ask import ask_backbone
-from kbert.export.refusals import refuse_not_finite
-from kbert.export.refusals import refuse_told
-from kbert.heads.forms import TransformersForm
+from kbert.export.checks import check_finite_weights
+from kbert.export.checks import check_plain_tokens
+from kbert.heads.transformers_form import TransformersForm
 from kbert.models.backbone import Backbone
 from kbert.utils.atomic import new_folder
 
@@ -55,10 +55,10 @@ def save_task(
         CheckpointError: the folder exists, or cannot be written.
     """
     _check(task.backbone, approximate_gelu)
-    refuse_told(task)
-    refuse_not_finite(task.backbone.weights)
+    check_plain_tokens(task)
+    check_finite_weights(task.backbone.weights)
     if task.model is not None:
-        refuse_not_finite(task.weights())
+        check_finite_weights(task.weights())
     with new_folder(path, replace) as folder:
         backbone = _backbone(task.backbone)
         tokenizer = _tokenizer(task.tokenizer)
@@ -103,7 +103,7 @@ def save_backbone(backbone: Backbone, tokenizer: Tokenizer, folder: Path):
             its tokenizer does not cut text so.
     """
     _check(backbone, False)
-    refuse_not_finite(backbone.weights)
+    check_finite_weights(backbone.weights)
     _backbone(backbone).save_to_preset(str(folder))
     _tokenizer(tokenizer).save_to_preset(str(folder))
     _ask(backbone, folder)

@@ -27,11 +27,11 @@ import numpy as np
 from kbert.checkpoints.vocabularies import write_tokenizer
 from kbert.errors import ExportError
 from kbert.export.ask import ask_tokens
+from kbert.export.checks import check_finite_weights
+from kbert.export.checks import check_plain_tokens
 from kbert.export.onnx_graph import replace_erfc
 from kbert.export.onnx_graph import replace_sign_bit
 from kbert.export.onnx_graph import take_tokenizers_inputs
-from kbert.export.refusals import refuse_not_finite
-from kbert.export.refusals import refuse_told
 from kbert.exported.onnx_session import FEATURES
 from kbert.exported.onnx_session import feed_of
 from kbert.exported.onnx_session import open_session
@@ -255,8 +255,8 @@ def require_portable(task: TextModel, extra: str, *modules: str) -> None:
             "Expected Keras on TensorFlow. Received: the backend "
             f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
         )
-    refuse_told(task)
-    refuse_not_finite(task.weights())
+    check_plain_tokens(task)
+    check_finite_weights(task.weights())
     need(extra, *modules, purpose="this form", error=ExportError)
 
 

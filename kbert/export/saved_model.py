@@ -22,9 +22,9 @@ import keras
 
 from kbert.errors import ExportError
 from kbert.export.ask import ask_texts
+from kbert.export.checks import check_finite_weights
 from kbert.export.explain import can_explain
 from kbert.export.explain import make_explain
-from kbert.export.refusals import refuse_not_finite
 from kbert.exported.check_ops import check_ops as run_check_ops
 from kbert.exported.check_ops import check_release
 from kbert.exported.names import CARD
@@ -107,7 +107,7 @@ def export(
     """
     if check_ops is not None:
         check_release(check_ops)  # Before all that takes long.
-    refuse_not_finite(task.weights())
+    check_finite_weights(task.weights())
     target = new_version(path, version)
     if warmup is None:
         warmup = usual_requests(task)

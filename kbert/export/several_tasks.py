@@ -11,7 +11,7 @@ import keras
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
-from kbert.export.refusals import refuse_not_finite
+from kbert.export.checks import check_finite_weights
 from kbert.export.saved_model import export_elsewhere
 from kbert.export.saved_model import make_answer
 from kbert.export.saved_model import make_signatures
@@ -97,7 +97,7 @@ def export_tasks(
     if check_ops is not None:
         check_release(check_ops)
     for task in multi.tasks.values():
-        refuse_not_finite(task.weights())
+        check_finite_weights(task.weights())
     target = new_version(path, version)
     if keras.backend.backend() != "tensorflow":
         options = {

@@ -29,7 +29,7 @@ from kbert.data.texts import as_texts
 from kbert.errors import InputError
 from kbert.errors import PluginError
 from kbert.errors import short
-from kbert.heads.forms import TransformersForm
+from kbert.heads.transformers_form import TransformersForm
 
 
 class Head:
@@ -43,7 +43,7 @@ class Head:
 
     Attributes:
         name: what `Classifier(head=...)` takes.
-        front: name of the `kbert` class that makes and loads its models.
+        model_class: name of the `kbert` class that makes and loads its models.
         inputs: names of the texts of one row, one or two.
         truncation: `"head"` or `"head_tail"`, see `kbert.Tokenizer`.
         monitor: what early stopping and best weights watch, with its
@@ -81,7 +81,7 @@ class Head:
     """
 
     name: str
-    front: str = "Classifier"
+    model_class: str = "Classifier"
     inputs: tuple[str, ...] = ("text",)
     truncation: str = "head"
     monitor: tuple[str, str] = ("val_loss", "min")

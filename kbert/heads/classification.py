@@ -18,7 +18,7 @@ from kbert.heads.adaptive_softmax import choose_cutoffs
 from kbert.heads.base import Head
 from kbert.heads.base import mean_pool
 from kbert.heads.figures import of_decisions
-from kbert.heads.forms import TransformersForm
+from kbert.heads.transformers_form import TransformersForm
 from kbert.utils.checks import check_choice
 from kbert.utils.checks import check_flag
 from kbert.utils.checks import check_integer

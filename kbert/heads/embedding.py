@@ -54,7 +54,7 @@ class EmbeddingHead(Head):
     """
 
     name = "embedding"
-    front = "Embedder"
+    model_class = "Embedder"
     label_outputs = ()
     answer_output = "embedding"
 

@@ -22,10 +22,10 @@ def classifier_head(name: str) -> Registered:
         ConfigError: it is no classifier's.
     """
     registered = get_plugins().heads.get(name)
-    if registered.value.front != "Classifier":
+    if registered.value.model_class != "Classifier":
         raise ConfigError(
             f"Head {name!r} is not a classifier's. Use "
-            f"kbert.{registered.value.front}."
+            f"kbert.{registered.value.model_class}."
         )
     return registered
 

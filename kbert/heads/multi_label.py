@@ -22,10 +22,10 @@ from kbert.errors import short
 from kbert.heads.classification import ClassificationHead
 from kbert.heads.figures import of_decisions
 from kbert.heads.figures import ratio
-from kbert.heads.forms import TransformersForm
 from kbert.heads.indicators import NamedRows
 from kbert.heads.indicators import of_columns
 from kbert.heads.indicators import of_lists
+from kbert.heads.transformers_form import TransformersForm
 from kbert.utils.checks import check_flag
 from kbert.utils.checks import check_number
 

@@ -17,13 +17,13 @@ from kbert.data.texts import check_columns
 from kbert.errors import InputError
 from kbert.errors import listed
 from kbert.errors import short
-from kbert.heads.forms import TransformersForm
 from kbert.heads.spans import read_entities
 from kbert.heads.tag_accuracy import IGNORED
 from kbert.heads.tag_accuracy import TagAccuracy
 from kbert.heads.tags import SCHEMES
 from kbert.heads.tags import score
 from kbert.heads.tokens import TokenHead
+from kbert.heads.transformers_form import TransformersForm
 from kbert.tokenizers.windows import Windows
 from kbert.tokenizers.windows import to_characters
 from kbert.utils.checks import check_choice

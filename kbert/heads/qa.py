@@ -20,8 +20,8 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import short
 from kbert.heads.answers import read_answers
-from kbert.heads.forms import TransformersForm
 from kbert.heads.tokens import TokenHead
+from kbert.heads.transformers_form import TransformersForm
 from kbert.tokenizers.windows import Windows
 from kbert.tokenizers.windows import to_characters
 from kbert.utils.checks import check_flag

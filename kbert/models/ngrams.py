@@ -44,7 +44,7 @@ MOST_BYTES = 4 * MOST_CHARACTERS
 FOLDS = 10
 
 # Texts that are read at once: a long one has n-grams by the thousand.
-WINDOW = 256
+ROWS_AT_ONCE = 256
 
 # The model input that takes the logits.
 NGRAM_LOGITS = "ngram_logits"
@@ -126,7 +126,7 @@ class NgramModel:
 
     def logits(self, columns: list) -> np.ndarray:
         """The same for many texts, a list a column, in bounded memory."""
-        parts = encoded_parts(columns, WINDOW)
+        parts = encoded_parts(columns, ROWS_AT_ONCE)
         return np.concatenate([self(part).numpy() for part in parts])
 
     def counts(self, columns: list) -> csr_matrix:
@@ -139,7 +139,7 @@ class NgramModel:
         from scipy.sparse import vstack
 
         parts = []
-        for part in encoded_parts(columns, WINDOW):
+        for part in encoded_parts(columns, ROWS_AT_ONCE):
             texts = join(part)
             row, bucket, count = (v.numpy() for v in self._counted(texts))
             shape = (len(texts), BUCKETS)

@@ -87,7 +87,7 @@ def _is_release(name: str, version: str) -> bool:
     return len(name) + len(version) < 100
 
 
-def saved_front(path: str | Path) -> str:
+def saved_model_class(path: str | Path) -> str:
     """Name of the `kbert` class that loads a saved model.
 
     Raises:
@@ -98,7 +98,7 @@ def saved_front(path: str | Path) -> str:
     config = read_saved_config(path)
     if "tasks" in config:
         return "MultiTask"
-    return find_head(config["head"], path).value.front
+    return find_head(config["head"], path).value.model_class
 
 
 # === Write ===

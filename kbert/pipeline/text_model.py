@@ -21,8 +21,8 @@ from kbert.data.files import PART
 from kbert.data.row_names import rows_from
 from kbert.data.row_names import rows_of
 from kbert.data.texts import ahead
+from kbert.data.texts import chunks
 from kbert.data.texts import encoded_parts
-from kbert.data.texts import windows
 from kbert.errors import ConfigError
 from kbert.heads.base import Head
 from kbert.heads.tokens import TokenHead
@@ -32,7 +32,7 @@ from kbert.models.graphs import features_of
 from kbert.models.graphs import outputs_on
 from kbert.models.ngrams import NGRAM_LOGITS
 from kbert.models.ngrams import NgramModel
-from kbert.pipeline.answering import answer_table
+from kbert.pipeline.batch_predict import answer_table
 from kbert.pipeline.saved_folder import held_by_json
 from kbert.pipeline.saved_folder import shared_config
 from kbert.plugins import Registered
@@ -318,7 +318,7 @@ class TextModel:
             One dict a row, with label names in place of indices.
         """
         window, first = check_integer("window", window), 0
-        for part in windows(iterate(rows, len(self.inputs)), window):
+        for part in chunks(iterate(rows, len(self.inputs)), window):
             with rows_from(first):
                 answers = self.answers(part, batch_size)
             yield from self.head.rows(answers)

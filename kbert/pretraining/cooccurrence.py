@@ -13,7 +13,7 @@ from kbert.pretraining.corpus import Corpus
 from kbert.pretraining.corpus import Shard
 
 # Tokens on either side that count as near.
-WINDOW = 5
+CONTEXT_WINDOW = 5
 
 # Contexts are counted as if frequent ones were rarer.
 SMOOTHING = 0.75
@@ -104,11 +104,11 @@ def _pairs(shard: Shard) -> Iterator[tuple[np.ndarray, ...]]:
     """Tokens that are near in a document, and how much each pair weighs."""
     ends = shard.sentences[shard.documents[1:]]  # (D,)
     for start in range(0, len(shard.tokens), CHUNK):
-        stop = start + CHUNK + WINDOW
+        stop = start + CHUNK + CONTEXT_WINDOW
         tokens = np.asarray(shard.tokens[start:stop], "int64")
         places = np.arange(start, start + len(tokens))
         document = np.searchsorted(ends, places, side="right")
-        for distance in range(1, WINDOW + 1):
+        for distance in range(1, CONTEXT_WINDOW + 1):
             # Those that begin in this chunk.
             length = min(CHUNK, len(tokens) - distance)
             if length < 1:

@@ -19,7 +19,7 @@ from typing import Any
 
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
-from kbert.scoring.parts import Part
+from kbert.scoring.partitions import Partition
 from kbert.utils.atomic import new_file
 from kbert.utils.json_text import dumps
 from kbert.utils.scratch import PREFIX
@@ -39,11 +39,11 @@ class Job:
         parts: all parts, in order.
     """
 
-    def __init__(self, folder: Path, parts: list[Part]):
+    def __init__(self, folder: Path, parts: list[Partition]):
         self.folder = folder
         self.parts = parts
 
-    def pending(self) -> list[Part]:
+    def pending(self) -> list[Partition]:
         """Parts that have no answers yet."""
         return [p for p in self.parts if not (self.folder / p.name).exists()]
 
@@ -60,7 +60,7 @@ class Job:
 
 @contextlib.contextmanager
 def open_job(
-    folder: Path, settings: dict[str, Any], parts: list[Part]
+    folder: Path, settings: dict[str, Any], parts: list[Partition]
 ) -> Iterator[Job]:
     """Begin a job in `folder`, or go on with it.
 

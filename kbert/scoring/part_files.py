@@ -21,9 +21,9 @@ from kbert.data.texts import decode_row
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
-from kbert.scoring.parts import Part
-from kbert.scoring.parts import import_parquet
-from kbert.scoring.parts import open_parquet
+from kbert.scoring.partitions import Partition
+from kbert.scoring.partitions import import_parquet
+from kbert.scoring.partitions import open_parquet
 from kbert.utils.atomic import new_file
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def score_part(
     model: Callable[[dict], dict[str, np.ndarray]],
-    part: Part,
+    part: Partition,
     columns: dict[str, str],
     keep: tuple[str, ...],
     folder: Path,
@@ -124,7 +124,7 @@ def _list_type(key: str, answers: dict[str, np.ndarray]) -> Any:
 
 
 def read_part(
-    part: Part, texts: tuple[str, ...], keep: tuple[str, ...] = ()
+    part: Partition, texts: tuple[str, ...], keep: tuple[str, ...] = ()
 ) -> pyarrow.Table:
     """The rows of a part, with some of its columns."""
     import_parquet()
@@ -147,7 +147,7 @@ def read_part(
         ) from error
 
 
-def check_columns(part: Part, names: Iterable[str]) -> None:
+def check_columns(part: Partition, names: Iterable[str]) -> None:
     """Refuse columns that the file of a part does not have.
 
     Raises:
@@ -167,7 +167,7 @@ def check_columns(part: Part, names: Iterable[str]) -> None:
             )
 
 
-def _read_parquet(part: Part, names: list[str]) -> Any:
+def _read_parquet(part: Partition, names: list[str]) -> Any:
     import pyarrow as pa
 
     check_columns(part, names)

@@ -22,7 +22,7 @@ from kbert.errors import InputError
 from kbert.errors import KbertError
 from kbert.exported.model import ServedModel
 from kbert.scoring.part_files import score_part
-from kbert.scoring.parts import Part
+from kbert.scoring.partitions import Partition
 from kbert.utils.extras import need
 
 # Errors that a worker's are raised as, by name.
@@ -33,7 +33,7 @@ class Worker:
     """What runs in each of Ray's processes; its arguments are `run`'s."""
 
     def __init__(
-        self, parts: list[Part], version: Path, batch_size: int, *task: Any
+        self, parts: list[Partition], version: Path, batch_size: int, *task: Any
     ):
         self._model = ServedModel(version, batch_size, threads=1)
         self._parts = {part.number: part for part in parts}
@@ -50,7 +50,9 @@ class Worker:
         return answer
 
 
-def run(pending: list[Part], workers: int | None, *task: Any) -> Iterator[int]:
+def run(
+    pending: list[Partition], workers: int | None, *task: Any
+) -> Iterator[int]:
     """Answer parts by several workers; the numbers of parts as they end.
 
     Args:

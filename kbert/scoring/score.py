@@ -19,9 +19,9 @@ from kbert.exported.model import model_digest
 from kbert.scoring.job import open_job
 from kbert.scoring.part_files import check_columns
 from kbert.scoring.part_files import score_part
-from kbert.scoring.parts import PART_ROWS
-from kbert.scoring.parts import Part
-from kbert.scoring.parts import cut
+from kbert.scoring.partitions import PART_ROWS
+from kbert.scoring.partitions import Partition
+from kbert.scoring.partitions import cut
 from kbert.utils.checks import check_integer
 from kbert.utils.checks import check_strings
 from kbert.utils.paths import real_path
@@ -42,7 +42,7 @@ def score(
     workers: int | None = None,
     part_rows: int = PART_ROWS,
     batch_size: int = 64,
-    on_part: Callable[[Part, int, int], None] | None = None,
+    on_part: Callable[[Partition, int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Answer files of texts by parts, into a folder of Parquet files.
 
@@ -152,7 +152,7 @@ def _identity(path: Path) -> list:
 
 
 def _local(
-    pending: list[Part], _: Any, version: Path, batch_size: int, *task: Any
+    pending: list[Partition], _: Any, version: Path, batch_size: int, *task: Any
 ) -> Iterator[int]:
     if not pending:
         return
@@ -162,7 +162,7 @@ def _local(
         yield part.number
 
 
-def _ray(pending: list[Part], *options: Any) -> Iterator[int]:
+def _ray(pending: list[Partition], *options: Any) -> Iterator[int]:
     from kbert.scoring.ray_engine import run
 
     return run(pending, *options)

@@ -81,13 +81,13 @@ def make_app(
             Mount("/static", StaticFiles(directory=PAGE)),
         ]
     )
-    app = _Front(app, rest, draining)
+    app = _Middleware(app, rest, draining)
     if options.token is not None:
         app = RequireToken(app, options.token)
     return CheckHost(app, options.host, options.allowed_hosts)
 
 
-class _Front:
+class _Middleware:
     """Sends `/v1/` to REST, and says goodbye while the server drains.
 
     REST has TF Serving's own rules for paths and methods, so it stands

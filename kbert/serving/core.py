@@ -1,6 +1,6 @@
 """What a request asks of a model, whichever way it came.
 
-The REST and the gRPC front turn messages into arrays and back; between them
+REST and gRPC turn messages into arrays and back; between them
 everything is here: find the version, check the inputs, compute in batches.
 
 Reference: tensorflow_serving/servables/tensorflow/predict_util.cc,
@@ -42,8 +42,8 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Spec:
-    """Which model, version and signature a request asks for; `ModelSpec`.
+class ModelSpec:
+    """Which model, version and signature a request asks for.
 
     Attributes:
         name: of the model.
@@ -61,7 +61,7 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class Task:
+class InferenceTask:
     """One part of a multi-inference request: a method and its signature."""
 
     method: str
@@ -95,13 +95,13 @@ class Core:
         self.held = Held(limits.held)
         self.workers = Workers()
 
-    def use(self, spec: Spec):
+    def use(self, spec: ModelSpec):
         """See `Models.use`."""
         return self.models.use(spec.name, spec.number, spec.label)
 
     async def predict(
         self,
-        spec: Spec,
+        spec: ModelSpec,
         size: int,
         read: Callable[[SignatureDef | None], Arrays],
         wanted: Sequence[str] = (),
@@ -136,9 +136,9 @@ class Core:
 
     async def infer(
         self,
-        spec: Spec,
+        spec: ModelSpec,
         size: int,
-        tasks: Sequence[Task],
+        tasks: Sequence[InferenceTask],
         read: Callable[[], np.ndarray],
     ) -> tuple[list[Arrays], int]:
         """Answer classify and regress requests, one or several at once.
@@ -189,7 +189,7 @@ class Core:
 
     async def write(
         self,
-        spec: Spec,
+        spec: ModelSpec,
         arrays: Iterable[np.ndarray],
         function: Callable[[int], bytes],
     ) -> bytes:
@@ -227,7 +227,7 @@ class Core:
         inputs: Mapping[str, np.ndarray],
         texts: int,
         outputs: list[str],
-        spec: Spec,
+        spec: ModelSpec,
         api: str,
     ) -> Arrays:
         rows = max((len(x) for x in inputs.values() if x.ndim), default=1)

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     )
 
     from kbert.serving.core import Core
-    from kbert.serving.core import Spec
+    from kbert.serving.core import ModelSpec
 
 # The only field that GetModelMetadata knows.
 SIGNATURE_DEF = "signature_def"
 
 
-def status(core: Core, spec: Spec) -> GetModelStatusResponse:
+def status(core: Core, spec: ModelSpec) -> GetModelStatusResponse:
     """The states of a model's versions.
 
     Raises:
@@ -55,7 +55,7 @@ def status(core: Core, spec: Spec) -> GetModelStatusResponse:
     return response
 
 
-def metadata(core: Core, spec: Spec) -> GetModelMetadataResponse:
+def metadata(core: Core, spec: ModelSpec) -> GetModelMetadataResponse:
     """The signatures of a version.
 
     Raises:

@@ -30,8 +30,8 @@ from kbert.serving.bodies import is_zipped
 from kbert.serving.bodies import read_body
 from kbert.serving.bodies import unzip
 from kbert.serving.core import Core
-from kbert.serving.core import Spec
-from kbert.serving.core import Task
+from kbert.serving.core import InferenceTask
+from kbert.serving.core import ModelSpec
 from kbert.serving.examples import examples_from_json
 from kbert.serving.limits import SMALL
 from kbert.serving.limits import Share
@@ -145,7 +145,7 @@ class Rest:
         body = await run(len(raw), deadline, json_parse.parse, raw, limits)
         return len(raw), body
 
-    def _about(self, spec: Spec, part: str | None) -> dict:
+    def _about(self, spec: ModelSpec, part: str | None) -> dict:
         """ProcessModelStatusRequest, ProcessModelMetadataRequest."""
         if not spec.name:
             raise invalid("Missing model name in request.")
@@ -154,7 +154,7 @@ class Rest:
         return messages.as_json(messages.status(self.core, spec))
 
     async def _predict(
-        self, spec: Spec, size: int, body: dict, outcome
+        self, spec: ModelSpec, size: int, body: dict, outcome
     ) -> bytes:
         """ProcessPredictRequest."""
         name = outcome.signature = json_codec.signature_name(body)
@@ -192,11 +192,11 @@ class Rest:
         )
 
     async def _infer(
-        self, spec: Spec, size: int, body: dict, method: str, outcome
+        self, spec: ModelSpec, size: int, body: dict, method: str, outcome
     ) -> bytes:
         """ProcessClassifyRequest, ProcessRegressRequest."""
         core, limits = self.core, self.core.limits
-        task = Task(
+        task = InferenceTask(
             signatures.CLASSIFY if method == "classify" else signatures.REGRESS,
             json_codec.signature_name(body),
         )
@@ -233,7 +233,7 @@ def _preflight(request: Request) -> bytes:
     return b""
 
 
-def _spec(found: re.Match, deadline: float) -> Spec:
+def _spec(found: re.Match, deadline: float) -> ModelSpec:
     """ParseModelInfo."""
     version = found["version"]
     # Python makes no number of thousands of digits.
@@ -241,7 +241,7 @@ def _spec(found: re.Match, deadline: float) -> Spec:
         len(version.lstrip("0")) > 19 or int(version[-20:]) >= 2**63
     ):
         raise invalid(f"Failed to convert version: {version} to numeric.")
-    return Spec(
+    return ModelSpec(
         name=unquote(found["name"] or ""),
         number=None if version is None else int(version[-20:]),
         label=None if found["label"] is None else unquote(found["label"]),

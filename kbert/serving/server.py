@@ -29,8 +29,8 @@ from kbert.serving.batching import Batcher
 from kbert.serving.config import ModelConfig
 from kbert.serving.connections import Connection
 from kbert.serving.core import Core
-from kbert.serving.grpc_front import ModelService
-from kbert.serving.grpc_front import PredictionService
+from kbert.serving.grpc_services import ModelService
+from kbert.serving.grpc_services import PredictionService
 from kbert.serving.logs import Log
 from kbert.serving.metrics import Metrics
 from kbert.serving.models import Models

@@ -15,7 +15,6 @@ from kbert.data.batching import static_shapes
 from kbert.models.precision import check_trained
 from kbert.models.precision import computes_in
 from kbert.report.display import TrainingDisplay
-from kbert.training.form import trained_as
 from kbert.training.guard import FiniteTraining
 from kbert.training.optimizer import make_optimizer
 from kbert.training.optimizer import scale_losses
@@ -26,6 +25,7 @@ from kbert.training.resume import State
 from kbert.training.resume import restore
 from kbert.training.settings import Checked
 from kbert.training.settings import Settings
+from kbert.training.substitute import trained_as
 from kbert.training.used_rows import widen
 
 # Up to so many steps TensorFlow is quicker without making a graph first.
@@ -157,7 +157,7 @@ def train(
         batches: those of an epoch.
         validation: the batches to validate on after each.
         form: what computes in the model's place, see
-            `kbert.training.form.trained_as`.
+            `kbert.training.substitute.trained_as`.
         tokens: real tokens in an epoch, which the display counts.
         decided: what decides the run besides `settings`, as JSON can hold it.
         monitor: metric of validation, and `"max"` or `"min"`, by which the

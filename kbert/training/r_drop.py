@@ -24,7 +24,7 @@ class RDrop:
     Dropout differs between the two, and their loss is the mean of both plus
     `weight / 4` times the sum of the Kullback-Leibler divergences of their
     probabilities, one way and the other. See
-    `kbert.training.form.trained_as`.
+    `kbert.training.substitute.trained_as`.
 
     Departures: that is half of the paper's loss, to be on the scale of the
     loss without R-Drop.

@@ -20,7 +20,7 @@ from kbert.data.files import read_table
 from kbert.data.files import read_texts
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
-from kbert.scoring.parts import cut
+from kbert.scoring.partitions import cut
 
 
 @pytest.fixture

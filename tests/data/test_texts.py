@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from kbert.data.dataset_rows import read_dataset
 from kbert.data.texts import as_labels
 from kbert.data.texts import as_texts
+from kbert.data.texts import chunks
 from kbert.data.texts import encode_texts
-from kbert.data.texts import windows
 from kbert.errors import InputError
 
 ONE = ("text",)
@@ -170,7 +170,7 @@ def test_encoding_never_fails(text):
 
 @given(st.lists(st.integers()), st.integers(1, 9))
 def test_windows_keep_every_row(rows, size):
-    parts = list(windows(rows, size))
+    parts = list(chunks(rows, size))
     assert [row for part in parts for row in part] == rows
     assert all(len(part) == size for part in parts[:-1])
 

@@ -41,7 +41,7 @@ FAST = {"epochs": 1, "batch_size": 4, "verbose": 0}
 HEADS = sorted(
     name
     for name, head in get_plugins().heads.items()
-    if head.value.front == "Classifier"
+    if head.value.model_class == "Classifier"
 )
 
 

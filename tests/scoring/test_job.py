@@ -9,9 +9,9 @@ import pytest
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
 from kbert.scoring.job import open_job
-from kbert.scoring.parts import Part
+from kbert.scoring.partitions import Partition
 
-PARTS = [Part(i, "a.txt", "text", i, 1) for i in range(3)]
+PARTS = [Partition(i, "a.txt", "text", i, 1) for i in range(3)]
 SETTINGS = {"model": "abc", "files": [["a.txt", 3, 1]], "keep": ()}
 
 

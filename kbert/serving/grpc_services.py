@@ -38,8 +38,8 @@ from kbert.serving import signatures
 from kbert.serving import tensors
 from kbert.serving import wire
 from kbert.serving.core import Core
-from kbert.serving.core import Spec
-from kbert.serving.core import Task
+from kbert.serving.core import InferenceTask
+from kbert.serving.core import ModelSpec
 from kbert.serving.examples import examples_of
 from kbert.serving.logs import Log
 from kbert.serving.metrics import Metrics
@@ -118,7 +118,7 @@ def _answered(kind: type[Message]):
     return wrap
 
 
-class _Front:
+class _Service:
     """What both services have.
 
     Args:
@@ -162,7 +162,7 @@ class _Front:
             call = Call(request, len(data), deadline, outcome)
             return await method(self, call)
 
-    def spec(self, call: Call, request: Any = None) -> Spec:
+    def spec(self, call: Call, request: Any = None) -> ModelSpec:
         """Read the model_spec of a call's request, or of a part of it."""
         request = request or call.request
         if not request.HasField("model_spec"):
@@ -172,7 +172,7 @@ class _Front:
             call.outcome.model = found.name
         call.outcome.signature = found.signature_name
         choice = found.WhichOneof("version_choice")
-        return Spec(
+        return ModelSpec(
             name=found.name,
             number=found.version.value if choice == "version" else None,
             label=found.version_label if choice == "version_label" else None,
@@ -181,7 +181,7 @@ class _Front:
         )
 
 
-class PredictionService(_Front):
+class PredictionService(_Service):
     """Predict, Classify, Regress, MultiInference, GetModelMetadata."""
 
     service = _services(prediction_service_pb2)["PredictionService"]
@@ -230,7 +230,7 @@ class PredictionService(_Front):
     async def _infer(self, call: Call, method: str, response: Any) -> bytes:
         spec = self.spec(call)
         (answer,), number = await self.core.infer(
-            *(spec, call.size, [Task(method, spec.signature)]),
+            *(spec, call.size, [InferenceTask(method, spec.signature)]),
             lambda: examples_of(call.request.input, self.core.limits),
         )
         call.outcome.rows = len(next(iter(answer.values())))
@@ -284,11 +284,11 @@ class PredictionService(_Front):
         return messages.metadata(self.core, spec).SerializeToString()
 
 
-class ModelService(_Front):
+class ModelService(_Service):
     """GetModelStatus, HandleReloadConfigRequest.
 
     Args:
-        *front: see `_Front`.
+        *parts: see `_Service`.
         may_reload: whether clients may say which models are served. Whoever
             may has the server load any SavedModel of the machine, and a
             SavedModel is a program that reads and writes files.
@@ -296,8 +296,8 @@ class ModelService(_Front):
 
     service = _services(model_service_pb2)["ModelService"]
 
-    def __init__(self, *front: Any, may_reload: bool = False):
-        super().__init__(*front)
+    def __init__(self, *parts: Any, may_reload: bool = False):
+        super().__init__(*parts)
         self.may_reload = may_reload
 
     @_answered(get_model_status_pb2.GetModelStatusRequest)
@@ -324,9 +324,9 @@ class ModelService(_Front):
 
 def _tasks(
     tasks: Sequence[Any], known: Mapping[str, SignatureDef]
-) -> list[Task]:
+) -> list[InferenceTask]:
     """What a multi-inference request asks. TensorFlowMultiInferenceRunner."""
-    asked: list[Task] = []
+    asked: list[InferenceTask] = []
     for task in tasks:
         if not task.model_spec.name:
             raise invalid("Found ModelSpec with an empty model name.")
@@ -348,11 +348,11 @@ def _tasks(
                 f"Unsupported signature method_name: {task.method_name}",
             )
         signatures.find(known, name, task.method_name)
-        asked.append(Task(task.method_name, name))
+        asked.append(InferenceTask(task.method_name, name))
     return asked
 
 
-def _fill(proto, spec: Spec, number: int, signature: str = "") -> None:
+def _fill(proto, spec: ModelSpec, number: int, signature: str = "") -> None:
     """MakeModelSpec."""
     proto.name = spec.name
     proto.version.value = number

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kbert.pipeline.text_model import TextModel
 
 
-def refuse_told(task: TextModel) -> None:
+def check_plain_tokens(task: TextModel) -> None:
     """Raise `ExportError` if the model is told more of a text than its tokens.
 
     For forms whose users tokenize by themselves.
@@ -31,7 +31,7 @@ def refuse_told(task: TextModel) -> None:
             )
 
 
-def refuse_not_finite(weights: Iterable[keras.Variable]) -> None:
+def check_finite_weights(weights: Iterable[keras.Variable]) -> None:
     """Raise `ExportError` for weights whose answers are NaN."""
     if names := weights_not_finite(weights):
         raise ExportError(

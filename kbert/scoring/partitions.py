@@ -29,7 +29,7 @@ PART_ROWS = 10_000
 
 
 @dataclass(frozen=True)
-class Part:
+class Partition:
     """Rows of a file that are answered, written and kept together.
 
     Attributes:
@@ -61,7 +61,7 @@ def cut(
     format: str | None = None,
     part_rows: int = PART_ROWS,
     encoding: str | None = None,
-) -> list[Part]:
+) -> list[Partition]:
     """Parts of files, in order, with at least one row each.
 
     Args:
@@ -77,7 +77,7 @@ def cut(
         ConfigError: `part_rows` is not positive.
     """
     part_rows = check_integer("part_rows", part_rows)
-    parts: list[Part] = []
+    parts: list[Partition] = []
     for path in files:
         form = format or FORMATS.get(path.suffix.lower(), "")
         if form not in FORMATS.values():
@@ -94,7 +94,7 @@ def cut(
                 ranges = _lines(path, part_rows, form, encoding)
             for start, rows, span in ranges:
                 place = (start, rows, span, span and encoding)
-                parts.append(Part(len(parts), str(path), form, *place))
+                parts.append(Partition(len(parts), str(path), form, *place))
         except OSError as error:
             raise InputError(
                 f"Expected a readable file. Received: {path}: {error.strerror}."

@@ -13,7 +13,7 @@ from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
 from kbert.scoring.part_files import read_part
-from kbert.scoring.parts import cut
+from kbert.scoring.partitions import cut
 
 lines = st.text(st.characters(exclude_characters="\n\r", codec="utf-8"))
 
