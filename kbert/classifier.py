@@ -267,6 +267,12 @@ class Classifier(Task):
             Networks, https://arxiv.org/abs/2106.14448
 
         Departures: of SetFit's, see docs/embeddings.md.
+
+        Example:
+
+        >>> history = clf.fit(texts, labels, epochs=2, validation_split=0.1)
+        >>> history.epoch
+        [0, 1]
         """
         # Imported here: answering texts needs none of it.
         from kbert.training.fit import fit
@@ -333,6 +339,11 @@ class Classifier(Task):
             A list with one answer a row, the head's `answer_output`; for
             `classification` labels, strings or integers as they were
             trained.
+
+        Example:
+
+        >>> clf.predict(["Win a prize!", "See you at six"])
+        ['spam', 'ham']
         """
         rows = self.answer_rows(x, batch_size, verbose)
         return [row[self.head.answer_output] for row in rows]
@@ -345,6 +356,11 @@ class Classifier(Task):
 
         Raises:
             ConfigError: the head answers no probabilities.
+
+        Example:
+
+        >>> clf.predict_proba(["Win a prize!", "See you at six"]).shape
+        (2, 2)
         """
         answers = self.answers(x, batch_size)
         if "probabilities" not in answers:
@@ -364,6 +380,12 @@ class Classifier(Task):
             the answers, which the mean leaves out), `per_class` (precision,
             recall, F1 and support of each label) and `confusion_matrix`
             (rows are the true labels, columns the predicted ones).
+
+        Example:
+
+        >>> report = clf.evaluate(texts, labels)
+        >>> [*report["per_class"]]
+        ['ham', 'spam']
         """
         from kbert.training.reading import no_weights
         from kbert.training.reading import read_examples

@@ -110,6 +110,11 @@ class Client:
             UnavailableError: it is not to be reached, full, or too slow.
             ServingError: it fails. What was answered before is in `answers`
                 of each of these errors, of the first `rows` texts.
+
+        Example:
+
+        >>> client.answers(["Win a prize!"])["score"].shape
+        (1,)
         """
         return self._answers(self._columns(x, signature), signature)
 
@@ -155,6 +160,11 @@ class Client:
         Raises:
             ConfigError: the outputs are of no head that kbert has.
             ServingError: as `answers`.
+
+        Example:
+
+        >>> client.predict(["Win a prize!"])
+        ['spam']
         """
         columns = self._columns(x, signature)
         found = predictions(self._answers(columns, signature))
@@ -167,6 +177,11 @@ class Client:
         Raises:
             ConfigError: the model answers none.
             ServingError: as `answers`.
+
+        Example:
+
+        >>> client.predict_proba(["Win a prize!", "See you at six"]).shape
+        (2, 2)
         """
         columns = self._columns(x, signature)
         answers = self._answers(columns, signature)
@@ -179,7 +194,13 @@ class Client:
         return answers["probabilities"]
 
     def ready(self) -> bool:
-        """Whether a version of the model answers."""
+        """Whether a version of the model answers.
+
+        Example:
+
+        >>> client.ready()
+        True
+        """
         try:
             return "AVAILABLE" in self._open().states(self.timeout)
         except ServingError:
@@ -239,7 +260,12 @@ class Client:
         return self._model
 
     def close(self) -> None:
-        """Close the connections; the client cannot be used any more."""
+        """Close the connections; the client cannot be used any more.
+
+        Example:
+
+        >>> client.close()
+        """
         model, self._model = self._model, None
         if model is not None and self._process == os.getpid():
             model.close()

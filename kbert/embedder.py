@@ -212,6 +212,11 @@ class Embedder(Task):
 
         For what is looked for; `encode_document` for where it is looked for.
         As in sentence-transformers, the default prompt is that of neither.
+
+        Example:
+
+        >>> embedder.encode_query(["How do I bake bread?"]).shape
+        (1, 384)
         """
         return self._encode_as(texts, batch_size, ("query",))
 
@@ -219,6 +224,11 @@ class Embedder(Task):
         """`encode` with the prompt `"document"`, `"passage"` or `"corpus"`.
 
         The first of them that the checkpoint has; no prompt if it has none.
+
+        Example:
+
+        >>> embedder.encode_document(["Bread: flour, water, salt."]).shape
+        (1, 384)
         """
         names = ("document", "passage", "corpus")
         return self._encode_as(texts, batch_size, names)
@@ -244,6 +254,11 @@ class Embedder(Task):
         Raises:
             InputError: texts are not as expected, or vectors are not of
                 shape `(rows, H)`.
+
+        Example:
+
+        >>> embedder.similarity(["A man eats."], ["He dines.", "A dog."]).shape
+        (1, 2)
         """
         a = self._vectors(a)
         b = a if b is None else self._vectors(b)
@@ -377,6 +392,11 @@ class Embedder(Task):
 
         Raises:
             InputError: texts or scores are not as expected.
+
+        Example:
+
+        >>> [*embedder.evaluate(pairs, scores)]
+        ['spearman', 'pearson', 'pairs']
         """
         from kbert.training.pairs import read_columns
         from kbert.training.pairs import read_scores

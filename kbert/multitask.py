@@ -245,6 +245,11 @@ class MultiTask(MultiModel[Classifier]):
         Raises:
             InputError: texts or labels are not as expected.
             UnknownNameError: there is no such task.
+
+        Example:
+
+        >>> [*multi.evaluate({"spam": (texts, labels)})]
+        ['spam']
         """
         from kbert.training.reading import no_weights
         from kbert.training.reading import unpack
@@ -279,6 +284,12 @@ class MultiTask(MultiModel[Classifier]):
         Raises:
             CheckpointError: the folder cannot be written, or holds something
                 that kbert did not save.
+
+        Example:
+
+        >>> multi.save("saved_models/messages")
+        >>> [*kbert.load("saved_models/messages", kbert.MultiTask)]
+        ['spam', 'mood']
         """
         for task in self.tasks.values():
             task.require_model()
@@ -298,6 +309,12 @@ class MultiTask(MultiModel[Classifier]):
             CheckpointError: the folder is missing, incomplete or corrupt, or
                 holds one task.
             PluginError: the plugin of a head is not installed.
+
+        Example:
+
+        >>> multi.save("saved_models/messages")
+        >>> [*kbert.MultiTask.load("saved_models/messages")]
+        ['spam', 'mood']
         """
         saved = SavedFolder.open(path)
         if "tasks" not in saved.config:
@@ -331,7 +348,13 @@ class MultiTask(MultiModel[Classifier]):
         check_ops: str | None = None,
         warmup: Mapping[str, Requests] | None = None,
     ) -> Path:
-        """Write a SavedModel; see `kbert.export.several_tasks.export_tasks`."""
+        """Write a SavedModel; see `kbert.export.several_tasks.export_tasks`.
+
+        Example:
+
+        >>> multi.export("exports/messages")
+        PosixPath('exports/messages/1')
+        """
         from kbert.export.several_tasks import export_tasks
 
         return export_tasks(

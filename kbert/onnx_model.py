@@ -107,6 +107,11 @@ class OnnxModel:
 
         Raises:
             InputError: there are no such texts.
+
+        Example:
+
+        >>> model.answers(["Win a prize!", "See you at six"])["score"].shape
+        (2,)
         """
         batch_size = check_integer("batch_size", batch_size)
         columns = [
@@ -149,7 +154,14 @@ class OnnxModel:
     def stream(
         self, rows: Iterable, batch_size: int = 32, window: int = PART
     ) -> Iterator[dict[str, Any]]:
-        """Answers row by row, in bounded memory, as `Classifier.stream`."""
+        """Answers row by row, in bounded memory, as `Classifier.stream`.
+
+        Example:
+
+        >>> for answer in model.stream(["Win a prize!"]):
+        ...     print(answer["label"])
+        spam
+        """
         window, first = check_integer("window", window), 0
         for part in chunks(iterate(rows, len(self.inputs)), window):
             with rows_from(first):
@@ -162,6 +174,11 @@ class OnnxModel:
 
         Raises:
             ConfigError: the outputs are of no head that kbert has.
+
+        Example:
+
+        >>> model.predict(["Win a prize!"])
+        ['spam']
         """
         return predictions(self.answers(x, batch_size))
 

@@ -257,6 +257,12 @@ class Pretrainer:
                 stay.
             NotFiniteError: a loss or weights became NaN or infinite; the
                 message has the epoch and the step.
+
+        Example:
+
+        >>> history = pretrainer.fit(run_dir="runs/mini", steps=20_000)
+        >>> history.history["mlm_accuracy"][-1]
+        0.46
         """
         # Imported here: a model that is only evaluated needs none of it.
         from kbert.pretraining.run import run
@@ -343,7 +349,13 @@ class Pretrainer:
         optimizer: keras.optimizers.Optimizer | str = "adamw",
         jit_compile: bool | str = "auto",
     ) -> None:
-        """Compile `model` with the losses and metrics of its objectives."""
+        """Compile `model` with the losses and metrics of its objectives.
+
+        Example:
+
+        >>> pretrainer.compile("adam")
+        >>> pretrainer.model.evaluate(batches)
+        """
         self.model.compile(
             scale_losses(keras.optimizers.get(optimizer), self.model),
             # Of the hidden tokens, and not of the filling beside them.
@@ -364,7 +376,12 @@ class Pretrainer:
     def batches(
         self, corpus: Corpus, batch_size: int, static: bool = False
     ) -> PretrainingBatches:
-        """The batches of a corpus; `static` pads them to few lengths."""
+        """The batches of a corpus; `static` pads them to few lengths.
+
+        Example:
+
+        >>> batches = pretrainer.batches(pretrainer.corpus, batch_size=64)
+        """
         return PretrainingBatches(
             corpus,
             tuple(self.objectives),
@@ -396,6 +413,11 @@ class Pretrainer:
             `..._accuracy`; and `unigram_entropy` of the corpus, in nats: the
             loss of a model that knows how frequent each token is and nothing
             else.
+
+        Example:
+
+        >>> pretrainer.evaluate("corpora/held-out")["mlm_loss"]
+        3.1
         """
         steps = check_integer("steps", steps)
         batch_size = check_integer("batch_size", batch_size)

@@ -107,7 +107,15 @@ class SearchIndex:
         return len(self.texts)
 
     def add(self, texts: Any) -> None:
-        """Add texts, a window at a time."""
+        """Add texts, a window at a time.
+
+        Example:
+
+        >>> index = kbert.SearchIndex(embedder, ["A man eats."])
+        >>> index.add(["Bread: flour, water, salt."])
+        >>> len(index)
+        2
+        """
         [column] = self.embedder.columns(texts)
         for window in chunks(column, PART):
             self._index.add(self._scaled(self.embedder.encode_document(window)))
@@ -133,6 +141,12 @@ class SearchIndex:
         Raises:
             ConfigError: `k` is not a positive integer.
             InputError: queries are not texts.
+
+        Example:
+
+        >>> index = kbert.SearchIndex(embedder, ["A man eats.", "It rains."])
+        >>> [hit.text for hit in index.search("It rains.", k=1)]
+        ['It rains.']
         """
         k = check_integer("k", k)
         if isinstance(queries, str | bytes):
@@ -157,6 +171,11 @@ class SearchIndex:
 
         Raises:
             CheckpointError: the folder exists or cannot be written.
+
+        Example:
+
+        >>> index = kbert.SearchIndex(embedder, ["A man eats."])
+        >>> index.save("saved_models/index")
         """
         vectors = self._index.reconstruct_n(0, len(self))
         with new_folder(path) as folder:
@@ -178,6 +197,13 @@ class SearchIndex:
             CheckpointError: the folder is not as `save` writes it, or its
                 vectors are of another size than the embedder's.
             UnsafeFileError: a file leads out of the folder.
+
+        Example:
+
+        >>> index = kbert.SearchIndex(embedder, ["A man eats."])
+        >>> index.save("saved_models/other")
+        >>> len(kbert.SearchIndex.load("saved_models/other", embedder))
+        1
         """
         path = as_path(path)
         try:

@@ -51,6 +51,12 @@ class Task(TextModel):
         Raises:
             CheckpointError: the folder cannot be written, or holds something
                 that kbert did not save.
+
+        Example:
+
+        >>> clf.save("saved_models/spam")
+        >>> kbert.load("saved_models/spam").labels
+        ['ham', 'spam']
         """
         self.require_model()
         save_model(
@@ -66,13 +72,18 @@ class Task(TextModel):
         """Write what a subclass keeps beside a model's usual files."""
 
     @classmethod
-    def load(cls, path: str | Path) -> Task:
+    def load(cls, path: str | Path) -> Self:
         """Load what `save` saved.
 
         Raises:
             CheckpointError: the folder is missing, incomplete or corrupt, or
                 holds several tasks.
             PluginError: the head's plugin is not installed.
+
+        Example:
+
+        >>> kbert.Classifier.load("saved_models/spam").labels
+        ['ham', 'spam']
         """
         saved = SavedFolder.open(path)
         if "tasks" in saved.config:
@@ -121,7 +132,13 @@ class Task(TextModel):
         return task
 
     def save_pretrained(self, path: str | Path, replace: bool = False) -> None:
-        """Write in Hugging Face form; see `kbert.export.huggingface`."""
+        """Write in Hugging Face form; see `kbert.export.huggingface`.
+
+        Example:
+
+        >>> clf = kbert.Classifier(pooling="cls", labels=["ham", "spam"])
+        >>> clf.save_pretrained("exports/huggingface")
+        """
         from kbert.export.huggingface import save_task
 
         save_task(self, path, replace)
@@ -153,6 +170,11 @@ class Task(TextModel):
 
         Returns:
             The path that was written.
+
+        Example:
+
+        >>> clf.export("exports/spam")
+        PosixPath('exports/spam/1')
         """
         from kbert.export.formats import export
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 import kbert
 from kbert.data.batching import LengthBatches
 from kbert.heads.classification import ClassificationHead
+from kbert.models.graphs import features_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,8 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # they run, and what they print is not compared.
 OWN_OUTPUT = {
     "kbert.classifier.Classifier",
+    "kbert.classifier.Classifier.predict",
     "kbert.embedder.Embedder",
+    "kbert.embedder.Embedder.encode_document",
+    "kbert.embedder.Embedder.encode_query",
     "kbert.heads.ner.EntityHead",
+    "kbert.pipeline.text_model.TextModel.stream",
     "kbert.heads.qa.AnswerHead",
     "kbert.pretraining.words.word_starts",
     "kbert.search.SearchIndex",
@@ -38,23 +43,35 @@ NEEDS = {
         kbert.checkpoints.loading.load_backbone
         kbert.checkpoints.presets.resolve""",
     "a server": """
-        kbert.client.Client kbert.serving.deadlines.DeadlineTransport
+        kbert.client.Client kbert.client.Client.answers
+        kbert.client.Client.close kbert.client.Client.predict
+        kbert.client.Client.predict_proba kbert.client.Client.ready
+        kbert.serving.deadlines.DeadlineTransport
         kbert.serving.models.Models kbert.serving.server.Server""",
     "an event loop": """
         kbert.serving.batching.Batcher kbert.serving.workers.Workers""",
     "an export, which takes seconds": """
         kbert.export.formats.export kbert.exported.check_ops.check_ops
         kbert.exported.check_ops.missing_ops kbert.exported.model.ServedModel
-        kbert.onnx_model.OnnxModel kbert.scoring.score.score
+        kbert.multitask.MultiTask.export kbert.onnx_model.OnnxModel
+        kbert.onnx_model.OnnxModel.answers kbert.onnx_model.OnnxModel.predict
+        kbert.onnx_model.OnnxModel.stream kbert.scoring.score.score
+        kbert.task.Task.export
         kbert.serving.servable.Servable kbert.commands.conversion.convert""",
     "files of text, or a corpus": """
         kbert.commands.reading.ReadingProgress
         kbert.data.documents.read_documents kbert.data.files.read_columns
         kbert.data.files.read_table kbert.data.files.read_texts
-        kbert.pretrainer.Pretrainer kbert.pretrainer.Pretrainer.save
+        kbert.pretrainer.Pretrainer kbert.pretrainer.Pretrainer.batches
+        kbert.pretrainer.Pretrainer.compile
+        kbert.pretrainer.Pretrainer.evaluate
+        kbert.pretrainer.Pretrainer.fit kbert.pretrainer.Pretrainer.save
         kbert.pretraining.batches.PretrainingBatches
         kbert.pretraining.cooccurrence.cooccurrence_embeddings
         kbert.pretraining.corpus.Corpus
+        kbert.pretraining.corpus.Corpus.token_counts
+        kbert.pretraining.corpus.Corpus.unigram_entropy
+        kbert.pretraining.corpus.Corpus.verify
         kbert.pretraining.corpus_builder.build_corpus
         kbert.pretraining.examples.plan_examples
         kbert.pretraining.first_weights.begin_with_corpus
@@ -69,11 +86,13 @@ NEEDS = {
         kbert.data.texts.ahead kbert.export.explain_ngrams.token_shares
         kbert.heads.adaptive_softmax.AdaptiveSoftmax kbert.heads.base.Head
         kbert.models.backbone.Backbone.after_embeddings
+        kbert.models.backbone.Backbone.laid_out
         kbert.models.backbone.Backbone.packed
         kbert.models.backbone.Backbone.without_padding
         kbert.pretraining.masking.mask_tokens kbert.report.tables.print_report
         kbert.serving.elementwise.Elementwise
-        kbert.training.substitute.trained_as kbert.training.r_drop.RDrop kbert.training.resume.RunFolder
+        kbert.training.substitute.trained_as kbert.training.r_drop.RDrop
+        kbert.training.resume.RunFolder
         kbert.utils.progress.counting""",
     "labels of its own": """
         kbert.heads.multi_label.MultiLabelHead kbert.multitask.MultiTask
@@ -127,6 +146,7 @@ def made(tmp_path_factory):
     pairs = [*zip(texts[::2], texts[1::2], strict=True)]
     (folder / "vocab.txt").write_text("\n".join(clf.tokenizer.vocabulary))
     (folder / "train.tsv").write_text("text\tlabel\nhi\tham\nwin\tspam\n")
+    (folder / "mail.txt").write_text("hi\nwin\n")
     (folder / "mail.jsonl").write_text('{"text": "hi", "label": "ham"}\n')
     table = clf.tokenize([texts])
     return folder, {
@@ -138,7 +158,7 @@ def made(tmp_path_factory):
         "clf": clf,
         "ClassificationHead": ClassificationHead,
         "embedder": embedder,
-        "features": dict(clf.backbone.output),
+        "features": features_of(clf.backbone),
         "kbert": kbert,
         "keras": keras,
         "moods": labels,

@@ -25,6 +25,7 @@ from kbert.formats.safetensors_form import write_tensors
 from kbert.formats.tensors import build_backbone
 from kbert.heads.transformers_form import TransformersForm
 from kbert.utils.atomic import new_folder
+from kbert.utils.checks import suggests
 
 if TYPE_CHECKING:
     from kbert.models.backbone import Backbone
@@ -37,6 +38,7 @@ _SMALL = 1e-4
 _POOLED = "pooled_output"
 
 
+@suggests
 def save_backbone(
     backbone: Backbone,
     path: str | Path,
@@ -59,10 +61,9 @@ def save_backbone(
 
     Example:
 
-    >>> backbone = kbert.Backbone.from_size("tiny", vocabulary_size=1000)
-    >>> kbert.save_backbone(backbone, "presets/tiny")
-    >>> kbert.load_backbone("presets/tiny").config["num_layers"]
-    2
+    >>> kbert.save_backbone(clf.backbone, "presets/mine", clf.tokenizer)
+    >>> kbert.load_backbone("presets/mine").config == clf.backbone.config
+    True
     """
     tensors = huggingface.backbone_tensors(backbone)
     architecture, more = "BertModel", {}

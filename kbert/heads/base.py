@@ -111,7 +111,13 @@ class Head:
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, as JSON can hold them."""
+        """Constructor arguments, as JSON can hold them.
+
+        Example:
+
+        >>> kbert.Head(["no", "yes"]).get_config()
+        {'labels': ['no', 'yes']}
+        """
         return {"labels": self.labels}
 
     def __reduce__(self) -> tuple:
@@ -134,6 +140,11 @@ class Head:
 
         Raises:
             InputError: `x` has no texts of a form that the head takes.
+
+        Example:
+
+        >>> kbert.Head().texts([("a", "b"), ("c", "d")], ("one", "other"))
+        [['a', 'c'], ['b', 'd']]
         """
         return as_texts(x, names)
 
@@ -148,6 +159,11 @@ class Head:
         Raises:
             InputError: a row has no label, or one that does not suit its
                 text. The message gives the row number, from 0.
+
+        Example:
+
+        >>> kbert.Head().read(np.array([0, 1]), [["a", "b"]])
+        [0, 1]
         """
         return as_labels(y, len(columns[0]))
 
@@ -159,6 +175,13 @@ class Head:
 
         Raises:
             InputError: the labels do not suit the head.
+
+        Example:
+
+        >>> head = kbert.Head()
+        >>> head.adapt(["yes", "no", "yes"])
+        >>> head.labels
+        ['no', 'yes']
         """
         if self.labels is None:
             self.labels = check_labels(distinct(y), self.least_labels)
@@ -175,6 +198,11 @@ class Head:
 
         Raises:
             InputError: a label was not among the training labels.
+
+        Example:
+
+        >>> kbert.Head(["no", "yes"]).encode(["yes", "no"])
+        array([1, 0], dtype=int32)
         """
         find = LabelFinder(self.labels)
         found = [find(label, row) for row, label in enumerate(y)]
@@ -200,6 +228,11 @@ class Head:
         Returns:
             A collection a row; None if there is nothing to keep proportions
             of.
+
+        Example:
+
+        >>> kbert.Head().strata(["yes", "no"])
+        [('yes',), ('no',)]
         """
         if all(isinstance(label, str | int) for label in y):
             return [(label,) for label in y]
@@ -217,15 +250,33 @@ class Head:
 
         Returns:
             The outputs that `loss` and `serve` take, such as logits.
+
+        Example:
+
+        >>> ClassificationHead(["no", "yes"]).build(features).shape
+        (None, 2)
         """
         raise NotImplementedError
 
     def loss(self) -> Any:
-        """The Keras loss of the targets and `build`'s outputs."""
+        """The Keras loss of the targets and `build`'s outputs.
+
+        Example:
+
+        >>> ClassificationHead(["no", "yes"]).loss().name
+        'sparse_categorical_crossentropy'
+        """
         raise NotImplementedError
 
     def metrics(self) -> list:
-        """Keras metrics to show while training."""
+        """Keras metrics to show while training.
+
+        Example:
+
+        >>> head = ClassificationHead(["no", "yes"])
+        >>> [metric.name for metric in head.metrics()]
+        ['accuracy']
+        """
         return []
 
     # === Answers ===
@@ -237,11 +288,24 @@ class Head:
         output has the batch as its first dimension, and for heads that answer
         tokens those as its second; those named in `label_outputs` are int
         indices into `labels`.
+
+        Example:
+
+        >>> head = ClassificationHead(["no", "yes"])
+        >>> head.serve(np.array([[0.0, 2.0]], "float32"))["label"]
+        <tf.Tensor: shape=(1,), dtype=int32, numpy=array([1], dtype=int32)>
         """
         raise NotImplementedError
 
     def name_labels(self, answers: dict[str, np.ndarray]) -> dict:
-        """Label names in place of the indices that `label_outputs` says."""
+        """Label names in place of the indices that `label_outputs` says.
+
+        Example:
+
+        >>> head = ClassificationHead(["no", "yes"])
+        >>> head.name_labels({"label": np.array([1])})
+        {'label': array(['yes'], dtype=object)}
+        """
         return name_labels(answers, self.labels, self.label_outputs)
 
     def rows(self, answers: dict[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -253,6 +317,12 @@ class Head:
 
         Args:
             answers: what `serve`, or `finish`, gave; strings are bytes.
+
+        Example:
+
+        >>> head = ClassificationHead(["no", "yes"])
+        >>> head.rows({"label": np.array([1, 0])})
+        [{'label': 'yes'}, {'label': 'no'}]
         """
         return rows_of(self.name_labels(answers))
 
@@ -262,6 +332,10 @@ class Head:
         Args:
             answers: what `serve`, or `finish`, gives for the validation data.
             targets: what `encode` gives for its labels.
+
+        Example:
+
+        >>> ClassificationHead(["no", "yes"]).calibrate({}, None)  # Has none.
         """
 
     def transformers_form(self) -> TransformersForm | None:
@@ -269,13 +343,30 @@ class Head:
 
         Returns:
             None if there is none, as the base class says.
+
+        Example:
+
+        >>> head = ClassificationHead(["no", "yes"], pooling="pooler")
+        >>> head.transformers_form().architecture
+        'BertForSequenceClassification'
         """
         return None
 
     def report(
         self, answers: dict[str, np.ndarray], targets: Any
     ) -> dict[str, Any]:
-        """Metrics of `Classifier.evaluate`, as JSON can hold them."""
+        """Metrics of `Classifier.evaluate`, as JSON can hold them.
+
+        Example:
+
+        >>> head = ClassificationHead(["no", "yes"])
+        >>> answers = {
+        ...     "label": np.array([0, 1]),
+        ...     "probabilities": np.array([[0.9, 0.1], [0.2, 0.8]]),
+        ... }
+        >>> head.report(answers, np.array([0, 0]))["accuracy"]
+        0.5
+        """
         raise NotImplementedError
 
 

@@ -215,6 +215,11 @@ class Backbone(keras.Model):
             layout: what `kbert.models.layout.choose_layout` gives: `"padded"`,
                 the backbone itself, `"flat"` or `"packed"`; or `"grouped"`,
                 flat for answers.
+
+        Example:
+
+        >>> backbone.laid_out("flat")(batch)["sequence_output"].shape
+        TensorShape([2, 4, 128])
         """
         if layout == "padded":
             return self
@@ -322,12 +327,23 @@ class Backbone(keras.Model):
 
         Raises:
             ConfigError: the size is unknown.
+
+        Example:
+
+        >>> kbert.Backbone.from_size("tiny", vocabulary_size=1000).name
+        'backbone'
         """
         return cls(vocabulary_size, **(cls.size_config(size) | kwargs))
 
     @staticmethod
     def size_config(size) -> dict[str, Any]:
-        """The arguments that make a size, a dict; see `from_size`."""
+        """The arguments that make a size, a dict; see `from_size`.
+
+        Example:
+
+        >>> kbert.Backbone.size_config("tiny")["num_layers"]
+        2
+        """
         if isinstance(size, tuple):
             num_layers, hidden_dim = size
         else:

@@ -134,6 +134,11 @@ class TextModel:
             layout: `"padded"`, which is `model` itself, or another of
                 `Backbone.laid_out`; `"packed"` has the inputs of
                 `Backbone.packed`.
+
+        Example:
+
+        >>> clf.laid_out("flat").count_params() == clf.model.count_params()
+        True
         """
         if layout == "padded":
             return self.model
@@ -293,7 +298,14 @@ class TextModel:
         }
 
     def answers(self, x: Any, batch_size: int = 64) -> dict[str, np.ndarray]:
-        """The head's answers for texts of any usual form, in their order."""
+        """The head's answers for texts of any usual form, in their order.
+
+        Example:
+
+        >>> answers = clf.answers(["Win a prize!", "See you at six"])
+        >>> answers["probabilities"].shape
+        (2, 2)
+        """
         self.require_model()
         batch_size = check_integer("batch_size", batch_size)
         return self.answer_columns(self.columns(x), batch_size)
@@ -316,6 +328,13 @@ class TextModel:
 
         Yields:
             One dict a row, with label names in place of indices.
+
+        Example:
+
+        >>> with open("mail.txt") as lines:
+        ...     for answer in clf.stream(lines):
+        ...         print(answer["label"], answer["score"])
+        spam 0.98
         """
         window, first = check_integer("window", window), 0
         for part in chunks(iterate(rows, len(self.inputs)), window):

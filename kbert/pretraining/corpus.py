@@ -167,6 +167,10 @@ class Corpus:
 
         Raises:
             CheckpointError: names the first file that differs.
+
+        Example:
+
+        >>> kbert.Corpus("corpora/wiki").verify()
         """
         for name, facts in self._files.items():
             if file_digest(self.path / name) != facts["sha256"]:
@@ -177,7 +181,14 @@ class Corpus:
                 )
 
     def token_counts(self) -> np.ndarray:
-        """How often each token is in the corpus, int64 `(V,)`."""
+        """How often each token is in the corpus, int64 `(V,)`.
+
+        Example:
+
+        >>> corpus = kbert.Corpus("corpora/wiki")
+        >>> corpus.token_counts().shape == (len(corpus.vocabulary),)
+        True
+        """
         counts = np.zeros(len(self.vocabulary), "int64")
         for shard in self.shards:
             # In parts: NumPy counts in a copy that is four times as large.
@@ -190,6 +201,11 @@ class Corpus:
         """Entropy of the tokens' frequencies, in nats.
 
         What a model loses that knows nothing but how frequent tokens are.
+
+        Example:
+
+        >>> kbert.Corpus("corpora/wiki").unigram_entropy()
+        6.9
         """
         counts = self.token_counts()
         shares = counts[counts > 0] / counts.sum()

@@ -237,8 +237,9 @@ def _check_answers(clf: Classifier, x: list) -> None:
         expect(
             value.dtype.kind in "iu"
             and value.min(initial=0) >= least
-            and value.max(initial=0) < len(head.labels),
-            f"{key!r} of serve to be indices into {len(head.labels)} labels",
+            and value.max(initial=0) < len(head.labels or ()),
+            f"{key!r} of serve to be indices into {len(head.labels or ())} "
+            f"labels",
             f"{value.dtype} from {value.min()} to {value.max()}",
             "keras.ops.argmax(..., axis=-1) gives such.",
         )
@@ -261,7 +262,7 @@ def _check_answers(clf: Classifier, x: list) -> None:
     )
     if "probabilities" in answers:
         _check_probabilities(
-            answers["probabilities"], len(head.labels), head.exclusive
+            answers["probabilities"], len(head.labels or ()), head.exclusive
         )
     _check_same(
         answers,

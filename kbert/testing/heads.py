@@ -61,6 +61,12 @@ def check_head(
         _check_class(head_class)
         _check_config(head_class, named, options)
         if data is None:
+            expect(
+                named is not None,
+                "labels or data to try the head on",
+                "neither",
+                "Pass toy `data` for a head that has no labels.",
+            )
             _check_labels(head_class, named, options)
         else:
             _check_data(head_class, data, named, options)

@@ -207,6 +207,11 @@ class Tokenizer:
 
         Returns:
             `tf.RaggedTensor` of int32, shape `(B, None)`.
+
+        Example:
+
+        >>> tokenizer.tokenize(["hi", "hello you"]).bounding_shape().numpy()
+        array([2, ...])
         """
         return self._wordpiece.tokenize(self._normalizer(_strings(text)))
 
@@ -278,6 +283,11 @@ class Tokenizer:
             A dict of `tf.RaggedTensor` of int32, shape `(B, None)`:
             `"token_ids"`, `"segment_ids"`, and with `offsets` `"starts"` and
             `"ends"`, see `tokenize_with_offsets`.
+
+        Example:
+
+        >>> [*tokenizer.pieces(["hello you"], offsets=True)]
+        ['token_ids', ...]
         """
         if self.casing:
             pieces = self.pieces_of_words(text, number)
@@ -343,6 +353,12 @@ class Tokenizer:
 
         Returns:
             bool, of the same shape.
+
+        Example:
+
+        >>> ids = tokenizer.tokenize(["hello you"]).values
+        >>> int(tf.reduce_sum(tf.cast(tokenizer.begins_word(ids), tf.int32)))
+        2
         """
         return tf.gather(tf.constant(self._begins), ids)
 
@@ -465,6 +481,12 @@ class Tokenizer:
         Returns:
             A dict of `"token_ids"` and `"segment_ids"`, int32 `(B, T)`, and
             `"padding_mask"`, bool `(B, T)`, True where a token is.
+
+        Example:
+
+        >>> tokens = tokenizer(["hi", "hello you"])
+        >>> tokenizer.pad(tokens, length=16)["token_ids"].shape
+        TensorShape([2, 16])
         """
         ids = tokens["token_ids"]
         shape = (None, length)
@@ -489,18 +511,34 @@ class Tokenizer:
 
         Raises:
             InputError: the file is missing, not UTF-8, or not a vocabulary.
+
+        Example:
+
+        >>> kbert.Tokenizer.from_file("vocab.txt").lowercase
+        True
         """
         known = [*inspect.signature(Tokenizer).parameters][1:]
         check_options("`Tokenizer.from_file`", options, known)
         return cls(read_vocabulary(path), **options)
 
     def save(self, path) -> None:
-        """Write the vocabulary to `path` as `from_file` reads it."""
+        """Write the vocabulary to `path` as `from_file` reads it.
+
+        Example:
+
+        >>> tokenizer.save("vocab.txt")
+        """
         with new_file(path) as temporary:
             write_vocabulary(self.vocabulary, temporary)
 
     def get_config(self) -> dict:
-        """What `from_config` needs besides the vocabulary, JSON-ready."""
+        """What `from_config` needs besides the vocabulary, JSON-ready.
+
+        Example:
+
+        >>> tokenizer.get_config()
+        {'lowercase': True, 'casing': False}
+        """
         config: dict[str, Any] = {
             "lowercase": self.lowercase,
             "casing": self.casing,
@@ -518,7 +556,16 @@ class Tokenizer:
 
     @classmethod
     def from_config(cls, config: dict, vocabulary: Sequence[str]):
-        """The tokenizer of a `get_config` dict and a vocabulary."""
+        """The tokenizer of a `get_config` dict and a vocabulary.
+
+        Example:
+
+        >>> same = kbert.Tokenizer.from_config(
+        ...     tokenizer.get_config(), tokenizer.vocabulary
+        ... )
+        >>> same.vocabulary_size == tokenizer.vocabulary_size
+        True
+        """
         return cls(vocabulary, **config)
 
 

@@ -12,6 +12,7 @@ from kbert.errors import UnknownNameError
 from kbert.models.precision import computes_in
 from kbert.training.callbacks import averages_weights
 from kbert.training.callbacks import sets_the_rate
+from kbert.training.rate import Mixin
 from kbert.training.rate import SettableRate
 from kbert.training.used_rows import UsedRows
 from kbert.utils.checks import check_number
@@ -36,7 +37,7 @@ ENCODER_LAYER = r"(^|/)layer_(\d+)/"
 NO_ENCODER_LAYER = rf"^(?!.*{ENCODER_LAYER})"
 
 
-class TrueNorm(keras.optimizers.Optimizer):
+class TrueNorm(Mixin):
     """Gradients are clipped by their norm, on TensorFlow as elsewhere.
 
     There the gradient of an embedding comes as slices, several for a token

@@ -1,13 +1,19 @@
 """Learning rates that may be set, also where a schedule has them."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+# What is mixed into Keras's optimizers, before them: to type checkers it has
+# all that they have.
+Mixin: Any = object
 
 # The rate while the schedule has it.
 UNSET = -1.0
 
 
-class SettableRate(keras.optimizers.Optimizer):
+class SettableRate(Mixin):
     """An optimizer's rate is that of its schedule until it is set.
 
     Keras refuses to set one that has a schedule, in the middle of a run. Here

@@ -10,11 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from kbert.training.rate import Mixin
+
 # In the path of the variable; a head may have a table of its own.
 TABLE = "embeddings/token_embedding/embeddings"
 
 
-class UsedRows(keras.optimizers.Optimizer):
+class UsedRows(Mixin):
     """Of the tokens' embeddings, those are updated that the texts have.
 
     The texts of a fine-tuning have some thousand of 30,000 tokens. The others

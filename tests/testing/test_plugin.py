@@ -50,6 +50,11 @@ def test_message_names_the_head_and_keeps_the_cause():
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
 
 
+def test_a_head_without_labels_needs_data():
+    with pytest.raises(AssertionError, match="labels or data.*neither"):
+        check_head(broken(), labels=None)
+
+
 def test_toy_data_has_a_text_or_two_a_row():
     x, y = toy_data(["a", "b"])
     assert len(x) == len(y) == 32 and len(set(x)) == 32
