@@ -484,7 +484,7 @@ class Tokenizer:
 
         Example:
 
-        >>> tokens = tokenizer(["hi", "hello you"])
+        >>> tokens = tokenizer(["hi", "hello you"], max_length=16)
         >>> tokenizer.pad(tokens, length=16)["token_ids"].shape
         TensorShape([2, 16])
         """
