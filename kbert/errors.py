@@ -55,13 +55,13 @@ def short(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-def listed(names: Iterable[Any]) -> str:
+def listed(names: Iterable[Any], most: int = NAMES) -> str:
     """Names with commas between, not all of very many."""
     names = [str(name) for name in names]
-    more = len(names) - NAMES
+    more = len(names) - most
     shown = ", ".join(
         name if len(name) <= SHOWN else f"{name[:SHOWN]}..."
-        for name in names[:NAMES]
+        for name in names[:most]
     )
     return f"{shown} and {more:,} more" if more > 0 else shown or "none"
 

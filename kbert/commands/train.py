@@ -18,6 +18,7 @@ from kbert.commands import common
 from kbert.data.encodings import check_encoding
 from kbert.data.files import read_table
 from kbert.errors import did_you_mean
+from kbert.errors import listed
 from kbert.models.precision import TRAINED
 from kbert.pipeline.names import fit_inputs
 from kbert.utils.atomic import check_saved
@@ -387,13 +388,10 @@ def _describe(labels: list) -> str:
     parts = [x for y in labels for x in (y if isinstance(y, list) else [y])]
     known = all(isinstance(part, str | int) for part in parts)
     counts = Counter(parts if known else ()).most_common()
-    shown = ", ".join(
-        f"{label or '(none)'} {count:,}" for label, count in counts[:6]
-    )
-    more = f" and {len(counts) - 6} more" if len(counts) > 6 else ""
+    named = (f"{label or '(none)'} {count:,}" for label, count in counts)
     devices = keras.distribution.list_devices("gpu")
     device = f"{len(devices)} GPU" if devices else "CPU"
-    facts = f": {shown}{more}" if counts else ""
+    facts = f": {listed(named, 6)}" if counts else ""
     return f"{len(labels):,} rows{facts}. Training on {device}."
 
 

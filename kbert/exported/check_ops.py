@@ -22,6 +22,7 @@ from pathlib import Path
 
 from kbert.errors import ExportError
 from kbert.errors import UnknownNameError
+from kbert.errors import listed
 
 TABLE = json.loads(
     resources.files("kbert.exported")
@@ -58,7 +59,7 @@ def check_ops(saved_model_dir: str | Path, release: str = "2.12.1") -> None:
     if not missing:
         return
     lines = [
-        f"{op!r} in {_listed(functions)} "
+        f"{op!r} in {listed(functions, 3)} "
         f"(in TF Serving: {', '.join(_releases_with({op})) or 'none known'})"
         for op, functions in missing.items()
     ]
@@ -155,9 +156,3 @@ def _used_ops(saved_model_dir: str | Path) -> dict[str, set[str]]:
 
 def _releases_with(ops) -> list[str]:
     return [name for name in RELEASES if release_ops(name).issuperset(ops)]
-
-
-def _listed(names: list[str], at_most: int = 3) -> str:
-    more = len(names) - at_most
-    text = ", ".join(names[:at_most])
-    return f"{text} and {more} more" if more > 0 else text

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kbert.errors import listed
+
 # Wider matrices do not fit; the most frequent errors are listed instead.
 MATRIX_LABELS = 10
 ERRORS = 10
@@ -57,7 +59,7 @@ def _flatten(values: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flatten(value, f"{prefix}{name}.")
         elif isinstance(value, list):
             if value:  # Such as the labels that are absent.
-                yield f"{prefix}{name}", _some(value)
+                yield f"{prefix}{name}", listed(value, MATRIX_LABELS)
         else:
             yield f"{prefix}{name}", value
 
@@ -131,12 +133,6 @@ def _errors(matrix: list[list[int]], labels: list[str]) -> Table | None:
     for count, true, predicted in errors[:ERRORS]:
         table.add_row(escape(f"{true} > {predicted}"), f"{count:,}")
     return table
-
-
-def _some(values: list) -> str:
-    more = len(values) - MATRIX_LABELS
-    shown = ", ".join(map(str, values[:MATRIX_LABELS]))
-    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _number(value: Any) -> str:

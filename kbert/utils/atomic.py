@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kbert.errors import CheckpointError
+from kbert.errors import listed
 from kbert.utils.paths import real_path
 from kbert.utils.scratch import PREFIX
 from kbert.utils.scratch import check_room
@@ -99,7 +100,7 @@ def _check_target(target: Path, replace: bool, ours: Iterable[str]) -> None:
     elif _is_here(target):
         found = "is the folder you are in, or around it; leave it first"
     elif links:
-        found = f"has links in it, which would be lost: {_listed(links)}"
+        found = f"has links in it, which would be lost: {_few(links)}"
     if found:
         raise CheckpointError(
             f"Expected to write {target}. Received: a place that {found}. "
@@ -155,8 +156,8 @@ def check_replaceable(target: Path, names: Iterable[str]) -> None:
     if others := {p.name for p in target.iterdir()} - set(names):
         raise CheckpointError(
             f"Expected a new folder, or one that holds nothing but "
-            f"{_listed(names)}, to replace. Received: {target}, which holds "
-            f"{_listed(others)} too. Nothing there has changed; choose "
+            f"{_few(names)}, to replace. Received: {target}, which holds "
+            f"{_few(others)} too. Nothing there has changed; choose "
             f"another place."
         )
 
@@ -178,7 +179,7 @@ def check_saved(target: str | os.PathLike) -> None:
             raise CheckpointError(
                 f"Expected a new folder, or one that kbert saved before. "
                 f"Received: {target}, which holds something else: "
-                f"{_listed(others)}. Choose another place."
+                f"{_few(others)}. Choose another place."
             )
     inside = [
         f"{name}/{path.name}"
@@ -190,15 +191,9 @@ def check_saved(target: str | os.PathLike) -> None:
     if inside:
         raise CheckpointError(
             f"Expected to write {target}. Received: a place that has more in "
-            f"it, which would be lost: {_listed(inside)}. Move it elsewhere."
+            f"it, which would be lost: {_few(inside)}. Move it elsewhere."
         )
     check_room(target.parent)
-
-
-def _listed(names: Iterable[str], most: int = 5) -> str:
-    names = sorted(names)
-    more = [f"{len(names) - most} more"] if len(names) > most else []
-    return ", ".join(names[:most] + more)
 
 
 @contextmanager
@@ -328,3 +323,7 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _few(names: Iterable[str]) -> str:
+    return listed(sorted(names), 5)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from kbert.errors import listed
+
 if TYPE_CHECKING:
     import keras
 
@@ -50,10 +52,7 @@ def not_finite(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
         for name, array in arrays
         if _is_float(array) and not np.isfinite(array).all()
     ]
-    more = len(found) - MOST_NAMED
-    return ", ".join(found[:MOST_NAMED]) + (
-        f" and {more} more" if more > 0 else ""
-    )
+    return listed(found, MOST_NAMED) if found else ""
 
 
 def _is_float(array: np.ndarray) -> bool:

@@ -83,7 +83,7 @@ def test_replaces_no_file(tmp_path):
 def test_names_many_files_in_part(tmp_path):
     for name in "abcdefgh":
         (tmp_path / name).touch()
-    with pytest.raises(CheckpointError, match="b, c, d, e, f, 2 more too"):
+    with pytest.raises(CheckpointError, match="b, c, d, e, f and 2 more too"):
         check_replaceable(tmp_path, ["a"])
     check_replaceable(tmp_path, "abcdefghi")
     check_replaceable(tmp_path / "new", [])
