@@ -207,7 +207,7 @@ def _add(
 
 
 def _check_word(token: str, path: Path) -> None:
-    from kbert.tokenizers.tokenizer import is_word
+    from kbert.tokenizers.wordpiece import is_word
 
     if not is_word(token):
         raise CheckpointError(

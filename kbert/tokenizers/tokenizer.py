@@ -3,7 +3,6 @@
 import functools
 import inspect
 import os
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,15 +18,16 @@ from kbert.errors import InputError
 from kbert.errors import short
 from kbert.tokenizers.casing import TEXTS
 from kbert.tokenizers.casing import casing_of
-from kbert.tokenizers.normalizer import CONTROL
-from kbert.tokenizers.normalizer import DELIMITER
-from kbert.tokenizers.normalizer import SPOIL
 from kbert.tokenizers.normalizer import Normalizer
+from kbert.tokenizers.rows import join_pieces
 from kbert.tokenizers.truncation import TRUNCATIONS
 from kbert.tokenizers.vocabulary import SPECIAL_TOKENS
 from kbert.tokenizers.vocabulary import index_vocabulary
 from kbert.tokenizers.vocabulary import read_vocabulary
 from kbert.tokenizers.vocabulary import write_vocabulary
+from kbert.tokenizers.wordpiece import is_word
+from kbert.tokenizers.wordpiece import kernel_model
+from kbert.tokenizers.wordpiece import matchable
 from kbert.utils.atomic import new_file
 from kbert.utils.checks import check_choice
 from kbert.utils.checks import check_flag
@@ -36,11 +36,6 @@ from kbert.utils.checks import check_options
 from kbert.utils.checks import suggesting
 
 UNITS = ("byte", "character")
-
-# `tokenizers` gives up on a word of more than 100 characters; the kernel
-# counts bytes, of which UTF-8 spends at most four on a character. `Normalizer`
-# settles what lies between.
-MAX_BYTES_PER_WORD = 400
 
 
 @suggesting
@@ -158,7 +153,7 @@ class Tokenizer:
         with tf.init_scope(), tf.device("CPU:0"):
             whole = self._whole_words(ids)
             try:
-                model = _kernel_model(_matchable(self.vocabulary, whole))
+                model = kernel_model(matchable(self.vocabulary, whole))
             except RuntimeError as error:
                 raise InputError(
                     "The vocabulary, expected tokens that words are made of. "
@@ -424,48 +419,20 @@ class Tokenizer:
             self.pieces(text, number, offsets)
             for number, text in enumerate(texts)
         ]
-        ids = [fact["token_ids"] for fact in facts]
-        sizes = [rows.row_lengths() for rows in ids]  # (B,) each
+        sizes = [fact["token_ids"].row_lengths() for fact in facts]  # (B,)
         second = None if pair is None else sizes[1]
         kept = TRUNCATIONS[truncation](sizes[0], second, room)
 
-        # A row has the parts [CLS], text, [SEP], pair, [SEP]; of a text its
-        # head and tail. Each part is a range of the special tokens and all
-        # texts, one after the other: concatenating ragged tensors takes
-        # TensorFlow many times as long.
-        one = tf.ones_like(sizes[0])
-        starts, lengths, begin = [0 * one], [one], len(ids) + 1
-        for number, (rows, size, (head, tail)) in enumerate(
-            zip(ids, sizes, kept, strict=True), 1
-        ):
-            start = begin + rows.row_starts()
-            starts += [start, start + size - tail, number * one]
-            lengths += [head, tail, one]
-            begin += tf.size(rows.values, tf.int64)
-        first, count = tf.stack(starts, axis=1), tf.stack(lengths, axis=1)
-        first, count = tf.reshape(first, [-1]), tf.reshape(count, [-1])
-        source = tf.ragged.range(first, first + count)  # (B * parts, None)
-        splits = source.row_splits[:: len(lengths)]  # (B + 1,)
-
-        def join(key: str, specials: list[int]) -> tf.RaggedTensor:
-            values = [specials, *(fact[key].values for fact in facts)]
-            return tf.RaggedTensor.from_row_splits(
-                tf.gather(tf.concat(values, axis=0), source.values),
-                splits,
-                validate=False,
-            )  # (B, None)
-
-        specials = {
-            "token_ids": [self.cls_id, self.sep_id, self.sep_id],
-            "segment_ids": [0, 0, 1],
-            "starts": [0, 0, 0],
-            "ends": [0, 0, 0],
-        }
-        return {
-            key: join(key, values[: len(ids) + 1])
-            for key, values in specials.items()
-            if key in facts[0]
-        }
+        return join_pieces(
+            facts,
+            kept,
+            {
+                "token_ids": [self.cls_id, self.sep_id, self.sep_id],
+                "segment_ids": [0, 0, 1],
+                "starts": [0, 0, 0],
+                "ends": [0, 0, 0],
+            },
+        )
 
     def pad(
         self, tokens: dict[str, tf.RaggedTensor], length: int | None = None
@@ -571,51 +538,6 @@ class Tokenizer:
 
 def _made(cls: type[Tokenizer], config: dict, vocabulary: Sequence[str]):
     return cls.from_config(config, vocabulary)
-
-
-def is_word(text: str) -> bool:
-    """Whether nothing in a normalized text ends a word."""
-    pattern = rf"(?:{DELIMITER}|[{CONTROL}])"
-    found = tf.strings.regex_replace(text, pattern, "")
-    return bool(text) and found.numpy().decode() == text
-
-
-# Copies and models of one preset share a vocabulary, and building takes longer
-# than all else here. Four of a usual size are a few MB.
-@functools.lru_cache(maxsize=4)
-def _kernel_model(vocabulary: tuple[str, ...]) -> np.ndarray:
-    """What the kernel reads, uint8, which nobody can write to."""
-    suffix, unknown, split, detokenize = "##", "[UNK]", True, False
-    model = tf_text.build_fast_wordpiece_model(
-        list(vocabulary),
-        MAX_BYTES_PER_WORD,
-        suffix,
-        unknown,
-        not split,
-        detokenize,
-    )
-    return np.frombuffer(model, np.uint8)
-
-
-def _matchable(
-    vocabulary: tuple[str, ...], whole: dict[str, int]
-) -> tuple[str, ...]:
-    """The vocabulary as the kernel is to know it.
-
-    Without what no word can hold: the kernel takes a token with whitespace
-    for a word, and bert-base-chinese has two, U+2028 and ##U+2028. A word
-    that is kept whole is nobody else's.
-    """
-    own = {number: word for word, number in whole.items()}
-    return tuple(
-        own.get(i)
-        or (
-            f"{SPOIL}{i}"
-            if token in whole or re.search(rf"[\s{SPOIL}]", token)
-            else token
-        )
-        for i, token in enumerate(vocabulary)
-    )
 
 
 def _strings(text) -> tf.Tensor:
