@@ -287,8 +287,8 @@ class MultiTask(MultiModel[Classifier]):
 
         Example:
 
-        >>> multi.save("saved_models/messages")
-        >>> [*kbert.load("saved_models/messages", kbert.MultiTask)]
+        >>> multi.save("saved_models/mail")
+        >>> [*kbert.load("saved_models/mail", kbert.MultiTask)]
         ['spam', 'mood']
         """
         for task in self.tasks.values():
@@ -312,8 +312,8 @@ class MultiTask(MultiModel[Classifier]):
 
         Example:
 
-        >>> multi.save("saved_models/messages")
-        >>> [*kbert.MultiTask.load("saved_models/messages")]
+        >>> multi.save("saved_models/mail")
+        >>> [*kbert.MultiTask.load("saved_models/mail")]
         ['spam', 'mood']
         """
         saved = SavedFolder.open(path)
