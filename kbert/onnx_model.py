@@ -53,7 +53,7 @@ class OnnxModel:
     Raises:
         CheckpointError: the folder is not such an export.
         UnsafeFileError: a file leads out of the folder.
-        ExportError: the extra `kbert[onnx]` is not installed.
+        ExportError: the extra `kbert-keras[onnx]` is not installed.
 
     Departures: words of over 100 characters become `[UNK]`; in
     `kbert.Tokenizer` those of over 100 bytes. Answers of `"int8"` depend a

@@ -18,6 +18,7 @@ from kbert import hookspecs
 from kbert.errors import PluginError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
+from kbert.utils.version import __version__
 
 GROUP = "kbert"
 BUILTIN = ("kbert.heads", "kbert.checkpoints.builtin")
@@ -74,8 +75,8 @@ class Registry:
             name = name if isinstance(name, str) else short(name)
             package = KNOWN_PLUGINS.get(name) if self.kind == "head" else None
             hint = (
-                f"It comes with the plugin {package}: pip install {package}, "
-                f"or plugins/{package} of kbert's repository."
+                f"It comes with a plugin, in a checkout of kbert: "
+                f"pip install ./plugins/{package}."
                 if package
                 else ""
             )
@@ -117,9 +118,8 @@ class Plugins:
         self.presets = Registry("preset")
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(hookspecs)
-        version = _version("kbert")
         for name in BUILTIN:
-            self._register(importlib.import_module(name), "kbert", version)
+            self._register(importlib.import_module(name), "kbert", __version__)
         for entry_point in installed_plugins():
             self._load(entry_point)
         for module in modules:
@@ -183,13 +183,6 @@ def _source(entry_point: importlib.metadata.EntryPoint) -> tuple[str, str]:
     """Name and version of what installed a plugin; some say neither."""
     dist = entry_point.dist
     return ("?", "0") if dist is None else (dist.name, dist.version)
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "0"
 
 
 @functools.cache

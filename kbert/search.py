@@ -1,6 +1,6 @@
 """Semantic search: the texts nearest in meaning to a query.
 
-The index is faiss's (`pip install 'kbert[search]'`): of the libraries that
+The index is faiss's (`pip install 'kbert-keras[search]'`): of the libraries that
 search vectors it is the one with an exact index as well as an approximate
 one, wheels for every platform, and NumPy as all it needs.
 """

@@ -170,7 +170,9 @@ def test_unknown_head_is_told_what_was_meant():
 @pytest.mark.parametrize("name", ["sentiment", "spam", "news"])
 def test_head_of_a_known_plugin_is_told_what_to_install(name, monkeypatch):
     monkeypatch.setenv("KBERT_LOAD_PLUGINS", "")
-    with pytest.raises(UnknownNameError, match=f"pip install kbert-{name}"):
+    with pytest.raises(
+        UnknownNameError, match=f"pip install ./plugins/kbert-{name}"
+    ):
         Plugins().heads.get(name)
     assert KNOWN_PLUGINS[name] == f"kbert-{name}"
 

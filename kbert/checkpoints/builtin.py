@@ -111,7 +111,7 @@ def _our_own(
     weights: str,
     vocabulary: str,
 ) -> Preset:
-    """One of saved_models/presets."""
+    """One of kbert/checkpoints/bundled."""
     return Preset(
         name=name,
         description=(

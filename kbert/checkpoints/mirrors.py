@@ -11,13 +11,14 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import threading
 import zipfile
 from collections.abc import Callable
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from importlib.resources import files as package_files
+from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -49,7 +50,7 @@ class BundledMirror:
     """A folder that came with kbert itself; nothing is downloaded.
 
     Args:
-        folder: its name under saved_models/presets.
+        folder: its name under kbert/checkpoints/bundled.
     """
 
     folder: str
@@ -57,34 +58,23 @@ class BundledMirror:
     def __str__(self) -> str:
         return f"kbert's own presets, {self.folder}"
 
-    def places(self) -> tuple[Path, ...]:
-        """Folders that may hold it, whether they exist or not."""
-        roots = (
-            # A checkout, or an installation that can be edited.
-            Path(__file__).resolve().parents[2] / "saved_models" / "presets",
-            # Where pip puts the data files of a package.
-            Path(sysconfig.get_path("data")) / "share" / "kbert" / "presets",
-        )
-        return tuple(root / self.folder for root in roots)
+    @property
+    def place(self) -> Traversable:
+        """The folder, which may lie in a zip file."""
+        return package_files("kbert.checkpoints") / "bundled" / self.folder
 
     def holds(self, files: Iterable[str]) -> bool:
         """Whether the files are on this machine."""
-        files = list(files)
-        return any(
-            all((place / name).is_file() for name in files)
-            for place in self.places()
-        )
+        return all((self.place / name).is_file() for name in files)
 
     def fetch(self, files: Iterable[str], into: Path, report: Report) -> None:
-        for place in self.places():
-            if place.is_dir():
-                for name in files:
-                    shutil.copyfile(place / name, into / name)
-                return
-        raise DownloadError(
-            "none of these folders exists: "
-            f"{', '.join(map(str, self.places()))}"
-        )
+        for name in files:
+            try:
+                (into / name).write_bytes((self.place / name).read_bytes())
+            except FileNotFoundError as error:
+                raise DownloadError(
+                    f"{self.place / name} is not there; install kbert again"
+                ) from error
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from kbert.formats.tensors import check_tensors
 from kbert.pipeline.saved_config import CONFIG
 from kbert.pipeline.saved_config import FORMAT
 from kbert.pipeline.saved_config import read_saved_config
+from kbert.plugins import KNOWN_PLUGINS
 from kbert.plugins import Registered
 from kbert.plugins import get_plugins
 from kbert.tokenizers.tokenizer import Tokenizer
@@ -45,6 +46,7 @@ from kbert.utils.atomic import new_folder
 from kbert.utils.json_text import dumps
 from kbert.utils.paths import as_path
 from kbert.utils.untrusted import member
+from kbert.utils.version import DISTRIBUTION
 from kbert.utils.version import __version__
 
 if TYPE_CHECKING:
@@ -70,6 +72,13 @@ def find_head(head: dict, path: Path) -> Registered:
         )
         if not _is_release(plugin, version):
             advice = "That is no name and version of a package."
+        elif plugin == "kbert":
+            advice = f"Install it: pip install '{DISTRIBUTION}>={version}'."
+        elif plugin in KNOWN_PLUGINS.values():
+            advice = (
+                f"Install it, in a checkout of kbert: "
+                f"pip install ./plugins/{plugin}."
+            )
         raise PluginError(
             f"{path} needs the head {short(head['name'])}, "
             f"which is not installed. Its {CONFIG} says that it is of the "

@@ -7,6 +7,7 @@ from types import ModuleType
 
 from kbert.errors import ConfigError
 from kbert.errors import KbertError
+from kbert.utils.version import DISTRIBUTION
 
 
 def need(
@@ -43,6 +44,6 @@ def need(
             raise error(
                 f"Expected the package {module.partition('.')[0]!r} for "
                 f"{purpose}. Received: {cause}. Install it: pip install "
-                f"'kbert[{extra}]'."
+                f"'{DISTRIBUTION}[{extra}]'."
             ) from cause
     return found[0]

@@ -274,7 +274,7 @@ def test_columns_named_like_an_answer(exported, tmp_path):
 
 def test_ray_has_to_be_installed(exported, table, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"pip install 'kbert\[ray\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'kbert-keras\[ray\]'"):
         score(exported, [table], tmp_path / "out", text=("body",), engine="ray")
 
 
