@@ -6,7 +6,6 @@ import contextlib
 import functools
 import importlib
 import importlib.metadata
-import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +17,11 @@ from kbert import hookspecs
 from kbert.errors import PluginError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
+from kbert.utils.entry_points import GROUP
+from kbert.utils.entry_points import installed_plugins
+from kbert.utils.entry_points import source_of
 from kbert.utils.version import __version__
 
-GROUP = "kbert"
 BUILTIN = ("kbert.heads", "kbert.checkpoints.builtin")
 
 # Heads that a plugin of this project provides: an unknown name among them
@@ -126,7 +127,7 @@ class Plugins:
             self._register(module, getattr(module, "__name__", "?"), "0")
 
     def _load(self, entry_point: importlib.metadata.EntryPoint) -> None:
-        dist, version = _source(entry_point)
+        dist, version = source_of(entry_point)
         # A plugin's code, its hooks included, can fail in any way; the
         # others must still work.
         try:
@@ -166,23 +167,6 @@ class Plugins:
 
         hooks("register_heads")(register=add_head)
         hooks("register_presets")(register=add_preset)
-
-
-def installed_plugins() -> list[importlib.metadata.EntryPoint]:
-    found = sorted(
-        importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name
-    )
-    wanted = os.environ.get("KBERT_LOAD_PLUGINS")
-    if wanted is None:
-        return found
-    names = {name.strip() for name in wanted.split(",")}
-    return [e for e in found if _source(e)[0] in names]
-
-
-def _source(entry_point: importlib.metadata.EntryPoint) -> tuple[str, str]:
-    """Name and version of what installed a plugin; some say neither."""
-    dist = entry_point.dist
-    return ("?", "0") if dist is None else (dist.name, dist.version)
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 """Semantic search: the texts nearest in meaning to a query.
 
-The index is faiss's (`pip install 'kbert-keras[search]'`): of the libraries that
-search vectors it is the one with an exact index as well as an approximate
-one, wheels for every platform, and NumPy as all it needs.
+The index is faiss's (`pip install 'kbert-keras[search]'`): of the libraries
+that search vectors it is the one with an exact index as well as an
+approximate one, wheels for every platform, and NumPy as all it needs.
 """
 
 from __future__ import annotations

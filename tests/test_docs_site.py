@@ -1,6 +1,7 @@
 """The reference has a page for every door, and the site every page."""
 
 import functools
+import pkgutil
 import re
 from pathlib import Path
 
@@ -19,6 +20,14 @@ DOORS = sorted(set(kbert._EXPORTS) - {"KbertError"})
 def test_a_door_has_a_page(name):
     page = (DOCS / "api" / f"{name}.md").read_text()
     assert page == f"::: {kbert._EXPORTS[name]}.{name}\n"
+
+
+def test_places_of_limits_are_there():
+    table = (ROOT / "SECURITY.md").read_text()
+    places = re.findall(r"\| `([\w.]+)` \|$", table, re.M)
+    assert len(places) == 9
+    for place in places:
+        pkgutil.resolve_name(f"kbert.{place}")
 
 
 def test_every_page_is_in_the_site():

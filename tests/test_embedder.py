@@ -346,8 +346,8 @@ def test_equals_sentence_transformers(tmp_path, data_root):
 
 
 def test_losses_by_hand():
-    from kbert.training.losses import ContrastiveLoss
-    from kbert.training.losses import CosineLoss
+    from kbert.training.vector_losses import ContrastiveLoss
+    from kbert.training.vector_losses import CosineLoss
 
     generator = np.random.default_rng(0)
     x = generator.normal(size=(9, 4)).astype("float32")

@@ -11,8 +11,8 @@ import pytest
 import kbert
 from kbert.data.packing import pack
 from kbert.heads.adaptive_softmax import AdaptiveSoftmaxLoss
-from kbert.plugins import installed_plugins
 from kbert.pretraining.heads import pretraining_model
+from kbert.utils.entry_points import installed_plugins
 
 TEXTS = [f"{word} {i}" for i in range(4) for word in ("aa bb", "zz yy")]
 
@@ -218,7 +218,10 @@ def test_every_class_is_registered():
     assert len(classes) > 15
     for value in classes:
         name = keras.saving.get_registered_name(value)
-        assert name.startswith("kbert"), f"{value} is not registered"
+        assert name.startswith("kbert"), (
+            f"{value} is not registered: decorate it, and have its module in "
+            f"kbert.utils.registration.MODULES"
+        )
         assert keras.saving.get_registered_object(name) is value
 
 

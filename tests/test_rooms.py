@@ -13,7 +13,7 @@ PACKAGE = Path(kbert.__file__).parent
 # A room, or a file at the root, imports what stands before it. Lazy imports
 # and those for types count.
 ROOMS = (
-    *("errors", "hookspecs", "plugins", "utils", "data", "tokenizers"),
+    *("errors", "hookspecs", "utils", "plugins", "data", "tokenizers"),
     *("models", "formats", "checkpoints", "heads", "pipeline", "exported"),
     *("report", "export", "training", "task", "classifier", "embedder"),
     *("multitask", "loading", "search", "summary", "onnx_model", "testing"),

@@ -1,1 +1,1 @@
-"""Where pretrained weights come from: presets, mirrors, checkpoint formats."""
+"""Pretrained models: where a folder comes from, and what its files make up."""

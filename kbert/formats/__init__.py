@@ -1,1 +1,1 @@
-"""Files of weights: how they are read and written, and BERT's names in each."""
+"""One file of tensors, whatever the model: how it is read and written."""

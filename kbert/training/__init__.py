@@ -1,1 +1,1 @@
-"""Optimizer, schedule and callbacks for fine-tuning."""
+"""From labelled rows to a trained model: settings, batches, one loop."""

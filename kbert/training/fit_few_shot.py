@@ -31,7 +31,6 @@ from kbert.training.class_weight import label_weights
 from kbert.training.examples import Examples
 from kbert.training.examples import Rows
 from kbert.training.loop import train
-from kbert.training.losses import PairwiseCosineLoss
 from kbert.training.optimizer import AdamW
 from kbert.training.reading import no_weights
 from kbert.training.reading import read_examples
@@ -40,6 +39,7 @@ from kbert.training.rows import read_held_out
 from kbert.training.settings import Settings
 from kbert.training.settings import checked
 from kbert.training.split import split as set_aside
+from kbert.training.vector_losses import PairwiseCosineLoss
 from kbert.utils.checks import check_integer
 
 # The layer that the logistic regression becomes.

@@ -22,8 +22,6 @@ from kbert.models.layout import choose_layout
 from kbert.models.precision import check_trained
 from kbert.training.examples import Examples
 from kbert.training.loop import train
-from kbert.training.losses import ContrastiveLoss
-from kbert.training.losses import CosineLoss
 from kbert.training.pairs import RowTable
 from kbert.training.pairs import read_columns
 from kbert.training.pairs import read_scores
@@ -31,6 +29,8 @@ from kbert.training.reading import no_weights
 from kbert.training.reading import unpack
 from kbert.training.settings import Settings
 from kbert.training.settings import checked
+from kbert.training.vector_losses import ContrastiveLoss
+from kbert.training.vector_losses import CosineLoss
 from kbert.utils.checks import check_choice
 
 if TYPE_CHECKING:

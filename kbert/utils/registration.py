@@ -16,6 +16,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from kbert.utils.entry_points import installed_plugins
+
 # Where kbert's layers, losses, metrics, optimizers and schedules are.
 MODULES = (
     "kbert.models.backbone",
@@ -23,7 +25,7 @@ MODULES = (
     "kbert.heads.regression",
     "kbert.heads.tag_accuracy",
     "kbert.pretraining.heads",
-    "kbert.training.losses",
+    "kbert.training.vector_losses",
     "kbert.training.optimizer",
 )
 
@@ -57,8 +59,6 @@ def _register() -> None:
         sys.meta_path.remove(finder)
     for name in MODULES:
         importlib.import_module(name)
-    from kbert.plugins import installed_plugins
-
     for plugin in installed_plugins():
         # One that is broken is told of when heads are asked for.
         with contextlib.suppress(Exception):

@@ -26,7 +26,7 @@ class NewsHead(ClassificationHead):
         labels: see `kbert.Head`.
         top_k: how many topics to answer with, a positive integer; all of
             them if there are fewer labels.
-        **options: `pooling`, `dropout` and `ngrams`, see
+        **options: those of
             `kbert.heads.classification.ClassificationHead`.
 
     Answers (`serve`): `label`, `score` and `probabilities` as the head

@@ -46,7 +46,7 @@ class SentimentHead(ClassificationHead):
         labels: the levels in order, from most negative to most positive. If
             None they are ordered by `fit`: numbers by size; names if they
             are well known, such as negative, neutral, positive.
-        **options: `pooling` and `dropout`, see
+        **options: those of
             `kbert.heads.classification.ClassificationHead`.
 
     Answers (`serve`): `label` `(B,)`, the likeliest level; `score` float

@@ -44,7 +44,7 @@ class SpamHead(ClassificationHead):
         max_false_positive_rate: the part of ham that may be called spam, 0
             to 1; None keeps `threshold` as it is.
         threshold: probability from which a text is spam; `fit` replaces it.
-        **options: `pooling`, `dropout` and `ngrams`, see
+        **options: those of
             `kbert.heads.classification.ClassificationHead`.
 
     Answers (`serve`): `label` `(B,)`, by the threshold; `score` float

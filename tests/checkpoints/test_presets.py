@@ -553,7 +553,7 @@ def test_our_own_presets_need_no_download(name, monkeypatch, tmp_path):
 
 def test_a_bundled_preset_that_is_not_there(register):
     register(make_preset(BundledMirror("nowhere")))
-    with pytest.raises(DownloadError, match="none of these folders"):
+    with pytest.raises(DownloadError, match="install kbert again"):
         resolve("tiny")
 
 

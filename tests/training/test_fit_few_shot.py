@@ -8,7 +8,7 @@ from kbert.data.batching import TokenTable
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.training.fit_few_shot import ClassBatches
-from kbert.training.losses import PairwiseCosineLoss
+from kbert.training.vector_losses import PairwiseCosineLoss
 
 TEXTS = [f"{word} {i}" for i in range(8) for word in ("aaa", "zz", "mmmm")]
 LABELS = ["a", "z", "m"] * 8
