@@ -16,8 +16,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from kbert.utils.entry_points import installed_plugins
-
 # Where kbert's layers, losses, metrics, optimizers and schedules are.
 MODULES = (
     "kbert.models.backbone",
@@ -59,6 +57,9 @@ def _register() -> None:
         sys.meta_path.remove(finder)
     for name in MODULES:
         importlib.import_module(name)
+    # Imported here: it reads what is installed, which takes a while.
+    from kbert.utils.entry_points import installed_plugins
+
     for plugin in installed_plugins():
         # One that is broken is told of when heads are asked for.
         with contextlib.suppress(Exception):
