@@ -70,5 +70,5 @@ def test_bad_input(embedder, monkeypatch):
     with pytest.raises(InputError, match="at least one text"):
         index.search([])
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ConfigError, match=r"kbert\[search\]"):
+    with pytest.raises(ConfigError, match=r"kbert-keras\[search\]"):
         kbert.SearchIndex(embedder, TEXTS)

@@ -46,10 +46,10 @@ def test_unknown_format(tmp_path):
 
 def test_missing_extra_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ExportError, match=r"kbert\[onnx\]"):
+    with pytest.raises(ExportError, match=r"kbert-keras\[onnx\]"):
         make().export(tmp_path / "model", format="int8")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ExportError, match=r"kbert\[onnx\]"):
+    with pytest.raises(ExportError, match=r"kbert-keras\[onnx\]"):
         kbert.OnnxModel(tmp_path / "model")
     assert not any(tmp_path.iterdir())
 

@@ -124,7 +124,7 @@ def test_litert(tmp_path, clf):
 def test_missing_extra_says_what_to_install(tmp_path, clf, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tf2onnx", None)
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
-    with pytest.raises(ExportError, match=r"kbert\[onnx\]"):
+    with pytest.raises(ExportError, match=r"kbert-keras\[onnx\]"):
         portable.export_onnx(clf, tmp_path / "model")
     assert not any(tmp_path.iterdir())
 

@@ -219,7 +219,7 @@ def test_segmenters(tokenizer, monkeypatch):
     with pytest.raises(UnknownNameError, match="mean 'jieba'"):
         word_starts(tokenizer, "jeiba")
     monkeypatch.setitem(sys.modules, "jieba", None)
-    with pytest.raises(ValueError, match=r"kbert\[chinese\]"):
+    with pytest.raises(ValueError, match=r"kbert-keras\[chinese\]"):
         word_starts(tokenizer, "jieba")
 
 

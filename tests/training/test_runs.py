@@ -53,7 +53,14 @@ def several(**options):
 WAYS = {f.__name__: f for f in (classifier, few_shot, embedder, several)}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    [
+        *("few_shot", "several", "embedder"),
+        # Other tests stop it in more places.
+        pytest.param("classifier", marks=pytest.mark.large),
+    ],
+)
 def test_a_killed_run_goes_on(way, tmp_path):
     train, run_dir = WAYS[way], tmp_path / "run"
     whole, history = train()
