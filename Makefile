@@ -42,6 +42,7 @@ bench: $(VENV)/.ready-bench  ## The tables of README.md and docs
 docs: $(VENV)/bin/python  ## The site, into site/
 	$(BIN)/python -m pip install --quiet "mkdocs-material>=9.5" "mkdocstrings[python]>=0.29" "ruff==0.17.*"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --site-dir site
+	! grep -rl "<blockquote>" site/api  # Prompts that were taken for quotes.
 
 release: test docs dist  ## All that a release needs
 
