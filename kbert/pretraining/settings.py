@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kbert.errors import ConfigError
-from kbert.training.settings import Checked
+from kbert.training.settings import CommonSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainingSettings(Checked):
+class PretrainingSettings(CommonSettings):
     """What pretraining is told besides its corpus.
 
     Args: see `kbert.Pretrainer.fit`; `steps` are then rounded up.

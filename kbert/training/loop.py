@@ -23,7 +23,7 @@ from kbert.training.resume import RunFolder
 from kbert.training.resume import SaveState
 from kbert.training.resume import State
 from kbert.training.resume import restore
-from kbert.training.settings import Checked
+from kbert.training.settings import CommonSettings
 from kbert.training.settings import Settings
 from kbert.training.substitute import trained_as
 from kbert.training.used_rows import widen
@@ -104,7 +104,7 @@ class Run:
     state: State | None = None
 
     @classmethod
-    def open(cls, settings: Checked, decided: dict[str, Any]) -> Run:
+    def open(cls, settings: CommonSettings, decided: dict[str, Any]) -> Run:
         """The run in the folder that the settings name, if they name one.
 
         Args:
@@ -196,7 +196,7 @@ def train(
 def run_epochs(
     model: keras.Model,
     data: Any,
-    settings: Checked,
+    settings: CommonSettings,
     run: Run,
     epochs: int,
     display: TrainingDisplay,

@@ -101,7 +101,7 @@ def checked(name: str, value: Any, optional: bool = False) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class CommonSettings:
     """What every way of training is told besides its data.
 
     Args: see `kbert.Classifier.fit`.
@@ -166,7 +166,7 @@ class Checked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Checked):
+class Settings(CommonSettings):
     """What every fine-tuning is told besides its data.
 
     Example:
