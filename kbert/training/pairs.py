@@ -27,7 +27,7 @@ NAMES = ("text", "text_pair", "negative")
 
 
 def read_columns(x: Any, most: int = 3) -> list[Column]:
-    """CommonSettings texts of rows of two texts, or of up to `most`.
+    """Checked texts of rows of two texts, or of up to `most`.
 
     Args:
         x: rows as a list of tuples, an array `(rows, 2)`, or a dict or data

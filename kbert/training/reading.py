@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def read_examples(
     task: TextModel, x: Any, y: Any = None
 ) -> tuple[list, list, list | None]:
-    """CommonSettings texts, a list a column, labels, and weights if `x` has any.
+    """Checked texts, a list a column, labels, and weights if `x` has any.
 
     Args:
         task: the task.
