@@ -8,6 +8,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import kbert
+
 
 def machine(*packages: str) -> str:
     """Date, processor, cores, load, and versions of kbert and packages."""
@@ -16,7 +18,7 @@ def machine(*packages: str) -> str:
     return (
         f"{time.strftime('%Y-%m-%d')}, {cores} cores of {_cpu()}, load "
         f"{os.getloadavg()[0]:.1f}, Python {platform.python_version()}, kbert "
-        f"{version('kbert')}, {versions}"
+        f"{kbert.__version__}, {versions}"
     )
 
 
