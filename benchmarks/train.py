@@ -3,6 +3,7 @@
     python benchmarks/train.py                   # three hours, 2 cores
     python benchmarks/train.py --texts IMDB --peers ByLength
     python benchmarks/train.py --precision bfloat16 --write
+    KERAS_BACKEND=jax python benchmarks/train.py --texts SST-2 --peers ByLength
 
 One checkpoint (all-MiniLM-L6-v2) with a classification head on the pooler, the
 same rows, 32 a batch, cut to 128 tokens. The peers are the loop that an expert
@@ -19,6 +20,7 @@ median and range, above 1 kbert is ahead.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -161,7 +163,9 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         prepare = [HERE / "peers" / "prepare.py", folder, options.preset]
-        subprocess.run([sys.executable, *prepare], check=True)
+        # Exports are TensorFlow's; kbert trains on what KERAS_BACKEND says.
+        exporting = os.environ | {"KERAS_BACKEND": "tensorflow"}
+        subprocess.run([sys.executable, *prepare], check=True, env=exporting)
         for name in options.texts:
             data, peers = training(name, options.rows)
             count = len(next(iter(data.values())))
