@@ -41,7 +41,6 @@ from kbert.training.settings import checked
 from kbert.utils.atomic import new_folder
 from kbert.utils.checks import check_choice
 from kbert.utils.checks import check_integer
-from kbert.utils.checks import check_seed
 from kbert.utils.checks import suggesting
 from kbert.utils.seeding import Draws
 
@@ -129,7 +128,6 @@ class Pretrainer:
     ):
         if objectives is None:
             objectives = DEFAULT_OBJECTIVES
-        seed = check_seed("seed", seed)
         check_pretrainer(
             preset=os.fspath(preset),
             objectives=objectives,
@@ -137,21 +135,23 @@ class Pretrainer:
             whole_words=whole_words,
             dropout=dropout,
             first_weights=first_weights,
+            sequence_length=sequence_length,
+            policy=policy,
+            seed=seed,
         )
         self.corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
         self.preset = os.fspath(preset)
         self.objectives = objectives
-        check_integer("sequence_length", sequence_length, 8)
         self.mask_rate = mask_rate
         self.whole_words = whole_words
         self.dropout = dropout
         self.first_weights = first_weights
         self.policy = policy
-        self.seed = seed
+        self.seed = int(seed)
         checkpoint = self._checkpoint()
         self._rates = _dropout_rates(checkpoint.config)
         rates = {} if dropout is None else dict.fromkeys(self._rates, dropout)
-        draws = Draws(seed)
+        draws = Draws(self.seed)
         with draws.own():
             self.backbone = checkpoint.build(dtype=policy, **rates)
         self.sequence_length = check_tables(
@@ -210,7 +210,7 @@ class Pretrainer:
         validation_steps: int = 50,
         early_stopping: int | None = None,
         jit_compile: bool | str = "auto",
-        callbacks: list | None = None,
+        callbacks: list | keras.callbacks.Callback | None = None,
         verbose: str | int = "auto",
     ) -> keras.callbacks.History:
         """Train, or go on with the run that `run_dir` holds.
@@ -288,7 +288,7 @@ class Pretrainer:
         settings.check(validation is not None, stops, "`validation`")
         check_trained(self.model)
         self.corpus.verify()
-        static = static_shapes() or jit_compile is True
+        static = static_shapes() or settings.jit_compile is True
         self.compile(
             make_optimizer(
                 settings.optimizer,
@@ -299,7 +299,7 @@ class Pretrainer:
                 settings.accumulate,
                 callbacks=settings.callbacks or (),
             ),
-            jit_compile,
+            settings.jit_compile,
         )
         # Variables made while a graph is traced would have it traced twice.
         self.model.optimizer.build(self.model.trainable_variables)

@@ -353,6 +353,7 @@ def test_wrong_arguments(corpus, options, error, message):
         ({"warmup": 2}, ConfigError, "`warmup`"),
         ({"save_every": 5}, ConfigError, "no more than `steps`"),
         ({"early_stopping": 2}, ConfigError, "without `validation`"),
+        ({"jit_compile": "yes"}, ConfigError, "jit_compile='yes'"),
         ({"optimizer": "sgdd"}, UnknownNameError, "optimizer"),
         ({"batch_size": 10_000}, InputError, "smaller batch_size"),
     ],

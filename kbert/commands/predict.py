@@ -108,6 +108,10 @@ def predict(
             *(engine, workers, part_rows, batch_size),
         )
         return
+    if keep or workers is not None or part_rows != PART_ROWS:
+        raise typer.BadParameter(
+            "--keep, --workers and --part-rows go with --output."
+        )
     if file is not None and input:
         raise typer.BadParameter("Give a file or --input, not both.")
     check_encoding(encoding)

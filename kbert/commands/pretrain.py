@@ -16,7 +16,7 @@ def pretrain(
         Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")
     ],
     run_dir: Annotated[
-        Path,
+        str,
         typer.Option(
             metavar="DIR",
             help="Vocabulary, corpus, checkpoints and curves; a run that was "

@@ -22,6 +22,7 @@ from kbert.errors import listed
 from kbert.models.precision import TRAINED
 from kbert.pipeline.names import fit_inputs
 from kbert.utils.atomic import check_saved
+from kbert.utils.paths import real_path
 from kbert.utils.scratch import check_room
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def train(
         int, typer.Option(metavar="N", help="Makes a run repeatable.")
     ] = 0,
     run_dir: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="DIR",
             help="Keep each epoch there; a run that was stopped goes on.",
@@ -242,9 +243,15 @@ def train(
     check_encoding(encoding)
     # Now, and not after hours.
     check_saved(output)
-    for folder in (plot, run_dir):
-        if folder is not None:
-            check_room(folder)
+    if plot is not None:
+        check_room(plot)
+    if run_dir is not None:
+        check_room(real_path(run_dir))
+        if real_path(run_dir) == real_path(output):
+            raise typer.BadParameter(
+                "--run-dir and --output must be two folders.",
+                param_hint="--run-dir",
+            )
     for path in (file, validation):
         if path is not None:
             common.check_readable(path)

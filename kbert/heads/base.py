@@ -97,6 +97,11 @@ class Head:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        if "front" in vars(cls):
+            raise PluginError(
+                f"Expected `model_class`, as `front` is called now. Received: "
+                f"{cls.__name__} with `front`. Rename it."
+            )
         if hasattr(cls, "overlap") and not cls.by_token:
             raise PluginError(
                 f"Expected a head that answers tokens to derive from "

@@ -11,11 +11,15 @@ from kbert.checkpoints.loading import RANDOM
 from kbert.errors import ConfigError
 from kbert.errors import UnknownNameError
 from kbert.errors import short
+from kbert.models.precision import POLICIES
 from kbert.pretraining.first_weights import CORPUS
 from kbert.pretraining.first_weights import FIRST_WEIGHTS
 from kbert.pretraining.heads import OBJECTIVES
+from kbert.utils.checks import check_choice
 from kbert.utils.checks import check_flag
+from kbert.utils.checks import check_integer
 from kbert.utils.checks import check_number
+from kbert.utils.checks import check_seed
 
 
 def check_pretrainer(
@@ -26,6 +30,9 @@ def check_pretrainer(
     whole_words: bool,
     dropout: float | None,
     first_weights: str,
+    sequence_length: int,
+    policy: str | None,
+    seed: int,
 ) -> None:
     """Of the arguments of `Pretrainer`."""
     if not isinstance(objectives, Mapping):
@@ -42,6 +49,10 @@ def check_pretrainer(
             f"`objectives` must name one or more of {', '.join(OBJECTIVES)}. "
             "Received: none."
         )
+    check_seed("seed", seed)
+    check_integer("sequence_length", sequence_length, 8)
+    if policy is not None:
+        check_choice("policy", getattr(policy, "name", policy), POLICIES)
     check_number("mask_rate", mask_rate, above=0, below=1)
     check_flag("whole_words", whole_words)
     if whole_words and "mlm" not in objectives:

@@ -14,6 +14,8 @@ from kbert.data.lines import decode
 from kbert.errors import ConfigError
 from kbert.errors import InputError
 from kbert.errors import UnknownNameError
+from kbert.errors import short
+from kbert.models.precision import TRAINED
 from kbert.pretrainer import DEFAULT_OBJECTIVES
 from kbert.pretrainer import SAVED_DTYPES
 from kbert.pretrainer import Pretrainer
@@ -105,6 +107,7 @@ def read_recipe(path: str | Path) -> Recipe:
     _require(path, tables, "text", "train")
     _require(path, tables, "training", "steps")
     tables.setdefault("model", {})
+    _check_kinds(path, tables)
     _check_vocabulary(path, tables)
     _check_needs(path, tables)
     _check_arguments(path, tables)
@@ -116,6 +119,27 @@ def _require(path, tables, table, key):
         raise ConfigError(
             f"Expected `{key}` in [{table}] of {path}. Received: "
             f"{', '.join(tables.get(table, {})) or 'nothing'} there."
+        )
+
+
+def _check_kinds(path, tables):
+    """Names are strings, and files a list of them."""
+    for part in ("train", "validation"):
+        files = tables["text"].get(part, ["a"])
+        if not (
+            isinstance(files, list)
+            and files
+            and all(isinstance(name, str) and name for name in files)
+        ):
+            raise ConfigError(
+                f'Expected a list such as ["wiki/*.txt"] as `{part}` in '
+                f"[text] of {path}. Received: {short(files)}."
+            )
+    preset = tables["model"].get("preset", "random:mini")
+    if not isinstance(preset, str):
+        raise ConfigError(
+            f"Expected a name as `preset` in [model] of {path}. Received: "
+            f"{short(preset)}."
         )
 
 
@@ -163,7 +187,7 @@ def _check_needs(path, tables):
 # Of [model], what `check_pretrainer` takes as it is.
 CHECKED_MODEL = (
     *("preset", "mask_rate", "whole_words"),
-    *("dropout", "first_weights"),
+    *("dropout", "first_weights", "sequence_length", "policy", "seed"),
 )
 
 
@@ -179,6 +203,8 @@ def _check_arguments(path, tables):
         output = _with_defaults(Pretrainer.save, tables.get("output", {}))
         check_choice("dtype", output["dtype"], SAVED_DTYPES)
         PretrainingSettings(**tables["training"])
+        if model["policy"] is not None:
+            check_choice("policy", model["policy"], TRAINED)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except UnknownNameError as error:

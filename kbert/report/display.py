@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from rich.progress import Progress
 from rich.progress import TextColumn
 from rich.text import Text
 
+from kbert.errors import short
 from kbert.utils.notes import notes
 
 # Seconds between plain lines within an epoch.
@@ -181,9 +183,15 @@ class _Timer:
 
 def _metrics(logs: dict | None) -> str:
     return "  ".join(
-        f"{name} {float(np.asarray(value)):.4f}"
-        for name, value in (logs or {}).items()
+        f"{name} {_metric(value)}" for name, value in (logs or {}).items()
     )
+
+
+def _metric(value: Any) -> str:
+    """Numbers, of any library, in four places; callbacks add others."""
+    array = np.asarray(value)
+    number = array.ndim == 0 and array.dtype.kind in "fiub"
+    return f"{float(array):.4f}" if number else short(value)
 
 
 def _duration(seconds: float) -> str:

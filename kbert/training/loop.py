@@ -15,6 +15,7 @@ from kbert.data.batching import static_shapes
 from kbert.models.precision import check_trained
 from kbert.models.precision import computes_in
 from kbert.report.display import TrainingDisplay
+from kbert.training.callbacks import sets_the_rate
 from kbert.training.guard import FiniteTraining
 from kbert.training.optimizer import make_optimizer
 from kbert.training.optimizer import scale_losses
@@ -121,6 +122,8 @@ class Run:
             "backend": keras.backend.backend(),
             "keras": keras.__version__,
         }
+        if sets_the_rate(settings.callbacks or ()):
+            made_by["rate set by"] = "a callback"
         facts = decided | settings.deciding() | made_by
         folder = RunFolder(settings.run_dir, facts)
         return cls(folder, folder.latest())

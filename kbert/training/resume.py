@@ -25,6 +25,7 @@ import numpy as np
 
 from kbert.errors import CheckpointError
 from kbert.errors import ConfigError
+from kbert.errors import short
 from kbert.formats.safetensors_form import read_tensors
 from kbert.formats.safetensors_form import write_tensors
 from kbert.utils.atomic import file_digest
@@ -36,6 +37,13 @@ from kbert.utils.scratch import check_room
 from kbert.utils.scratch import make_folders
 
 RUN = "run.json"
+
+# Settings that only say whether something is the same.
+DIGESTS = ("data", "validation", "corpus")
+
+# Settings that runs of earlier releases do not say.
+LATER = ("rate set by",)
+
 TENSORS, FACTS = "state.safetensors", "state.json"
 
 # One more than needed: a disk may lose what it said was written.
@@ -75,7 +83,7 @@ class RunFolder:
     Example:
 
     >>> run = RunFolder("runs/mini", {"steps": 1000, "seed": 0})
-    >>> run.save(State(500, tensors, {"loss": 2.5}))
+    >>> run.save(State(500, tensors, {"logs": []}))
     >>> run.latest().step
     500
     """
@@ -103,9 +111,13 @@ class RunFolder:
     def _compare(self, settings: dict) -> None:
         old = _read_json(self.path / RUN)
         changed = [
-            f"{key} was {old.get(key)!r} and is now {settings.get(key)!r}"
+            f"{key} (texts, labels or weights)"
+            if key in DIGESTS and old.get(key) and settings.get(key)
+            else f"{key} was {short(old.get(key))} and is now "
+            f"{short(settings.get(key))}"
             for key in sorted(old.keys() | settings.keys())
             if old.get(key) != settings.get(key)
+            and not (key in LATER and key not in old)
         ]
         if changed:
             raise ConfigError(
@@ -156,19 +168,25 @@ class RunFolder:
         if not (steps := self._steps()):
             return None
         folder = self._folder(steps[-1])
-        facts = _read_json(folder / FACTS)
+        advice = f"Remove {folder} to go on from the one before it."
+        facts = _read_json(folder / FACTS, advice)
         try:
             digest = file_digest(folder / TENSORS)
         except OSError as error:
             raise CheckpointError(
                 f"Expected a checkpoint in {folder}. Received: {error}. "
-                f"Remove this folder to go on from the one before it."
+                f"{advice}"
             ) from error
         if digest != facts.get("sha256"):
             raise CheckpointError(
                 f"Expected the SHA-256 {facts.get('sha256')} of "
                 f"{folder / TENSORS}. Received: {digest}. The disk or someone "
-                f"changed it; remove {folder} to go on from the one before it."
+                f"changed it. {advice}"
+            )
+        if not isinstance(facts.get("facts", {}).get("logs"), list):
+            raise CheckpointError(
+                f"Expected what was logged in {folder / FACTS}. Received: "
+                f"none. {advice}"
             )
         return State(
             facts["step"], read_tensors(folder / TENSORS), facts["facts"]
@@ -212,7 +230,7 @@ class SaveState(keras.callbacks.Callback):
         self.step += 1
 
     def on_epoch_end(self, epoch, logs=None):
-        self.logs.append({k: float(v) for k, v in (logs or {}).items()})
+        self.logs.append({k: _plain_log(v) for k, v in (logs or {}).items()})
         facts = {"logs": self.logs, "random": random_states()}
         tensors = tensors_of(self.model)
         if self.best is not None:
@@ -276,7 +294,8 @@ class BestWeights(keras.callbacks.EarlyStopping):
         """What is to be written of it, as JSON can hold it."""
         values = {name: getattr(self, name) for name in self.FACTS}
         values["best"] = None if self.best is None else float(self.best)
-        return {"best_weights": values, "stopped": self.model.stop_training}
+        # A run that another callback has paused goes on when called again.
+        return {"best_weights": values, "stopped": bool(self.stopped_epoch)}
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The same, of arrays."""
@@ -319,7 +338,8 @@ def restore(model: keras.Model, state: State) -> None:
         raise CheckpointError(
             f"Expected a checkpoint of this model. Received one in which "
             f"these are missing or of another shape: {', '.join(wrong)}. "
-            f"Another release of Keras or kbert may have written it."
+            f"Another release of Keras or kbert wrote it, or other layers "
+            f"were frozen."
         )
     for name, variable in variables:
         variable.assign(tensors[name])
@@ -361,11 +381,23 @@ def set_random_states(states: dict[str, Any]) -> None:
 # === Files ===
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(
+    path: Path, advice: str = "Choose another run_dir to begin anew."
+) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"a {type(found).__name__}")
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"Expected what kbert wrote of a run in {path}. Received: "
-            f"{error}. Choose another run_dir to begin anew."
+            f"{error}. {advice}"
         ) from error
+    return found
+
+
+def _plain_log(value: Any) -> Any:
+    """A value of Keras's logs as JSON can hold it; callbacks add any."""
+    if value is None or isinstance(value, str):
+        return value
+    return np.asarray(value).tolist()

@@ -16,6 +16,7 @@ from kbert.errors import short
 from kbert.training.callbacks import refuse
 from kbert.training.optimizer import RATES
 from kbert.training.optimizer import check_optimizer
+from kbert.utils.checks import check_flag
 from kbert.utils.checks import check_integer
 from kbert.utils.checks import check_number
 from kbert.utils.checks import check_seed
@@ -60,6 +61,11 @@ def check_path(name: str, value: Any) -> str:
     return os.fspath(value)
 
 
+def check_jit_compile(name: str, value: Any) -> bool | str:
+    """True, false or `"auto"`, as Keras's `compile` takes it."""
+    return value if value == "auto" else check_flag(name, value)
+
+
 CHECKS: dict[str, Callable[..., Any]] = RATES | {
     "epochs": check_integer,
     "batch_size": check_integer,
@@ -77,6 +83,7 @@ CHECKS: dict[str, Callable[..., Any]] = RATES | {
     "accumulate": check_integer,
     "save_every": check_integer,
     "validation_steps": check_integer,
+    "jit_compile": check_jit_compile,
 }
 
 # What does not decide how a run ends.

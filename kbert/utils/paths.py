@@ -40,10 +40,10 @@ def as_path(path: Any) -> Path:
             f"Expected the path of a file or folder. Received: "
             f"{short(path)}: {reason}. Choose another."
         ) from error
-    # It would become a folder of that name here.
-    if re.match("[A-Za-z][A-Za-z0-9+.-]+://", name):
+    # It would become a folder of that name here. `Path` leaves one slash.
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", name):
         raise CheckpointError(
-            f"Expected the path of a file or folder. Received: {short(path)}: "
+            f"Expected the path of a file or folder. Received: {short(name)}: "
             f"it is a URL. Choose a folder of this machine."
         )
     return Path(name)

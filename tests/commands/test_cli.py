@@ -292,7 +292,9 @@ def test_output_is_checked_before_training(data, tmp_path):
         "train FILE -o out --few-shot --layer-decay 0.9".split(),
         "train FILE -o out --few-shot --r-drop 1".split(),
         "train FILE -o out --few-shot --layout flat".split(),
+        "train FILE -o out --run-dir out".split(),
         ["predict", "model", "FILE", "--input", "text"],
+        ["predict", "model", "FILE", "--keep", "label"],
         ["nonsense"],
     ],
 )
@@ -435,6 +437,8 @@ def test_a_run_goes_on(data, tmp_path):
     first, again = json.loads(first.stdout), json.loads(again.stdout)
     assert first["history"] == again["history"]
     refused(train("c", 3), "epochs was 2 and is now 3")
+    empty = ("train", data, "-o", tmp_path / "d", "--run-dir", "")
+    refused(run(*empty), "it is empty")
 
 
 def test_few_shot(data, tmp_path):

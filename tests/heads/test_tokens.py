@@ -15,6 +15,13 @@ def test_windows_need_what_token_heads_have():
             overlap = 8
 
 
+def test_a_name_of_before_is_refused():
+    with pytest.raises(PluginError, match="`model_class`.*Old with `front`"):
+
+        class Old(kbert.Head):
+            front = "Embedder"
+
+
 def test_which_heads_answer_tokens():
     heads = {name: made.value for name, made in get_plugins().heads.items()}
     of_tokens = {name for name, head in heads.items() if head.by_token}

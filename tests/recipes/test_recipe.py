@@ -116,6 +116,31 @@ def test_keys_are_arguments():
             "optimizer in .*recipe.toml: 'lam'. .* mean 'lamb'",
         ),
         (
+            ("batch_size = 8", "jit_compile = 3"),
+            ConfigError,
+            "recipe.toml: .*jit_compile=3",
+        ),
+        (
+            ("sequence_length = 24", "seed = -1"),
+            ConfigError,
+            "recipe.toml: .*seed=-1",
+        ),
+        (
+            ("sequence_length = 24", 'policy = "bfloat16"'),
+            ConfigError,
+            "recipe.toml: .*one of float32, mixed_bfloat16.*'bfloat16'",
+        ),
+        (
+            ('validation = ["text.txt"]', 'validation = "text.txt"'),
+            ConfigError,
+            "a list such as .* as `validation`.*'text.txt'",
+        ),
+        (
+            ('preset = "random:1x16"', "preset = 3"),
+            ConfigError,
+            "a name as `preset`.*Received: 3",
+        ),
+        (
             ("save_every = 2", "save_every = 9"),
             ConfigError,
             "recipe.toml: `save_every` must be no more .*=9, steps=4",

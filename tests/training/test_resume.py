@@ -25,7 +25,9 @@ SETTINGS = {"steps": 10, "rate": 0.1}
 
 
 def state(step):
-    return State(step, {"w": np.full((2, 3), step, "float32")}, {"x": [step]})
+    return State(
+        step, {"w": np.full((2, 3), step, "float32")}, {"logs": [step]}
+    )
 
 
 def saved(folder):
@@ -41,13 +43,13 @@ def test_the_newest_is_read_and_two_are_kept(tmp_path):
     assert KEEP == 2
     newest = RunFolder(tmp_path, SETTINGS).latest()
     assert newest.step == 1000
-    assert newest.facts == {"x": [1000]}
+    assert newest.facts == {"logs": [1000]}
     np.testing.assert_array_equal(newest.tensors["w"], np.full((2, 3), 1000))
 
 
 def test_scalars_keep_their_shape(tmp_path):
     run = RunFolder(tmp_path, SETTINGS)
-    run.save(State(1, {"n": np.array(7, "int32")}, {}))
+    run.save(State(1, {"n": np.array(7, "int32")}, {"logs": []}))
     assert run.latest().tensors["n"].shape == ()
 
 
@@ -80,6 +82,19 @@ def test_damage_is_found(tmp_path, name, damage):
         path.write_bytes(b"[" + content)
     with pytest.raises(CheckpointError, match="checkpoint-00000005"):
         run.latest()
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"step": 5, "facts": {}}'])
+def test_what_is_no_state_is_found(tmp_path, text):
+    run = RunFolder(tmp_path, SETTINGS)
+    run.save(state(4))
+    run.save(state(5))
+    (tmp_path / "checkpoint-00000005" / "state.json").write_text(text)
+    with pytest.raises(CheckpointError, match="Remove .*00000005 to go on"):
+        run.latest()
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="run.json.*Choose another"):
+        RunFolder(tmp_path, SETTINGS)
 
 
 @pytest.mark.parametrize("when", ["write_tensors", "flush", "rename"])

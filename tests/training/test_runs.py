@@ -79,6 +79,36 @@ def test_a_killed_run_goes_on(way, tmp_path):
         train(run_dir=run_dir, warmup=0.5)
 
 
+@pytest.mark.parametrize("way", ["classifier", "few_shot"])
+def test_a_run_that_a_callback_pauses_goes_on(way, tmp_path):
+    class Pause(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs |= {"note": "hello", "lengths": np.arange(2), "none": None}
+            self.model.stop_training = True
+
+    run_dir = tmp_path / "run"
+    _, history = WAYS[way](run_dir=run_dir, callbacks=[Pause()])
+    assert history.epoch == [0]
+    assert history.history["note"] == ["hello"]
+    _, history = WAYS[way](run_dir=run_dir)
+    assert history.epoch == [0, 1, 2]
+
+
+def test_what_was_changed_is_named(tmp_path):
+    def train(**options):
+        clf = kbert.Classifier("random:1x64", seed=1)
+        small = OPTIONS | {"epochs": 1, "run_dir": tmp_path}
+        clf.fit(TEXTS, LABELS, **small, **options)
+
+    rate = keras.callbacks.ReduceLROnPlateau(monitor="loss")
+    train(class_weight="balanced", callbacks=[rate])
+    with pytest.raises(ConfigError) as raised:
+        train()
+    message = str(raised.value)
+    assert "data (texts, labels or weights)" in message
+    assert "rate set by was 'a callback' and is now None" in message
+
+
 @pytest.mark.parametrize("way", ["embedder", "several"])
 def test_the_best_epoch_stays_and_training_stops(way):
     class Worse(keras.callbacks.Callback):
