@@ -200,7 +200,7 @@ def test_flushed_before_it_is_renamed(tmp_path, monkeypatch):
 )
 @pytest.mark.parametrize(
     ("kills", "least"),
-    [(4, 2), pytest.param(20, 6, marks=pytest.mark.large)],
+    [(3, 1), pytest.param(20, 6, marks=pytest.mark.large)],
 )
 def test_kills(kill, kills, least):
     result = kill.kill_runs(kills, seed=1)

@@ -46,6 +46,10 @@ def steps(model, optimizer, count=6, dense=False):
     return table
 
 
+# The one that is trained by default, and the other.
+LAYOUTS = ["flat", pytest.param("padded", marks=pytest.mark.large)]
+
+
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize(
     "options",
@@ -127,7 +131,7 @@ def fit(clf, texts=TEXTS, **options):
     return clf.fit(texts, LABELS, learning_rate=1e-3, **options)
 
 
-@pytest.mark.parametrize("layout", ["padded", "flat"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_fit(layout):
     clf = classifier()
     table = clf.backbone.embeddings.token_embedding.embeddings
@@ -163,7 +167,7 @@ def test_callbacks_write_files_that_any_model_reads(tmp_path):
             np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
-@pytest.mark.parametrize("layout", ["padded", "flat"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_afterwards_keras_trains_on_with_other_texts(layout):
     clf = classifier()
     fit(clf, layout=layout)

@@ -21,6 +21,7 @@ def test_is_registered():
     assert entry.value is NewsHead and entry.plugin == "kbert-news"
 
 
+@pytest.mark.large
 def test_check_head():
     check_head(NewsHead, labels=LABELS, top_k=2)
 

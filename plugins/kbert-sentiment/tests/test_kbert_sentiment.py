@@ -17,6 +17,7 @@ def test_is_registered():
     assert entry.value is SentimentHead and entry.plugin == "kbert-sentiment"
 
 
+@pytest.mark.large
 def test_check_head():
     check_head(SentimentHead, labels=("negative", "neutral", "positive"))
 
