@@ -43,7 +43,7 @@ def run(
         ConfigError: the folder holds a run with other settings.
         CheckpointError: a checkpoint is corrupt or cannot be written.
     """
-    past = Run.open(settings, decided)
+    past = Run.open(settings, lambda: decided)
     done, position = 0, Position()
     if past.state is not None:
         done = past.state.step

@@ -83,7 +83,7 @@ def fit(
         ),
         form=RDrop(task, r_drop, layout) if r_drop else task.laid_out(layout),
         tokens=len(examples.table.token_ids),
-        decided={
+        decided=lambda: {
             "data": examples.digest(),
             "validation": None if validation is None else validation.digest(),
             **task.identity(),

@@ -207,7 +207,7 @@ def _train_backbone(
             ),
             form=form,
             tokens=len(examples.table.token_ids),
-            decided={
+            decided=lambda: {
                 "data": examples.digest(),
                 "pooling": head.get_config()["pooling"],
                 **task.identity(),

@@ -84,7 +84,7 @@ def fit_pairs(
         validation,
         form=embedder.laid_out(settings.layout),
         tokens=len(table.table.token_ids),
-        decided={
+        decided=lambda: {
             "data": _digest(table, targets),
             "validation": held_out and _digest(*held_out),
             "loss": loss,

@@ -101,7 +101,7 @@ def fit_tasks(
             len(part.table.token_ids) * steps[name] // sizes[name]
             for name, part in examples.items()
         ),
-        decided={
+        decided=lambda: {
             "steps": steps,
             "tasks": {
                 name: multi[name].identity()

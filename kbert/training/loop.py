@@ -105,12 +105,15 @@ class Run:
     state: State | None = None
 
     @classmethod
-    def open(cls, settings: CommonSettings, decided: dict[str, Any]) -> Run:
+    def open(
+        cls, settings: CommonSettings, decided: Callable[[], dict[str, Any]]
+    ) -> Run:
         """The run in the folder that the settings name, if they name one.
 
         Args:
             settings: of the training.
-            decided: what decides it besides them, as JSON can hold it.
+            decided: gives what decides it besides them, as JSON can hold
+                it; asked only if there is a folder.
 
         Raises:
             ConfigError: the folder holds a run with other settings.
@@ -124,7 +127,7 @@ class Run:
         }
         if sets_the_rate(settings.callbacks or ()):
             made_by["rate set by"] = "a callback"
-        facts = decided | settings.deciding() | made_by
+        facts = decided() | settings.deciding() | made_by
         folder = RunFolder(settings.run_dir, facts)
         return cls(folder, folder.latest())
 
@@ -147,7 +150,7 @@ def train(
     *,
     form: Any = None,
     tokens: int,
-    decided: dict[str, Any],
+    decided: Callable[[], dict[str, Any]],
     monitor: tuple[str, str] | None = None,
     several: bool = False,
     **compiled: Any,
@@ -162,7 +165,8 @@ def train(
         form: what computes in the model's place, see
             `kbert.training.substitute.trained_as`.
         tokens: real tokens in an epoch, which the display counts.
-        decided: what decides the run besides `settings`, as JSON can hold it.
+        decided: gives what decides the run besides `settings`, as JSON can
+            hold it.
         monitor: metric of validation, and `"max"` or `"min"`, by which the
             best epoch's weights are kept and training stops early; None to
             keep the last.

@@ -6,6 +6,7 @@ import pytest
 
 import kbert
 from kbert.errors import ConfigError
+from kbert.training.examples import Examples
 
 TEXTS = ["good", "very good", "bad", "very bad", "fine", "not so fine"] * 3
 LABELS = ["yes", "yes", "no", "no"] * 4 + ["yes", "no"]
@@ -92,6 +93,15 @@ def test_a_run_that_a_callback_pauses_goes_on(way, tmp_path):
     assert history.history["note"] == ["hello"]
     _, history = WAYS[way](run_dir=run_dir)
     assert history.epoch == [0, 1, 2]
+
+
+def test_nothing_is_hashed_without_a_folder(monkeypatch):
+    def digest(self):
+        raise AssertionError
+
+    monkeypatch.setattr(Examples, "digest", digest)
+    clf = kbert.Classifier("random:1x64", seed=1)
+    clf.fit(TEXTS, LABELS, **(OPTIONS | {"epochs": 1}))
 
 
 def test_what_was_changed_is_named(tmp_path):
