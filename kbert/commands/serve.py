@@ -149,8 +149,8 @@ def serve(
     """
     from kbert.exported.check_ops import RELEASES
     from kbert.serving import config
-    from kbert.serving.memory import share_heaps
     from kbert.serving.options import ServerOptions
+    from kbert.utils.glibc import share_heaps
 
     if path is not None and model_config_file is None:
         models = [config.from_folder(path, name)]

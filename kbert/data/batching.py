@@ -16,6 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from kbert.utils.glibc import keep_freed
+
 # Where XLA compiles for every new shape, rows are padded to one of these.
 BUCKETS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
@@ -435,8 +437,12 @@ def tf_dataset(
         dims = (None,) * min(array.ndim, 2) + array.shape[2:]
         return tf.TensorSpec(dims, array.dtype)
 
+    def epoch():
+        keep_freed()  # TensorFlow has just asked for the opposite.
+        yield from batches()
+
     dataset = tf.data.Dataset.from_generator(
-        batches, output_signature=keras.tree.map_structure(spec, example)
+        epoch, output_signature=keras.tree.map_structure(spec, example)
     )
     if count is not None:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))

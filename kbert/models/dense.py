@@ -6,6 +6,23 @@ from keras import ops
 from kbert.models.gradients import activate
 
 
+def affine(x, kernel, bias):
+    """`x @ kernel + bias`, with the gradients of training.
+
+    Args:
+        x: float `(..., H)`.
+        kernel: float `(H, F)`.
+        bias: float `(F,)`.
+
+    Returns:
+        float `(..., F)`.
+    """
+    x = ops.matmul(x, kernel)
+    if keras.backend.standardize_dtype(x.dtype) == "float32":
+        return ops.add(x, bias)
+    return ops.add(bias, x)  # This way round it makes no BiasAdd of it.
+
+
 @keras.saving.register_keras_serializable("kbert")
 class Dense(keras.layers.Dense):
     """`keras.layers.Dense` for training in half precision on TensorFlow.
@@ -27,12 +44,7 @@ class Dense(keras.layers.Dense):
     def call(self, inputs, training=None):
         if not training or not self.use_bias:
             return super().call(inputs, training=training)
-        x = ops.matmul(inputs, self.kernel)
-        if self.compute_dtype == "float32":
-            x = ops.add(x, self.bias)
-        else:
-            # This way round `ops.add` makes no BiasAdd of it.
-            x = ops.add(self.bias, x)
+        x = affine(inputs, self.kernel, self.bias)
         return x if self.activation is None else activate(self.activation, x)
 
     def quantize(self, mode=None, type_check=True, config=None):

@@ -16,6 +16,7 @@ from keras import ops
 
 from kbert.errors import ConfigError
 from kbert.models.dense import Dense
+from kbert.models.dense import affine
 from kbert.models.dropout import Dropout
 from kbert.models.gradients import exact_gelu
 from kbert.models.layout import flatten
@@ -282,16 +283,30 @@ class SelfAttention(keras.layers.Layer):
         def split(x):  # to (B, nh, T, hs) in each group
             return split_heads(x, layout, self.num_heads, length, training)
 
-        # Scaling q and not the scores touches T / hs times fewer numbers.
-        q = split(self.query(x) * self.head_dim**-0.5)
-        k = split(self.key(x))
-        v = split(self.value(x))
+        q, k, v = map(split, self._project(x, training))
         groups = [
             self._attend(*group, training)
             for group in zip(q, k, v, bias, strict=True)
         ]
         y = merge_heads([y for y, _ in groups], layout, training)
         return self.output_dense(y), groups[0][1]  # as x
+
+    def _project(self, x, training):
+        """Queries, scaled, keys and values, each as x."""
+        # Scaling q and not the scores touches T / hs times fewer numbers.
+        scale = self.head_dim**-0.5
+        if not training:
+            return self.query(x) * scale, self.key(x), self.value(x)
+        # In one product; oneDNN leaves smaller ones to one thread.
+        parts = (
+            (self.query.kernel * scale, self.query.bias * scale),
+            (self.key.kernel, self.key.bias),
+            (self.value.kernel, self.value.bias),
+        )
+        kernel, bias = (
+            ops.concatenate(part, axis=-1) for part in zip(*parts, strict=True)
+        )
+        return ops.split(affine(x, kernel, bias), 3, axis=-1)
 
     def _attend(self, q, k, v, bias, training):
         # (B, nh, T, hs) x (B, nh, hs, T) -> (B, nh, T, T)

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kbert.serving.limits import SMALL
-from kbert.serving.memory import trim
 from kbert.serving.status import error
+from kbert.utils.glibc import trim
 
 THREADS = 2
 
